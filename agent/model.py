@@ -1,0 +1,71 @@
+"""The chat model an agent thinks with: an endpoint, a name and how to sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from agent.capture import recording_client
+
+
+class ChatModel:
+    """A chat model on an OpenAI-compatible endpoint, with an environment's tools bound to it.
+
+    Args:
+        name: the model to ask for; may be changed between replies, as a policy gets new weights.
+        capture_tokens: ask for token ids and log-probabilities; only servers that support
+            ``return_token_ids`` accept it, and training needs it.
+        max_tokens: tokens of one reply.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None,
+        name: str,
+        api_key: str,
+        tools: Sequence[dict[str, Any]],
+        temperature: float,
+        max_tokens: int,
+        timeout_s: float,
+        connections: int,
+        capture_tokens: bool,
+    ) -> None:
+        self.name = name
+        self._client: httpx.AsyncClient = recording_client(timeout_s, connections)
+        extra: dict[str, Any] = {}
+        if capture_tokens:
+            extra = {"logprobs": True, "extra_body": {"return_token_ids": True}}
+        self._model = ChatOpenAI(
+            model=name,
+            base_url=base_url,
+            api_key=SecretStr(api_key),
+            temperature=temperature,
+            max_completion_tokens=max_tokens,
+            max_retries=2,
+            timeout=timeout_s,
+            http_async_client=self._client,
+            **extra,
+        )
+        self._bound: Runnable[LanguageModelInput, AIMessage] = self._model.bind(tools=list(tools))
+
+    async def reply(self, messages: LanguageModelInput, seed: int | None = None) -> AIMessage:
+        """The next assistant message.
+
+        Raises:
+            openai.OpenAIError: the endpoint failed or refused.
+        """
+        options: dict[str, Any] = {"model": self.name}
+        if seed is not None:
+            options["seed"] = seed
+        return await self._bound.ainvoke(messages, **options)
+
+    async def close(self) -> None:
+        await self._client.aclose()

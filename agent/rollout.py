@@ -1,0 +1,246 @@
+"""One rollout: a LangGraph ReAct agent in a fresh session of an environment.
+
+The graph has two nodes, the model and the tools, and is compiled once; what belongs to a rollout
+travels in its context. ``langchain.agents.create_agent`` builds such a graph too, at about twice
+the cost per turn, which a small policy feels (benchmarks/rl_step.py).
+
+A rollout always returns. What the agent does badly ends it with a reason and is scored; a model
+server that fails or a clock that runs out ends it too, and the trainer leaves it out, by reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypedDict
+
+import openai
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.runtime import Runtime
+from pydantic import ValidationError
+
+from agent.capture import recording
+from agent.model import ChatModel
+from environment.base import Environment, Outcome, Reward, Scenario, Session, StopReason
+
+NOT_THE_AGENTS_FAULT = frozenset({StopReason.TIMEOUT, StopReason.ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one rollout.
+
+    Args:
+        max_turns: model replies.
+        max_tokens: tokens of the whole conversation.
+        timeout_s: wall-clock seconds.
+    """
+
+    max_turns: int
+    max_tokens: int
+    timeout_s: float
+
+
+@dataclass(slots=True)
+class Rollout:
+    """What came of a scenario.
+
+    Args:
+        replies: the recorded body of each reply of the model server, token ids included.
+        messages: the conversation in OpenAI's form.
+        error: what failed, if ``stop`` is not the agent's doing.
+    """
+
+    scenario: Scenario
+    messages: list[dict[str, Any]]
+    replies: list[dict[str, Any]]
+    outcome: Outcome
+    reward: Reward
+    seconds: float
+    error: str = ""
+
+    @property
+    def stop(self) -> StopReason:
+        return self.outcome.stop
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum((reply.get("usage") or {}).get("prompt_tokens", 0) for reply in self.replies)
+
+    @property
+    def completion_tokens(self) -> int:
+        return sum((reply.get("usage") or {}).get("completion_tokens", 0) for reply in self.replies)
+
+
+class _State(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+@dataclass(slots=True)
+class _Context:
+    """What one rollout carries through the graph."""
+
+    model: ChatModel
+    session: Session[Any]
+    limits: Limits
+    seed: int | None
+    replies: list[dict[str, Any]]
+    messages: list[AnyMessage] = field(default_factory=list)
+    turns: int = 0
+    stop: StopReason | None = None
+
+
+async def _ask_model(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
+    context = runtime.context
+    seed = None if context.seed is None else seed_from(context.seed, context.turns)
+    try:
+        reply = await context.model.reply(state["messages"], seed)
+    except openai.BadRequestError as error:
+        if error.code != "context_length_exceeded":
+            raise
+        context.stop = StopReason.OVER_LENGTH
+        return {"messages": []}
+    context.turns += 1
+    context.messages.append(reply)
+    context.stop = _stop_after_reply(reply)
+    return {"messages": [reply]}
+
+
+def _stop_after_reply(reply: AIMessage) -> StopReason | None:
+    if reply.tool_calls and not reply.invalid_tool_calls:
+        return None
+    if reply.response_metadata.get("finish_reason") == "length":
+        return StopReason.OVER_LENGTH
+    if reply.invalid_tool_calls or "<tool_call>" in reply.text:
+        return StopReason.MALFORMED_CALL
+    return StopReason.NO_TOOL_CALL
+
+
+async def _run_tools(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
+    context = runtime.context
+    request = state["messages"][-1]
+    assert isinstance(request, AIMessage)
+    answers: list[AnyMessage] = []
+    for call in request.tool_calls:
+        text = _call_tool(context.session, call["name"], call["args"])
+        answers.append(ToolMessage(text, tool_call_id=call["id"], name=call["name"]))
+        if context.session.finished:
+            break
+    context.messages += answers
+    if context.session.finished:
+        context.stop = StopReason.FINISHED
+    elif context.turns >= context.limits.max_turns:
+        context.stop = StopReason.OUT_OF_TURNS
+    elif _last_length(context.replies) >= context.limits.max_tokens:
+        context.stop = StopReason.OVER_LENGTH
+    return {"messages": answers}
+
+
+def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> str:
+    """The tool's answer, or what was wrong with the call."""
+    tools = {tool.name: tool for tool in session.tools}
+    if name not in tools:
+        session.tool_failed()
+        return f"error: there is no tool {name}; the tools are {', '.join(tools)}"
+    try:
+        return str(tools[name].invoke(arguments))
+    except ValidationError as error:
+        session.tool_failed()
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "arguments"
+        return f"error: {where}: {first['msg']}"
+
+
+def _last_length(replies: Sequence[dict[str, Any]]) -> int:
+    return (replies[-1].get("usage") or {}).get("total_tokens", 0) if replies else 0
+
+
+def _after_model(state: _State, runtime: Runtime[_Context]) -> str:
+    return END if runtime.context.stop else "tools"
+
+
+def _after_tools(state: _State, runtime: Runtime[_Context]) -> str:
+    return END if runtime.context.stop else "model"
+
+
+def _compile() -> Any:
+    graph = StateGraph(_State, context_schema=_Context)
+    graph.add_node("model", _ask_model)
+    graph.add_node("tools", _run_tools)
+    graph.add_edge(START, "model")
+    graph.add_conditional_edges("model", _after_model, ["tools", END])
+    graph.add_conditional_edges("tools", _after_tools, ["model", END])
+    return graph.compile()
+
+
+_GRAPH = _compile()
+
+
+def seed_from(*parts: object) -> int:
+    """A seed of 31 bits from any parts: the same ones give the same seed in every process."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=4).digest()
+    return int.from_bytes(digest) >> 1
+
+
+async def run_rollout(
+    model: ChatModel,
+    environment: Environment[Any, Any],
+    scenario: Scenario,
+    limits: Limits,
+    seed: int | None = None,
+) -> Rollout:
+    """Run the agent on a scenario and score what it did.
+
+    Args:
+        seed: makes the sampling repeatable on servers that support seeds.
+
+    Raises:
+        Exception: a fault of the environment (its tools or its reward) is a broken program.
+    """
+    started = time.monotonic()
+    session = environment.session(scenario)
+    error = ""
+    try:
+        with recording() as replies:
+            start: list[AnyMessage] = [
+                SystemMessage(environment.system_prompt),
+                HumanMessage(session.user_prompt),
+            ]
+            context = _Context(model, session, limits, seed, replies, messages=[*start])
+            try:
+                async with asyncio.timeout(limits.timeout_s):
+                    await _GRAPH.ainvoke(
+                        {"messages": start},
+                        {"recursion_limit": 2 * limits.max_turns + 2},
+                        context=context,
+                    )
+            except (TimeoutError, openai.APITimeoutError):
+                context.stop = StopReason.TIMEOUT
+                error = f"longer than {limits.timeout_s:g} s"
+            except openai.OpenAIError as failure:
+                context.stop = StopReason.ERROR
+                error = f"{type(failure).__name__}: {failure}"
+        outcome = session.outcome(context.stop or StopReason.ERROR, context.turns)
+        return Rollout(
+            scenario=scenario,
+            messages=[_as_openai(message) for message in context.messages],
+            replies=replies,
+            outcome=outcome,
+            reward=environment.reward(scenario, outcome),
+            seconds=time.monotonic() - started,
+            error=error,
+        )
+    finally:
+        session.close()
+
+
+def _as_openai(message: AnyMessage) -> dict[str, Any]:
+    from langchain_core.messages import convert_to_openai_messages
+
+    converted = convert_to_openai_messages([message])
+    return dict(converted[0])

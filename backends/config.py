@@ -1,0 +1,31 @@
+"""Where the weights live and how they are adapted."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from environment.base import StrictModel
+
+
+class LoraConfig(StrictModel):
+    """The adapter that training changes (Hu et al., 2021, "LoRA"); all linear layers carry one."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0)
+
+
+class BackendConfig(StrictModel):
+    kind: Literal["embedded", "local", "serverless", "tinker"] = "local"
+    base_model: str = Field(
+        "Qwen/Qwen2.5-7B-Instruct", description="A hub name, or a folder with a model."
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: float32 on a CPU, bfloat16 on a GPU."
+    )
+    lora: LoraConfig = LoraConfig()
+    max_sequence_tokens: int = Field(8_192, ge=64, description="Longest conversation.")
+    micro_batch_tokens: int = Field(8_192, ge=64, description="Tokens of one backward pass.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: as many as there are cores.")

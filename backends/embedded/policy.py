@@ -1,0 +1,170 @@
+"""The policy's weights: a frozen base, a trained adapter, and merged copies to sample from.
+
+Sampling uses weights with the adapter merged in, which costs nothing per token; training uses the
+adapter itself. Both are float32 on a CPU, so what the sampler reports and what the trainer
+recomputes differ by rounding only.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.utils import logging as transformers_logging
+
+from backends.config import BackendConfig
+from backends.embedded import checkpoints
+from backends.errors import BackendError
+
+log = logging.getLogger(__name__)
+
+_MAX_SAMPLING_COPIES = 2
+# Its bars are drawn over ours, one for every load of a few megabytes.
+transformers_logging.disable_progress_bar()
+
+
+def resolve_device(config: BackendConfig) -> torch.device:
+    """
+    Raises:
+        BackendError: a GPU was asked for and there is none.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise BackendError(
+            "device: cuda was asked for, but no CUDA GPU is visible; use device: cpu or auto"
+        )
+    if config.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda")
+
+
+def load_tokenizer(base_model: str) -> Tokenizer:
+    """
+    Raises:
+        BackendError: there is no such model, or it has no chat template.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base_model)
+    except (OSError, ValueError) as error:
+        raise BackendError(_cannot_load(base_model, error)) from error
+    if tokenizer.chat_template is None:
+        raise BackendError(f"{base_model} has no chat template: take an instruct model")
+    return tokenizer
+
+
+def _cannot_load(base_model: str, error: Exception) -> str:
+    first_line = str(error).strip().splitlines()[0]
+    return (
+        f"cannot load the model {base_model}: {first_line} "
+        "Name a folder with a model, or a hub model this machine can reach."
+    )
+
+
+class Policy:
+    """Base, adapter and sampling copies of one model.
+
+    Raises:
+        BackendError: the model cannot be loaded, or the device is not there.
+    """
+
+    def __init__(self, config: BackendConfig, model_dir: Path, seed: int = 0) -> None:
+        self.config, self.model_dir = config, model_dir
+        self.device = resolve_device(config)
+        self.dtype = self._dtype()
+        self.tokenizer = load_tokenizer(config.base_model)
+        try:
+            base = AutoModelForCausalLM.from_pretrained(config.base_model, dtype=self.dtype)
+        except (OSError, ValueError) as error:
+            raise BackendError(_cannot_load(config.base_model, error)) from error
+        base = base.to(self.device).eval()
+        base.requires_grad_(False)
+        self._base: PreTrainedModel = copy.deepcopy(base)
+        self._sampling: OrderedDict[int, PreTrainedModel] = OrderedDict()
+        self.steps = checkpoints.steps(model_dir)
+        self.step = self.steps[-1] if self.steps else 0
+        torch.manual_seed(seed)
+        self.trained: PeftModel = (
+            self._with_adapter(base, self.step, trainable=True)
+            if self.steps
+            else get_peft_model(base, self._lora_config())
+        )
+
+    @property
+    def end_ids(self) -> list[int]:
+        """Tokens that end a turn, by the model's generation settings and its tokenizer."""
+        configured = self._base.generation_config.eos_token_id
+        ids = configured if isinstance(configured, list) else [configured]
+        return sorted({i for i in (*ids, self.tokenizer.eos_token_id) if i is not None})
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest conversation: the configured bound, or the model's own if that is lower."""
+        return min(self.config.max_sequence_tokens, self._base.config.max_position_embeddings)
+
+    def sampling_model(self, step: int) -> PreTrainedModel:
+        """The weights of a checkpoint, merged.
+
+        Raises:
+            KeyError: there is no checkpoint of this step.
+        """
+        if step not in self._sampling:
+            if step != self.step and step not in checkpoints.steps(self.model_dir):
+                raise KeyError(step)
+            while len(self._sampling) >= _MAX_SAMPLING_COPIES:
+                self._sampling.popitem(last=False)
+            model = copy.deepcopy(self._base)
+            if step == self.step:
+                _merge(self.trained, model)
+            else:
+                other = copy.deepcopy(self._base)
+                _merge(self._with_adapter(other, step, trainable=False), model)
+            self._sampling[step] = model
+        self._sampling.move_to_end(step)
+        return self._sampling[step]
+
+    def advance(self, step: int) -> None:
+        """The trained adapter is the policy of ``step`` from now on."""
+        model = self._sampling.pop(self.step, None)
+        self.step = step
+        if model is not None:
+            _merge(self.trained, model)
+            self._sampling[step] = model
+
+    def _dtype(self) -> torch.dtype:
+        if self.config.dtype != "auto":
+            return torch.float32 if self.config.dtype == "float32" else torch.bfloat16
+        return torch.float32 if self.device.type == "cpu" else torch.bfloat16
+
+    def _lora_config(self) -> PeftLoraConfig:
+        return PeftLoraConfig(
+            r=self.config.lora.rank,
+            lora_alpha=self.config.lora.alpha,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+
+    def _with_adapter(self, base: PreTrainedModel, step: int, trainable: bool) -> PeftModel:
+        folder = checkpoints.checkpoint_dir(self.model_dir, step)
+        try:
+            return PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise BackendError(
+                f"the adapter in {folder} does not fit {self.config.base_model}: {error}"
+            ) from error
+
+
+@torch.no_grad()
+def _merge(adapter: PeftModel, into: PreTrainedModel) -> None:
+    """Write base plus adapter into the matching weights of ``into``."""
+    targets = dict(into.named_modules())
+    for name, module in adapter.get_base_model().named_modules():
+        if isinstance(module, LoraLayer):
+            base = module.get_base_layer().weight
+            targets[name].weight.copy_(base + module.get_delta_weight("default"))

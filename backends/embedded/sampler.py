@@ -1,0 +1,263 @@
+"""Batched sampling, token by token, with caches kept across the turns of a conversation.
+
+Knows token ids only. Requests that wait are taken into the running batch together; a prompt that
+continues a cached conversation is prefilled from where that ends, and prompts that are equal (the
+first turn of a group) are prefilled once.
+
+Sampling inverts the cumulative distribution at a uniform number from the request's own seed, so a
+request's tokens depend on its seed and not on the batch it happened to share.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedModel
+
+from backends.embedded.cache import Prefix, RaggedCache
+
+_PREFILL_BUCKET = 16
+
+
+@dataclass(slots=True)
+class SampleRequest:
+    """One completion to sample. ``temperature`` 0 is greedy."""
+
+    prompt_ids: list[int]
+    max_tokens: int
+    temperature: float = 1.0
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Sample:
+    """A completion: its token ids, the log-probability each was drawn with, and whether it ended
+    by itself (its last token is then the end-of-turn token)."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    ended: bool
+
+
+@dataclass(slots=True)
+class SamplerStats:
+    """Totals since the start; times in seconds."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    prefilled_tokens: int = 0
+    sampled_tokens: int = 0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Row:
+    """A request in the batch."""
+
+    request: SampleRequest
+    rng: random.Random = field(init=False)
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.request.seed)
+
+
+class PrefixStore:
+    """Caches of earlier conversations, the least recently used dropped beyond ``max_bytes``."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[int, Prefix] = OrderedDict()
+        self._next_key = 0
+
+    def best(self, ids: Sequence[int]) -> tuple[Prefix, int] | None:
+        """The entry that shares the longest start with ``ids``, and how many tokens that is."""
+        best_key, best_length = None, 0
+        for key, prefix in self._entries.items():
+            length = _common(prefix.ids, ids)
+            if length > best_length:
+                best_key, best_length = key, length
+        if best_key is None:
+            return None
+        self._entries.move_to_end(best_key)
+        return self._entries[best_key], best_length
+
+    def put(self, prefix: Prefix) -> None:
+        # A conversation that has grown replaces what it has grown from.
+        for key, held in self._entries.items():
+            if len(held.ids) <= len(prefix.ids) and prefix.ids[: len(held.ids)] == held.ids:
+                self._bytes -= self._entries.pop(key).nbytes
+                break
+        self._entries[self._next_key] = prefix
+        self._next_key += 1
+        self._bytes += prefix.nbytes
+        while self._bytes > self._max_bytes and self._entries:
+            self._bytes -= self._entries.popitem(last=False)[1].nbytes
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._bytes = 0
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """The length of the common start."""
+    limit = min(len(one), len(other))
+    if one[:limit] == other[:limit]:
+        return limit
+    for index in range(limit):
+        if one[index] != other[index]:
+            return index
+    return limit
+
+
+class Sampler:
+    """The running batch of one set of weights. Not thread-safe: one thread owns it."""
+
+    def __init__(
+        self, model: PreTrainedModel, end_ids: Sequence[int], prefix_bytes: int = 256 << 20
+    ) -> None:
+        self._model = model
+        self._decoder = model.get_decoder()
+        self._head = model.get_output_embeddings()
+        self._end_ids = frozenset(end_ids)
+        self._rows: list[_Row] = []
+        self._cache: RaggedCache | None = None
+        self._next_ids = torch.empty(0, dtype=torch.long)
+        self._prefixes = PrefixStore(prefix_bytes)
+        self.stats = SamplerStats()
+
+    @property
+    def active(self) -> int:
+        return len(self._rows)
+
+    def abort(self) -> None:
+        """Drop the running batch and all caches."""
+        self._rows, self._cache = [], None
+        self._next_ids = self._next_ids[:0]
+        self._prefixes.clear()
+
+    @torch.inference_mode()
+    def admit(self, requests: Sequence[SampleRequest]) -> list[tuple[SampleRequest, Sample]]:
+        """Prefill new requests and sample their first token; returns those finished already."""
+        started = time.perf_counter()
+        firsts: dict[tuple[int, ...], int] = {}
+        row_of = [firsts.setdefault(tuple(r.prompt_ids), len(firsts)) for r in requests]
+        prompts = [list(prompt) for prompt in firsts]
+        cache = RaggedCache(self._model.config, len(prompts), self._head.weight)
+        logits = self._prefill(prompts, cache)
+        rows = torch.tensor(row_of, device=logits.device)
+        if len(prompts) < len(requests):
+            cache.select(rows)
+            logits = logits[rows]
+        if self._cache is None or not self._rows:
+            self._cache = cache
+        else:
+            self._cache.append(cache)
+        new = [_Row(request) for request in requests]
+        self._rows += new
+        self._next_ids = torch.cat([self._next_ids.to(logits.device), self._draw(logits, new)])
+        self.stats.requests += len(requests)
+        self.stats.prompt_tokens += sum(len(r.prompt_ids) for r in requests)
+        self.stats.prefill_s += time.perf_counter() - started
+        return self._collect()
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[SampleRequest, Sample]]:
+        """Sample one more token for every running request; returns those that finished."""
+        started = time.perf_counter()
+        hidden = self._forward(self._next_ids[:, None], self._require_cache())
+        self._require_cache().lengths += 1
+        self._next_ids = self._draw(self._head(hidden[:, 0]), self._rows)
+        self.stats.decode_s += time.perf_counter() - started
+        return self._collect()
+
+    def _require_cache(self) -> RaggedCache:
+        if self._cache is None:
+            raise RuntimeError("no request was admitted")
+        return self._cache
+
+    def _prefill(self, prompts: list[list[int]], cache: RaggedCache) -> torch.Tensor:
+        """Fill ``cache`` with the prompts; the logits after each prompt's last token, ``(B, V)``."""
+        rest: list[list[int]] = []
+        for row, prompt in enumerate(prompts):
+            found = self._prefixes.best(prompt)
+            # The last token is always run again: its logits are what sampling starts from.
+            kept = min(found[1], len(prompt) - 1) if found else 0
+            if found and kept:
+                cache.load(row, found[0], kept)
+            rest.append(prompt[kept:])
+        longest = max(map(len, rest))
+        width = -(-longest // _PREFILL_BUCKET) * _PREFILL_BUCKET
+        ids = torch.zeros((len(rest), width), dtype=torch.long)
+        for row, new in enumerate(rest):
+            ids[row, : len(new)] = torch.tensor(new)
+        device = self._head.weight.device
+        counts = torch.tensor([len(new) for new in rest], device=device)
+        hidden = self._forward(ids.to(device), cache)
+        cache.lengths += counts
+        self.stats.prefilled_tokens += int(counts.sum())
+        return self._head(hidden[torch.arange(len(rest), device=device), counts - 1])
+
+    def _forward(self, ids_B_T: torch.Tensor, cache: RaggedCache) -> torch.Tensor:
+        positions, mask = cache.begin(ids_B_T.shape[1])
+        output = self._decoder(
+            input_ids=ids_B_T,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            cache_position=positions[0],
+        )
+        return output.last_hidden_state
+
+    def _draw(self, logits_B_V: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
+        """One token a row, recorded with the log-probability it was drawn with."""
+        scores = logits_B_V.float()
+        temperatures = [row.request.temperature for row in rows]
+        if any(t not in (0.0, 1.0) for t in temperatures):
+            scale = torch.tensor([t or 1.0 for t in temperatures], device=scores.device)
+            scores = scores / scale[:, None]
+        logprobs_B_V = torch.log_softmax(scores, dim=-1)
+        chosen = logprobs_B_V.argmax(dim=-1)
+        if any(temperatures):
+            cumulative = logprobs_B_V.exp().cumsum(dim=-1)
+            uniform = torch.tensor([row.rng.random() for row in rows], device=scores.device)
+            threshold = uniform[:, None] * cumulative[:, -1:]
+            drawn = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
+            drawn = drawn.clamp(max=scores.shape[1] - 1)
+            greedy = torch.tensor([t == 0.0 for t in temperatures], device=scores.device)
+            chosen = torch.where(greedy, chosen, drawn)
+        picked = logprobs_B_V.gather(1, chosen[:, None])[:, 0]
+        for row, token, logprob in zip(rows, chosen.tolist(), picked.tolist(), strict=True):
+            row.token_ids.append(token)
+            row.logprobs.append(logprob)
+        self.stats.sampled_tokens += len(rows)
+        return chosen
+
+    def _collect(self) -> list[tuple[SampleRequest, Sample]]:
+        """Take the finished rows out of the batch and keep their caches."""
+        finished: list[tuple[SampleRequest, Sample]] = []
+        running: list[int] = []
+        cache = self._require_cache()
+        for index, row in enumerate(self._rows):
+            ended = row.token_ids[-1] in self._end_ids
+            if ended or len(row.token_ids) >= row.request.max_tokens:
+                sample = Sample(row.token_ids, row.logprobs, ended)
+                finished.append((row.request, sample))
+                self._prefixes.put(cache.save(index, row.request.prompt_ids + row.token_ids))
+            else:
+                running.append(index)
+        if finished:
+            keep = torch.tensor(running, dtype=torch.long, device=cache.kv.device)
+            cache.select(keep)
+            self._next_ids = self._next_ids[keep]
+            self._rows = [self._rows[index] for index in running]
+        return finished

@@ -1,0 +1,160 @@
+"""Pack trajectories from the tokens that were sampled, never from their text.
+
+Rendering a conversation again and tokenising it gives other tokens than the policy produced: ART
+0.5.18 repeats earlier tool calls in later turns, and any tokeniser may cut a text differently than
+it was sampled. Training on those ids trains on a conversation that never happened. Here every turn
+brings the ids of its prompt and its completion as the server reported them. A turn whose prompt
+continues the row so far is appended to it; one that does not begins a row of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from openai.types.chat.chat_completion import Choice
+
+if TYPE_CHECKING:
+    from art.preprocessing.pack import PackedTensors
+    from art.trajectories import Trajectory, TrajectoryGroup
+    from transformers import PreTrainedTokenizerBase
+
+
+class NoTokens(ValueError):
+    """A turn that was sampled without its token ids or log-probabilities being reported."""
+
+
+@dataclass(slots=True)
+class Row:
+    """Token ids of one training sequence. ``logprobs`` is NaN where the policy did not write."""
+
+    ids: list[int] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+
+
+def sampled_tokens(choice: Choice) -> tuple[list[int], list[int], list[float]]:
+    """Prompt ids, completion ids and log-probabilities of one turn.
+
+    Raises:
+        NoTokens: the reply lacks one of them, or their numbers differ.
+    """
+    extra = choice.model_extra or {}
+    prompt_ids, token_ids = extra.get("prompt_token_ids"), extra.get("token_ids")
+    content = choice.logprobs.content if choice.logprobs else None
+    if not prompt_ids or not token_ids or not content:
+        raise NoTokens(
+            "a sampled turn lacks prompt_token_ids, token_ids or logprobs: the model server must "
+            "support return_token_ids and logprobs"
+        )
+    if len(content) != len(token_ids):
+        raise NoTokens(f"{len(token_ids)} token ids but {len(content)} logprobs in one turn")
+    return list(prompt_ids), list(token_ids), [entry.logprob for entry in content]
+
+
+def rows_of(choices: Sequence[Choice]) -> list[Row]:
+    """The training rows of a conversation's turns, in order."""
+    rows: list[Row] = []
+    for choice in choices:
+        prompt_ids, token_ids, logprobs = sampled_tokens(choice)
+        row = rows[-1] if rows and prompt_ids[: len(rows[-1].ids)] == rows[-1].ids else None
+        if row is None:
+            row = Row()
+            rows.append(row)
+        given = prompt_ids[len(row.ids) :]
+        row.ids += given + token_ids
+        row.written += [0] * len(given) + [1] * len(token_ids)
+        row.logprobs += [math.nan] * len(given) + logprobs
+    return rows
+
+
+def advantages(rewards: Sequence[float], scale: bool = True) -> list[float]:
+    """Group-relative advantages: reward minus the group's mean, over its standard deviation.
+
+    GRPO (Shao et al., 2024, equation 3.2 and section 4.1); ``scale=False`` leaves out the division
+    (Dr. GRPO, Liu et al., 2025).
+    """
+    mean = sum(rewards) / len(rewards)
+    centred = [reward - mean for reward in rewards]
+    if not scale:
+        return centred
+    deviation = math.sqrt(sum(c * c for c in centred) / len(centred))
+    return [c / (deviation + 1e-6) for c in centred]
+
+
+def choices_of(trajectory: Trajectory) -> Iterator[Sequence[Choice]]:
+    """The sampled turns of each history of a trajectory."""
+    for history in (trajectory, *trajectory.additional_histories):
+        choices = [m for m in history.messages_and_choices if isinstance(m, Choice)]
+        if choices:
+            yield choices
+
+
+def pack_groups(
+    groups: Sequence[TrajectoryGroup],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    scale_rewards: bool = True,
+    advantage_balance: float = 0.0,
+    max_tokens: int | None = None,
+    round_to: int = 1,
+) -> PackedTensors | None:
+    """Groups as ART's packed tensors, one row a sequence; None if no advantage differs from zero.
+
+    Every trajectory weighs the same, however many tokens it has, as in ART.
+
+    Args:
+        max_tokens: a row longer than this is an error; the training loop leaves such trajectories
+            out beforehand, and counts them.
+        round_to: the width of the tensors is the longest row's, rounded up to a multiple of this.
+
+    Raises:
+        NoTokens: a turn came without its tokens.
+    """
+    from art.preprocessing.pack import packed_tensors_from_tokenized_results
+    from art.preprocessing.tokenize import TokenizedResult
+
+    results: list[TokenizedResult] = []
+    for group in groups:
+        if not group.trajectories:
+            continue
+        values = advantages([t.reward for t in group.trajectories], scale_rewards)
+        for trajectory, advantage in zip(group.trajectories, values, strict=True):
+            if advantage == 0:
+                continue
+            rows = [row for choices in choices_of(trajectory) for row in rows_of(choices)]
+            weight = 1 / (sum(sum(row.written) for row in rows) + 1e-6)
+            for row in rows:
+                if max_tokens is not None and len(row.ids) > max_tokens:
+                    raise ValueError(f"a row of {len(row.ids)} tokens where {max_tokens} fit")
+                results.append(
+                    TokenizedResult(
+                        advantage=advantage,
+                        chat="",
+                        token_ids=row.ids,
+                        input_pos=list(range(len(row.ids))),
+                        assistant_mask=row.written,
+                        logprobs=row.logprobs,
+                        pixel_values=None,
+                        image_grid_thw=None,
+                        trajectory=trajectory,
+                        choice_offsets=[],
+                        extra_logprobs={},
+                        _tokenizer=tokenizer,
+                        weight=weight,
+                        prompt_id=len(results),
+                    )
+                )
+    if not results:
+        return None
+    longest = max(len(result.token_ids) for result in results)
+    return packed_tensors_from_tokenized_results(
+        results,
+        math.ceil(longest / round_to) * round_to,
+        pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+        truncate_long_results=False,
+        advantage_balance=advantage_balance,
+        pack_results=False,
+    )

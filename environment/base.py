@@ -1,0 +1,142 @@
+"""The contract every environment fulfils.
+
+The rollout, the training loop, the evaluation and the deployed service speak only this
+contract, so an environment is added in one folder (see CONTRIBUTING.md). An environment owns
+its scenarios, its tools and its reward, and nothing else: it knows no model, no trainer and
+no pipeline.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, Literal, TypeVar
+
+from langchain_core.tools import BaseTool
+from pydantic import BaseModel, ConfigDict
+
+Split = Literal["train", "test"]
+
+
+class StopReason(StrEnum):
+    """Why a rollout ended. Every rollout has exactly one."""
+
+    FINISHED = "finished"
+    """The agent called the tool that ends the episode."""
+    NO_TOOL_CALL = "no_tool_call"
+    """The agent wrote plain text instead of calling a tool."""
+    MALFORMED_CALL = "malformed_call"
+    """The agent tried to call a tool, but the call could not be parsed."""
+    OUT_OF_TURNS = "out_of_turns"
+    """The agent used all its turns without finishing."""
+    OVER_LENGTH = "over_length"
+    """The conversation no longer fits the token budget."""
+    TIMEOUT = "timeout"
+    """The rollout took longer than its wall-clock limit."""
+    ERROR = "error"
+    """Something outside the agent failed: the model server or the environment."""
+
+
+class StrictModel(BaseModel):
+    """Base of every configuration and record: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Scenario(StrictModel):
+    """One task of an environment. Subclasses add the prompt parts and the gold answer."""
+
+    id: str
+    split: Split
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one rollout did, as the session saw it. Subclasses add what their reward needs."""
+
+    stop: StopReason
+    turns: int = 0
+    tool_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A scored outcome.
+
+    Args:
+        value: the scalar that GRPO compares within a group; its scale is the environment's own.
+        success: whether the task was solved; the share of successes is what evaluations report.
+        metrics: named numbers worth averaging over rollouts.
+        reason: one short word for a report: why the value is what it is.
+    """
+
+    value: float
+    success: bool
+    reason: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+ScenarioT = TypeVar("ScenarioT", bound=Scenario)
+OutcomeT = TypeVar("OutcomeT", bound=Outcome)
+
+
+class Session(ABC, Generic[OutcomeT]):
+    """The world of one rollout: fresh, isolated, and bound to one scenario.
+
+    Hundreds of sessions run at once, so a session holds its state itself and shares nothing
+    it could change.
+    """
+
+    user_prompt: str
+
+    @property
+    @abstractmethod
+    def tools(self) -> Sequence[BaseTool]:
+        """The tools of this session. A tool answers a bad call with a text that says what to
+        do; an exception it raises is a fault of the environment, not of the agent."""
+
+    @property
+    @abstractmethod
+    def finished(self) -> bool:
+        """True once the agent has called the tool that ends the episode."""
+
+    @abstractmethod
+    def outcome(self, stop: StopReason, turns: int) -> OutcomeT:
+        """What happened, for the reward."""
+
+    def tool_failed(self) -> None:
+        """The agent called an unknown tool, or one with arguments its schema refuses."""
+
+    def close(self) -> None:
+        """Release what the session holds. Called exactly once, however the rollout ended."""
+
+
+class Environment(ABC, Generic[ScenarioT, OutcomeT]):
+    """A family of scenarios with their tools and their reward."""
+
+    name: str
+    system_prompt: str
+
+    @abstractmethod
+    def scenarios(
+        self, split: Split, limit: int | None = None, seed: int = 0
+    ) -> Sequence[ScenarioT]:
+        """The scenarios of a split in an order that only ``seed`` decides, at most ``limit``."""
+
+    @property
+    @abstractmethod
+    def tool_schemas(self) -> Sequence[dict[str, Any]]:
+        """The tools as OpenAI function schemas; the same for every session."""
+
+    @abstractmethod
+    def session(self, scenario: ScenarioT) -> Session[OutcomeT]:
+        """Open the world of one rollout."""
+
+    @abstractmethod
+    def reward(self, scenario: ScenarioT, outcome: OutcomeT) -> Reward:
+        """Score an outcome: pure and deterministic."""
+
+    def close(self) -> None:
+        """Release what the environment holds (a database, a pool)."""

@@ -1,0 +1,82 @@
+"""Email search: answer a question from the mails of one inbox, and cite them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from environment.base import Environment, Reward, Split
+from environment.email_search.config import EmailDataConfig, EmailSearchConfig
+from environment.email_search.email_db import EmailDatabase
+from environment.email_search.models import EmailOutcome, EmailScenario
+from environment.email_search.rewards import email_reward
+from environment.email_search.scenarios import read_jsonl
+from environment.email_search.tools import EmailSession, tool_schemas
+
+SYSTEM_PROMPT = (
+    "You answer questions about the mails in one person's inbox. Search with the keywords of the "
+    "question, read the mails that look right, then return a short answer with the ids of the "
+    "mails it stands in. If the mails do not say, the answer is: I don't know."
+)
+
+
+class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
+    """Questions over one mail database."""
+
+    name = "email_search"
+    system_prompt = SYSTEM_PROMPT
+
+    def __init__(
+        self,
+        database: EmailDatabase,
+        scenarios: Sequence[EmailScenario],
+        config: EmailSearchConfig,
+        max_turns: int,
+    ) -> None:
+        self.database = database
+        self._scenarios = list(scenarios)
+        self._config = config
+        self._max_turns = max_turns
+        self._tool_schemas = tool_schemas()
+
+    @property
+    def tool_schemas(self) -> Sequence[dict[str, Any]]:
+        return self._tool_schemas
+
+    def scenarios(
+        self, split: Split, limit: int | None = None, seed: int = 0
+    ) -> Sequence[EmailScenario]:
+        chosen = sorted((s for s in self._scenarios if s.split == split), key=lambda s: s.id)
+        random.Random(f"{seed} {split}").shuffle(chosen)
+        return chosen[:limit]
+
+    def session(self, scenario: EmailScenario) -> EmailSession:
+        config = self._config
+        return EmailSession(
+            scenario,
+            self.database,
+            max_hits=config.max_hits,
+            snippet_words=config.snippet_words,
+            max_mail_chars=config.max_mail_chars,
+        )
+
+    def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
+        return email_reward(scenario, outcome, self._max_turns)
+
+    def close(self) -> None:
+        self.database.close()
+
+
+Config = EmailSearchConfig
+DataConfig = EmailDataConfig
+
+
+def open_environment(
+    artifacts: dict[str, Path], config: EmailSearchConfig, max_turns: int
+) -> EmailSearchEnvironment:
+    """The environment over the artifacts ``database`` and ``scenarios`` of the data pipeline."""
+    return EmailSearchEnvironment(
+        EmailDatabase(artifacts["database"]), read_jsonl(artifacts["scenarios"]), config, max_turns
+    )

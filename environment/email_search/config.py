@@ -1,0 +1,60 @@
+"""Settings of the email environment: where its mails come from and how the agent sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from environment.base import StrictModel
+
+# The commit of the questions that the shared figures refer to; pin your own when you use others.
+QUESTIONS_REVISION = "abc84674"
+
+
+class EmailDataConfig(StrictModel):
+    """Where mails and questions come from."""
+
+    source: Literal["sample", "hub", "maildir", "mbox"] = "sample"
+    path: Path | None = Field(None, description="Folder or file of a maildir or mbox source.")
+    dataset: str = Field("corbt/enron-emails", description="Hub name or local copy of the mails.")
+    dataset_revision: str | None = None
+    scenarios: Literal["auto", "hub", "file", "synthesise"] = Field(
+        "auto", description="auto: the sample's own, the hub's for hub, synthesised otherwise."
+    )
+    scenarios_path: Path | None = Field(None, description="A JSONL file, for scenarios: file.")
+    questions: str = "corbt/enron_emails_sample_questions"
+    questions_revision: str | None = None
+    seed: int = Field(0, description="Decides the sample's mails.")
+    train_inboxes: int = Field(12, ge=1, description="Inboxes of the sample to train on.")
+    test_inboxes: int = Field(4, ge=1, description="Inboxes of the sample held out.")
+    mails_per_inbox: int = Field(250, ge=20)
+    max_body_chars: int = Field(5_000, ge=100, description="Longer mails are left out.")
+    max_recipients: int = Field(30, ge=1, description="Mails to more people are left out.")
+
+    @model_validator(mode="after")
+    def _paths_are_given(self) -> Self:
+        if self.source in ("maildir", "mbox") and self.path is None:
+            raise ValueError(f"source {self.source} needs path: the folder or file of your mails")
+        if self.scenarios == "file" and self.scenarios_path is None:
+            raise ValueError("scenarios: file needs scenarios_path")
+        return self
+
+    @property
+    def scenario_source(self) -> Literal["sample", "hub", "file", "synthesise"]:
+        """``scenarios`` with ``auto`` resolved."""
+        if self.scenarios != "auto":
+            return self.scenarios
+        if self.source in ("sample", "hub"):
+            return self.source
+        return "synthesise"
+
+
+class EmailSearchConfig(StrictModel):
+    """How an agent sees an inbox."""
+
+    name: Literal["email_search"] = "email_search"
+    max_hits: int = Field(10, ge=1, le=10, description="Mails a search returns at most.")
+    snippet_words: int = Field(15, ge=3, le=100)
+    max_mail_chars: int = Field(5_000, ge=200, description="Longer mails are cut when read.")

@@ -1,0 +1,371 @@
+"""Mails in one SQLite file, made for one question: which mails of *this* inbox hold *these* words,
+newest first?
+
+Three decisions carry the speed (``benchmarks/email_db.py`` measures them against the plain
+schema):
+
+- Row ids are given in date order, so newest first is the index's own order, a search stops at its
+  last hit, and a date bound is a range of row ids.
+- Each mail's row in the full-text index carries a token per participant (``p7``: address 7 takes
+  part; ``f7``: it sent; ``t7``: it received), so the inbox, the sender and the recipient are
+  decided inside the index. The keywords of a query are confined to subject and body: a keyword
+  ``p7`` finds the word, never the token.
+- The index is built in one go from the finished table and merged into one segment.
+
+The file is an artifact: written once, renamed into place when complete, then only read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from environment.email_search.models import BuildReport, Email, SearchHit, parse_day
+
+SCHEMA_VERSION = 1
+MAX_KEYWORDS = 16
+MAX_KEYWORD_CHARS = 100
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_STAGING = """
+CREATE TABLE stage.mail(seq INTEGER PRIMARY KEY, date TEXT, message_id TEXT, sender TEXT,
+    recipients TEXT, people TEXT, subject TEXT, body TEXT, file_name TEXT)
+"""
+_TABLES = """
+CREATE TABLE emails(id INTEGER PRIMARY KEY, date TEXT, message_id TEXT, sender TEXT,
+    recipients TEXT, people TEXT, subject TEXT, body TEXT, file_name TEXT);
+CREATE TABLE addresses(id INTEGER PRIMARY KEY, address TEXT, mails INTEGER);
+CREATE VIRTUAL TABLE emails_fts USING fts5(subject, body, people,
+    content='emails', content_rowid='id');
+"""
+_INDEXES = """
+CREATE UNIQUE INDEX emails_message_id ON emails(message_id);
+CREATE INDEX emails_date ON emails(date);
+CREATE UNIQUE INDEX addresses_address ON addresses(address);
+"""
+
+
+class BadQuery(ValueError):
+    """A search that cannot be run as asked; the text says what to change."""
+
+
+def build_database(
+    path: Path,
+    emails: Iterable[Email],
+    *,
+    skipped: Counter[str] | None = None,
+    notes: Counter[str] | None = None,
+    max_body_chars: int = 5_000,
+    max_recipients: int = 30,
+) -> BuildReport:
+    """Write ``emails`` to a new database at ``path``; a file already there is replaced at the end.
+
+    Mails that would make bad material are left out and counted: bodies over ``max_body_chars``,
+    more than ``max_recipients`` distinct recipients, repeats of the same subject, body and sender,
+    and repeats of a message id (the first mail keeps it). Thresholds as in ART-E.
+
+    Args:
+        skipped: counts by reason that the source already made; read after ``emails`` is used up.
+        notes: counts of mails that were stored but altered by the source, by reason.
+
+    Raises:
+        ValueError: no mail was left to store.
+    """
+    reasons: Counter[str] = Counter()
+    addresses: dict[str, int] = {}
+    mails_of: Counter[int] = Counter()
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(partial, isolation_level=None)
+    try:
+        # Nothing to protect: a build that dies leaves only the .partial file.
+        connection.executescript(
+            "PRAGMA page_size=8192; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+            "PRAGMA cache_size=-200000; ATTACH '' AS stage;"
+        )
+        connection.execute(_STAGING)
+        connection.executescript(_TABLES)
+        connection.execute("BEGIN")
+        rows = _rows(emails, reasons, addresses, mails_of, max_body_chars, max_recipients)
+        connection.executemany("INSERT INTO stage.mail VALUES(NULL,?,?,?,?,?,?,?,?)", rows)
+        connection.execute(
+            "INSERT INTO emails SELECT row_number() OVER (ORDER BY date, seq), date, message_id,"
+            " sender, recipients, people, subject, body, file_name FROM stage.mail ORDER BY 1"
+        )
+        connection.executemany(
+            "INSERT INTO addresses VALUES(?,?,?)",
+            ((number, address, mails_of[number]) for address, number in addresses.items()),
+        )
+        for statement in _INDEXES.split(";"):
+            connection.execute(statement)
+        for command in ("'hashsize', 67108864", "'automerge', 0"):
+            connection.execute(f"INSERT INTO emails_fts(emails_fts, rank) VALUES({command})")
+        for command in ("rebuild", "optimize"):
+            connection.execute("INSERT INTO emails_fts(emails_fts) VALUES(?)", (command,))
+        (stored,) = connection.execute("SELECT count(*) FROM emails").fetchone()
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    reasons.update(skipped or {})
+    if not stored:
+        partial.unlink()
+        raise ValueError(f"no mail to store: {_in_words(reasons) or 'the source is empty'}")
+    os.replace(partial, path)
+    return BuildReport(
+        stored=stored,
+        skipped=dict(sorted(reasons.items())),
+        notes=dict(sorted((notes or Counter()).items())),
+        inboxes=len(addresses),
+    )
+
+
+def _in_words(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+
+
+def _rows(
+    emails: Iterable[Email],
+    reasons: Counter[str],
+    addresses: dict[str, int],
+    mails_of: Counter[int],
+    max_body_chars: int,
+    max_recipients: int,
+) -> Iterator[tuple[str, ...]]:
+    """The staging rows of the mails that are kept; counts the others in ``reasons``."""
+    contents: set[int] = set()
+    message_ids: set[str] = set()
+
+    def number(address: str) -> int:
+        return addresses.setdefault(address, len(addresses) + 1)
+
+    for mail in emails:
+        recipients = {a.lower() for a in (*mail.to, *mail.cc, *mail.bcc) if a}
+        if len(mail.body) > max_body_chars:
+            reasons["body_too_long"] += 1
+            continue
+        if len(recipients) > max_recipients:
+            reasons["too_many_recipients"] += 1
+            continue
+        content = hash((mail.subject, mail.body, mail.sender))
+        if content in contents:
+            reasons["duplicate"] += 1
+            continue
+        if mail.message_id in message_ids:
+            reasons["message_id_taken"] += 1
+            continue
+        contents.add(content)
+        message_ids.add(mail.message_id)
+        received = {number(address) for address in recipients}
+        sent = {number(mail.sender.lower())} if mail.sender else set()
+        mails_of.update(received | sent)
+        people = [f"p{n}" for n in received | sent]
+        people += [f"t{n}" for n in received] + [f"f{n}" for n in sent]
+        yield (
+            mail.date,
+            mail.message_id,
+            mail.sender,
+            json.dumps({"to": mail.to, "cc": mail.cc, "bcc": mail.bcc}),
+            " ".join(people),
+            mail.subject,
+            mail.body,
+            mail.file_name,
+        )
+
+
+def keyword_phrases(keywords: object) -> list[str]:
+    """A model's keywords as quoted FTS5 phrases, whatever it sent.
+
+    A single string counts as one keyword. Dropped: None, whatever has no letter or digit, and
+    what follows the first ``MAX_KEYWORDS``. Long keywords are cut.
+
+    Raises:
+        BadQuery: nothing is left to search for.
+    """
+    if keywords is None or isinstance(keywords, (str, int, float)):
+        keywords = [keywords]
+    if not isinstance(keywords, Iterable):
+        raise BadQuery("keywords must be a list of words")
+    phrases: list[str] = []
+    for keyword in keywords:
+        text = "" if keyword is None else str(keyword)
+        text = _LONE_SURROGATE.sub(" ", text.replace("\0", " "))[:MAX_KEYWORD_CHARS]
+        if any(character.isalnum() for character in text):
+            phrases.append('"' + text.replace('"', '""') + '"')
+        if len(phrases) == MAX_KEYWORDS:
+            break
+    if not phrases:
+        raise BadQuery("no keyword to search for: give one or more words")
+    return phrases
+
+
+class EmailDatabase:
+    """Read access to a database that ``build_database`` wrote; safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Raises:
+            FileNotFoundError: there is no file at ``path``.
+            ValueError: the file is not a database of this version.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"no mail database at {path}: run the data pipeline first")
+        self.path = path
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        try:
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{path} is not a mail database: {error}") from error
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} has schema {version}, this program reads {SCHEMA_VERSION}: "
+                "run the data pipeline again"
+            )
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection: SQLite's own lock would make threads wait for each other."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            connection.execute("PRAGMA mmap_size=4000000000")
+            connection.execute("PRAGMA cache_size=-64000")
+            self._local.connection = connection
+            with self._lock:
+                self._open.append(connection)
+        return connection
+
+    def search(
+        self,
+        inbox: str,
+        keywords: object,
+        *,
+        sender: str | None = None,
+        recipient: str | None = None,
+        sent_after: str | None = None,
+        sent_before: str | None = None,
+        limit: int = 10,
+        snippet_words: int = 15,
+    ) -> list[SearchHit]:
+        """Mails of ``inbox`` that hold every keyword, newest first, at most ``limit``.
+
+        Args:
+            sent_after: ``YYYY-MM-DD``, inclusive.
+            sent_before: ``YYYY-MM-DD``, exclusive. Mails without a date match no date bound.
+
+        Raises:
+            BadQuery: no usable keyword, or a date that is none.
+        """
+        phrases = keyword_phrases(keywords)
+        low, high = self._row_range(sent_after, sent_before)
+        tokens = []
+        for prefix, address in (("p", inbox), ("f", sender), ("t", recipient)):
+            if address:
+                number = self._address_number(address)
+                if number is None:
+                    return []
+                tokens.append(f'"{prefix}{number}"')
+        match = (
+            f"{{subject body}} : ({' AND '.join(phrases)}) AND people : ({' AND '.join(tokens)})"
+        )
+        rows = self._connection.execute(
+            "SELECT e.message_id, e.date, e.sender, e.subject, e.body FROM emails_fts AS f"
+            " JOIN emails AS e ON e.id = f.rowid WHERE emails_fts MATCH ?"
+            " AND f.rowid BETWEEN ? AND ? ORDER BY f.rowid DESC LIMIT ?",
+            (match, low, high, limit),
+        )
+        finder = _first_keyword(phrases)
+        return [
+            SearchHit(message_id, date, sender_, subject, _snippet(body, finder, snippet_words))
+            for message_id, date, sender_, subject, body in rows
+        ]
+
+    def read(self, inbox: str, message_id: str) -> Email | None:
+        """The mail with this id if it lies in ``inbox``; None if it does not or is not there."""
+        number = self._address_number(inbox)
+        row = self._connection.execute(
+            "SELECT message_id, date, subject, sender, recipients, body, file_name, people"
+            " FROM emails WHERE message_id = ?",
+            (_LONE_SURROGATE.sub(" ", message_id),),
+        ).fetchone()
+        if row is None or f"p{number}" not in row[-1].split():
+            return None
+        return _email(row)
+
+    def emails(self) -> Iterator[Email]:
+        """Every mail, oldest first."""
+        rows = self._connection.execute(
+            "SELECT message_id, date, subject, sender, recipients, body, file_name, people"
+            " FROM emails ORDER BY id"
+        )
+        return map(_email, rows)
+
+    def inboxes(self) -> dict[str, int]:
+        """Every address with the number of mails it takes part in, most first."""
+        return dict(
+            self._connection.execute(
+                "SELECT address, mails FROM addresses ORDER BY mails DESC, address"
+            ).fetchall()
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            while self._open:
+                self._open.pop().close()
+
+    def _address_number(self, address: str) -> int | None:
+        row = self._connection.execute(
+            "SELECT id FROM addresses WHERE address = ?",
+            (_LONE_SURROGATE.sub(" ", address).strip().lower(),),
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def _row_range(self, sent_after: str | None, sent_before: str | None) -> tuple[int, int]:
+        low, high = 0, 1 << 62
+        if sent_after or sent_before:
+            low = self._first_row_on("0") or high
+        try:
+            if sent_after:
+                low = self._first_row_on(parse_day(sent_after).isoformat()) or high
+            if sent_before:
+                first_after = self._first_row_on(parse_day(sent_before).isoformat())
+                high = high if first_after is None else first_after - 1
+        except ValueError as error:
+            raise BadQuery(str(error)) from error
+        return low, high
+
+    def _first_row_on(self, day: str) -> int | None:
+        row = self._connection.execute(
+            "SELECT id FROM emails WHERE date >= ? ORDER BY date, id LIMIT 1", (day,)
+        ).fetchone()
+        return None if row is None else row[0]
+
+
+def _email(row: Sequence[str]) -> Email:
+    message_id, date, subject, sender, recipients, body, file_name, _ = row
+    return Email(
+        message_id, date, subject, sender, body=body, file_name=file_name, **json.loads(recipients)
+    )
+
+
+def _first_keyword(phrases: Sequence[str]) -> re.Pattern[str]:
+    words = {match[0] for phrase in phrases if (match := re.search(r"[^\W_]+", phrase))}
+    return re.compile("|".join(rf"\b{re.escape(w)}" for w in sorted(words)), re.IGNORECASE)
+
+
+def _snippet(body: str, finder: re.Pattern[str], words: int) -> str:
+    """``words`` words of the body from a little before its first keyword; its start if none."""
+    match = finder.search(body)
+    at = match.start() if match else 0
+    lead = body[max(0, at - 200) : at].split()[-(words // 3) :]
+    return " ".join([*lead, *body[at : at + words * 40].split()][:words])

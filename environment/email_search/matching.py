@@ -1,0 +1,132 @@
+"""Does an answer say the same as the gold answer? Deterministic, offline, hard to game.
+
+Both texts become content words: numbers, amounts and dates in one canonical form each, words
+without case, accents or inflected filler. An answer matches when it carries every number of the
+gold answer and no other, and enough of its words without burying them:
+
+- short gold answers (a name, a place, a number): every gold word must be there, and at most
+  ``_SPARE_WORDS`` others, so that listing everything one has read does not pay;
+- longer ones (a sentence): a token F1 of at least ``_SENTENCE_F1``, as in SQuAD's evaluation.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+_SPARE_WORDS = 8
+_SHORT_WORDS = 5
+_SENTENCE_F1 = 0.5
+_MONTHS = {
+    name: index
+    for index, names in enumerate(
+        (
+            "january jan|february feb|march mar|april apr|may|june jun|july jul|august aug|"
+            "september sep sept|october oct|november nov|december dec"
+        ).split("|"),
+        start=1,
+    )
+    for name in names.split()
+}
+_MONTH = "(" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
+_STOP = frozenset(
+    "a an the is are was were be been it its this that of to in on at for by from with and or as "
+    "he she they his her their we our you your i will would has have had do does did "
+    "room suite hotel flight number confirmation".split()
+)
+_UNITS = {"thousand": 10**3, "k": 10**3, "million": 10**6, "mm": 10**6, "m": 10**6}
+_UNITS |= {"billion": 10**9, "bn": 10**9, "b": 10**9}
+_ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
+_CLOCK = re.compile(r"\b(\d{1,2})(?::(\d{2}))?\s*([ap])\.?\s?m\b\.?")
+_CLOCK_24 = re.compile(r"\b([01]?\d|2[0-3]):([0-5]\d)\b")
+_MONTH_DAY = re.compile(rf"\b{_MONTH}\s+(\d{{1,2}})\b(?:\s*,?\s*(\d{{4}})\b)?")
+_DAY_MONTH = re.compile(rf"\b(\d{{1,2}})\s+(?:of\s+)?{_MONTH}(?:\s*,?\s*(\d{{4}})\b)?")
+_ISO_DAY = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_US_DAY = re.compile(r"\b(\d{1,2})/(\d{1,2})(?:/(\d{2,4}))?\b")
+_PHONE = re.compile(r"(?:\+?1[ .-]?)?\(?\b(\d{3})\)?[ .-]?(\d{3})[ .-](\d{4})\b")
+_DIGITS = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
+_AMOUNT = re.compile(rf"\$\s?{_DIGITS}\s?(thousand|million|billion|mm|bn|k|m|b)?\b")
+_CODE = re.compile(r"\b(?=[a-z0-9]*\d)(?=[a-z0-9]*[a-z])[a-z0-9]+\b")
+_NUMBER = re.compile(rf"\b{_DIGITS}(?:\s?(thousand|million|billion|mm|bn)\b)?")
+_WORD = re.compile(r"[^\W_]+")
+_NO_ANSWER = re.compile(
+    r"\b(i|we)\s+(do\s?n[o']?t|did\s?n[o']?t|do not|did not|can\s?not|can't|could not|couldn't)\s+"
+    r"(know|find|answer|determine|tell)\b|\bno (answer|information|mail) (was )?(found|available)\b"
+)
+
+
+def _plain(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def is_no_answer(text: str) -> bool:
+    """The agent says that it does not know."""
+    plain = _plain(text).strip(" .!")
+    return not plain or plain in ("unknown", "n/a", "none") or bool(_NO_ANSWER.search(plain))
+
+
+def _date(month: int, day: int, year: str | None) -> str:
+    full = "" if not year else f"-{year if len(year) == 4 else '20' + year}"
+    return f" d{month:02d}-{day:02d}{full} "
+
+
+def _number(match: re.Match[str]) -> str:
+    return f"{float(match[1].replace(',', '')) * _UNITS.get(match[2], 1):.10g}"
+
+
+def content_words(text: str) -> tuple[Counter[str], Counter[str]]:
+    """The canonical values (numbers, codes, dates, times, phone numbers) and the words of a text."""
+    values: Counter[str] = Counter()
+
+    def take(canonical: str) -> str:
+        values[canonical.strip()] += 1
+        return " "
+
+    plain = _ORDINAL.sub(r"\1", _plain(text))
+    plain = _ISO_DAY.sub(lambda m: take(_date(int(m[2]), int(m[3]), m[1])), plain)
+    plain = _MONTH_DAY.sub(lambda m: take(_date(_MONTHS[m[1]], int(m[2]), m[3])), plain)
+    plain = _DAY_MONTH.sub(lambda m: take(_date(_MONTHS[m[2]], int(m[1]), m[3])), plain)
+    plain = _US_DAY.sub(lambda m: take(_date(int(m[1]), int(m[2]), m[3])), plain)
+    plain = _PHONE.sub(lambda m: take(f"tel{m[1]}{m[2]}{m[3]}"), plain)
+    plain = _CLOCK.sub(
+        lambda m: take(f"{int(m[1]) % 12 + 12 * (m[3] == 'p')}:{m[2] or '00'}"), plain
+    )
+    plain = _CLOCK_24.sub(lambda m: take(f"{int(m[1])}:{m[2]}"), plain)
+    plain = _AMOUNT.sub(lambda m: take(_number(m)), plain)
+    plain = _CODE.sub(lambda m: take(f"code {m[0]}"), plain)
+    plain = _NUMBER.sub(lambda m: take(_number(m)), plain)
+    plain = re.sub(r"'s\b", " ", plain)
+    words = Counter(word for word in _WORD.findall(plain) if word not in _STOP)
+    return values, words
+
+
+def _same_values(answer: Counter[str], gold: Counter[str]) -> bool:
+    """Every gold value is there and no other; a date without its year stands for any year."""
+
+    def covers(one: str, other: str) -> bool:
+        a_year_is_missing = len(one) == 6 or len(other) == 6
+        return one == other or (one[0] == "d" and one[:6] == other[:6] and a_year_is_missing)
+
+    return all(any(covers(a, g) for a in answer) for g in gold) and all(
+        any(covers(a, g) for g in gold) for a in answer
+    )
+
+
+def answers_match(answer: str, gold: str) -> bool:
+    """True if ``answer`` says what ``gold`` says; see the module for the rule."""
+    if is_no_answer(answer):
+        return is_no_answer(gold)
+    answer_values, answer_words = content_words(answer)
+    gold_values, gold_words = content_words(gold)
+    if not gold_values and not gold_words:
+        return _plain(answer).strip() == _plain(gold).strip()
+    if gold_values and not _same_values(answer_values, gold_values):
+        return False
+    common = sum((answer_words & gold_words).values())
+    spare = sum(answer_words.values()) - common
+    if sum(gold_words.values()) <= _SHORT_WORDS:
+        return common == sum(gold_words.values()) and spare <= _SPARE_WORDS
+    f1 = 2 * common / (sum(answer_words.values()) + sum(gold_words.values()))
+    return f1 >= _SENTENCE_F1

@@ -1,0 +1,62 @@
+"""The reward of the email agent: a ladder of four rungs, with small shaping between them.
+
+    rung   what happened
+    -2     a tool call that could not be parsed
+    -1     a wrong answer
+     0     no answer: "I don't know", out of turns, plain text instead of a call, over length
+    +1     the right answer
+
+The order is ART-E's (OpenPipe, "ART·E", 2025): it must pay more to admit ignorance than to guess,
+and a broken call must be worse than both. Shaping adds less than the step between two rungs, so
+it ranks the rollouts within a rung and can never lift one over the next.
+"""
+
+from __future__ import annotations
+
+from environment.base import Reward, StopReason
+from environment.email_search.matching import answers_match, is_no_answer
+from environment.email_search.models import EmailOutcome, EmailScenario
+
+_MALFORMED, _WRONG, _NONE, _RIGHT = -2.0, -1.0, 0.0, 1.0
+_FOUND, _READ, _CITED, _CITED_ONLY_GOLD = 0.1, 0.1, 0.2, 0.1
+_FEW_TURNS, _TOOL_ERROR, _MAX_TOOL_ERRORS = 0.1, 0.05, 4
+
+
+def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int) -> Reward:
+    gold = set(scenario.message_ids)
+    cited = set(outcome.source_ids)
+    found, read = bool(gold & outcome.found_ids), bool(gold & outcome.read_ids)
+    answer = outcome.answer
+    answered = answer is not None and not is_no_answer(answer)
+    right = answer is not None and answered and answers_match(answer, scenario.answer)
+
+    if outcome.stop is StopReason.MALFORMED_CALL:
+        rung, reason = _MALFORMED, "malformed_call"
+    elif right:
+        rung, reason = _RIGHT, "right"
+    elif answered:
+        rung, reason = _WRONG, "wrong_answer"
+    elif answer is not None:
+        rung, reason = _NONE, "gave_up"
+    else:
+        rung, reason = _NONE, str(outcome.stop)
+
+    shaping = _FOUND * found + _READ * read
+    shaping -= _TOOL_ERROR * min(outcome.tool_errors, _MAX_TOOL_ERRORS)
+    if answered:
+        shaping += _CITED * bool(gold & cited) + _CITED_ONLY_GOLD * (cited == gold)
+    if right:
+        shaping += _FEW_TURNS * (1 - outcome.turns / max_turns)
+    return Reward(
+        value=rung + shaping,
+        success=right,
+        reason=reason,
+        metrics={
+            "found_gold": float(found),
+            "read_gold": float(read),
+            "source_precision": len(gold & cited) / len(cited) if cited else 0.0,
+            "source_recall": len(gold & cited) / len(gold),
+            "searches": float(outcome.searches),
+            "tool_errors": float(outcome.tool_errors),
+        },
+    )

@@ -1,0 +1,91 @@
+"""Invented names in two disjoint halves: those a policy may have been trained on, and the rest.
+
+Which half a name belongs to is decided by a hash of its letters, so it holds across seeds, worlds
+and programs: a name of the test half occurs in no training mail and in no demonstration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+
+from environment.base import Split
+
+_ONSETS = "b br c ch d dr f g gr h j k l m n p r s sh st t tr v w z kl fl bl pr th qu x y".split()
+_VOWELS = "a e i o u ai ea ou ie oo y ee".split()
+_CODAS = "n r l s t m nd rt ck x ll sk th ng rn lt ss rd ns mp".split()
+_STEMS = (
+    "Al An Ash Bar Bel Ber Black Bran Brook Car Clark Cole Cran Dal Dan Dor Dun East Ed El Fair "
+    "Farm Fen Field Fox Gar Glen Gold Gray Green Had Hal Ham Hart Hav Hol Horn Hunt Ken Kirk Lan "
+    "Law Lin Lock Mar Mas May Mill Mor Nash New Nor Oak Pal Park Pat Pem Ram Red Rich Ross Sand "
+    "Sax Shel Sher Stan Stone Sul Tal Thorn Tur Under Vin Wal War Wat West Whit Wil Win Wood York"
+).split()
+_ENDINGS = (
+    "ard berg bert bourne bridge burn by combe croft dale den don elli er ett ey feld field ford "
+    "gate grave ham hurst ide ington ini kin land ley lin low man mann mere mond more ney or ova "
+    "ridge ski shaw sky smith son stead stein stone strom ton vale vic ville ward well wick win "
+    "wood worth y"
+).split()
+_PREFIXES = ("", "", "", "", "", "Mc", "Mac", "De", "Van", "O'", "St")
+_FIRST = (
+    "Abel Adam Alice Amir Anna Ben Bianca Carla Cedric Chris Dana Daphne David Diane Edgar Elena "
+    "Eric Farah Fiona Frank Gail Greg Gustav Hana Helga Ian Imran Irene Jack Jane Jeff Jill Joanna "
+    "Joel Karen Keith Kurt Lara Leo Lisa Lorna Maria Mark Mike Milton Nadia Nora Omar Oscar Paul "
+    "Peter Priya Quentin Rachel Rob Rosa Sara Scott Steve Susan Sven Tara Tessa Tim Tom Ulric Vera "
+    "Vince Wade Wendy Ximena Yusuf Zelda Zoe"
+).split()
+
+
+def split_of(name: str) -> Split:
+    """The half a name belongs to; one name in five is kept for tests."""
+    digest = hashlib.blake2b(name.lower().encode(), digest_size=4).digest()
+    return "test" if int.from_bytes(digest) % 5 == 0 else "train"
+
+
+def _syllables(rng: random.Random) -> str:
+    count = rng.choice((2, 2, 2, 3))
+    name = ""
+    for position in range(count):
+        name += rng.choice(_ONSETS) + rng.choice(_VOWELS)
+        if position == count - 1 or rng.random() < 0.35:
+            name += rng.choice(_CODAS)
+    return name.capitalize()[:11]
+
+
+def _compound(rng: random.Random) -> str:
+    """A name that looks like a real surname or place: Hartfield, McBarlow, O'Kenson."""
+    return rng.choice(_PREFIXES) + rng.choice(_STEMS) + rng.choice(_ENDINGS)
+
+
+def _mixed(rng: random.Random) -> str:
+    kind = rng.random()
+    if kind < 0.5:
+        return _syllables(rng)
+    if kind < 0.9:
+        return _compound(rng)
+    return _syllables(rng)[:5] + rng.choice(_ENDINGS)
+
+
+class NamePool:
+    """Draws names of one split, none twice."""
+
+    def __init__(self, rng: random.Random, split: Split) -> None:
+        self._rng = rng
+        self._split = split
+        self._used: set[str] = set()
+
+    def name(self) -> str:
+        """A surname, project, company, city or hotel: one capitalised word."""
+        return self._draw(lambda: _mixed(self._rng))
+
+    def person(self) -> str:
+        """First name and surname; first names are ordinary ones and shared by both splits."""
+        return f"{self._rng.choice(_FIRST)} {self.name()}"
+
+    def _draw(self, make: Callable[[], str]) -> str:
+        while True:
+            name = make()
+            if name not in self._used and split_of(name) == self._split:
+                self._used.add(name)
+                return name

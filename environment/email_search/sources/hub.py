@@ -1,0 +1,75 @@
+"""The Enron mails and questions from the Hugging Face hub, or from local copies of them.
+
+Schema of ``corbt/enron-emails``: message_id, subject, from, to, cc, bcc, date, body, file_name.
+Schema of ``corbt/enron_emails_sample_questions``: the fields of ``EmailScenario``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from environment.base import Split
+from environment.email_search.models import Email
+from environment.email_search.sources import SourceError, Tally
+
+_MAIL_COLUMNS = frozenset("message_id subject from to cc bcc date body file_name".split())
+
+
+def load_rows(
+    dataset: str, split: str, revision: str | None, columns: frozenset[str]
+) -> Iterator[Mapping[str, Any]]:
+    """The rows of a data set, after checking that it has these columns.
+
+    Raises:
+        SourceError: it cannot be loaded, or a column is missing.
+    """
+    # Imported here: it costs a second, and only this source needs it.
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+
+    try:
+        rows = load_dataset(dataset, split=split, revision=revision)
+    except (DatasetNotFoundError, DatasetsError, OSError, ValueError) as error:
+        raise SourceError(
+            f"cannot load the data set {dataset} (split {split}): {error}. Without network, "
+            "name a local copy in data.dataset, or use data.source: sample"
+        ) from error
+    missing = columns - set(rows.column_names)
+    if missing:
+        raise SourceError(f"{dataset} has no column {', '.join(sorted(missing))}")
+    return iter(rows)
+
+
+class HubSource:
+    """``corbt/enron-emails``, about 517,000 mails."""
+
+    def __init__(self, dataset: str, revision: str | None = None) -> None:
+        self.dataset, self.revision = dataset, revision
+
+    def emails(self, tally: Tally) -> Iterator[Email]:
+        for row in load_rows(self.dataset, "train", self.revision, _MAIL_COLUMNS):
+            message_id, date = row["message_id"], row["date"]
+            if not message_id:
+                tally.skipped["no_message_id"] += 1
+                continue
+            usable = date is not None and 1970 <= date.year <= 2100
+            if not usable:
+                tally.notes["no_usable_date"] += 1
+            yield Email(
+                message_id=message_id,
+                date=f"{date:%Y-%m-%d %H:%M:%S}" if usable else "",
+                subject=row["subject"] or "",
+                sender=row["from"] or "",
+                to=list(row["to"] or ()),
+                cc=list(row["cc"] or ()),
+                bcc=list(row["bcc"] or ()),
+                body=(row["body"] or "").replace("\0", ""),
+                file_name=row["file_name"] or "",
+            )
+
+
+def question_rows(dataset: str, split: Split, revision: str | None) -> Iterator[Mapping[str, Any]]:
+    """The rows of a questions data set, unchecked beyond their columns."""
+    columns = frozenset("id question answer message_ids inbox_address query_date".split())
+    return load_rows(dataset, split, revision, columns)

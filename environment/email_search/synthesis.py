@@ -1,0 +1,169 @@
+"""Questions made from any mailbox without a language model.
+
+A mail yields a question when its own text, quotes and forwards left out, holds exactly one value
+of a kind (one phone number, one amount, ...), so that the answer can stand nowhere else in it; and
+when its sender and subject together name no other mail of the inbox, so that the question points
+at one mail. What such questions cannot ask is anything that needs understanding: they test search,
+reading and copying on the user's own mail, with no key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from environment.base import Split
+from environment.email_search.models import Email, EmailScenario
+from environment.email_search.sample.facts import MONTHS
+from environment.email_search.sample.names import split_of
+
+_QUOTED = re.compile(
+    r"^\s*-{3,}.*(?:forwarded|original message|inline attachment).*|^\s*_{10,}|"
+    r"^\s*from:.*|^\s*on .* wrote:|^.*\d\d/\d\d/\d{2,4} \d\d:\d\d [AP]M.*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MONTH = "(?:" + "|".join(MONTHS) + ")"
+_FIND: dict[str, re.Pattern[str]] = {
+    "phone": re.compile(r"(?<![\d-])\(?\d{3}\)?[-. ]\d{3}[-.]\d{4}(?![\d-])"),
+    "amount": re.compile(r"\$\s?\d[\d,]*(?:\.\d+)?(?:\s(?:million|billion|thousand|MM))?"),
+    "date": re.compile(rf"\b{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:, \d{{4}})?\b"),
+    "place": re.compile(
+        r"\b(?:in|at) ((?:[Cc]onference )?(?:[Rr]oom|[Ss]uite) [A-Z]{0,2}\d[\dA-Za-z]*|EB ?\d[\dA-Z]+)"
+    ),
+    "person": re.compile(
+        r"\b(?:[Cc]ontact|[Cc]all|[Ee]-?mail|speak (?:to|with)|talk to)\s([A-Z][a-z]+ [A-Z][a-z]+)\b"
+    ),
+}
+_ASK: dict[str, tuple[str, ...]] = {
+    "phone": (
+        'Which phone number does {who} give in the mail "{subject}"?',
+        'What is the phone number in the mail from {who} about "{subject}"?',
+    ),
+    "amount": (
+        'Which amount does {who} name in the mail "{subject}"?',
+        'How much money is named in the mail from {who} about "{subject}"?',
+    ),
+    "date": (
+        'Which date does {who} name in the mail "{subject}"?',
+        'What is the date in the text of the mail from {who} about "{subject}"?',
+    ),
+    "place": (
+        'Which place does {who} name in the mail "{subject}"?',
+        'Where is it, in the mail from {who} about "{subject}"?',
+    ),
+    "person": (
+        'Whom does {who} name as the contact in the mail "{subject}"?',
+        'Who is to be contacted in the mail from {who} about "{subject}"?',
+    ),
+}
+_REPLY = re.compile(r"^\s*((re|fw|fwd)\s*:\s*)+", re.IGNORECASE)
+_MIN_SUBJECT_WORDS = 2
+_MAX_SUBJECT_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A mail of an inbox with a value that can be asked for."""
+
+    inbox: str
+    mail: Email
+    kind: str
+    value: str
+
+
+def own_text(body: str) -> str:
+    """The part of a mail its sender wrote: everything before the first quote or forward."""
+    match = _QUOTED.search(body)
+    return body[: match.start()] if match else body
+
+
+def values_in(body: str) -> Iterator[tuple[str, str]]:
+    """Pairs of kind and value, for the kinds of which the text holds exactly one value."""
+    text = own_text(body)
+    for kind, pattern in _FIND.items():
+        found = {
+            " ".join((m[1] if pattern.groups else m[0]).split()) for m in pattern.finditer(text)
+        }
+        if len(found) == 1:
+            yield kind, found.pop()
+
+
+def _candidates(mails: Iterable[Email], inboxes: frozenset[str]) -> Iterator[Candidate]:
+    """Candidates whose sender and subject name one mail of the inbox."""
+    held: dict[tuple[str, str, str], list[Candidate]] = defaultdict(list)
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for mail in mails:
+        subject = _REPLY.sub("", mail.subject).strip()
+        for inbox in sorted(mail.participants() & inboxes):
+            key = (inbox, mail.sender, subject.casefold())
+            seen[key] += 1
+            if seen[key] > 1 or not mail.date or mail.sender == inbox:
+                continue
+            if len(subject.split()) < _MIN_SUBJECT_WORDS or len(subject) > _MAX_SUBJECT_CHARS:
+                continue
+            held[key] = [Candidate(inbox, mail, k, v) for k, v in values_in(mail.body)]
+    for key, candidates in held.items():
+        if seen[key] == 1:
+            yield from candidates
+
+
+def split_of_inbox(address: str) -> Split:
+    """One inbox in five, by a hash of its address, is kept for tests."""
+    return split_of(address)
+
+
+def synthesise(
+    mails: Callable[[], Iterable[Email]],
+    inbox_sizes: dict[str, int],
+    *,
+    max_inboxes: int = 20,
+    per_inbox: int = 100,
+    min_mails: int = 20,
+) -> list[EmailScenario]:
+    """Scenarios from the ``max_inboxes`` largest inboxes of each split.
+
+    Args:
+        mails: opens a fresh pass over all mails.
+        inbox_sizes: number of mails by address.
+        per_inbox: at most this many scenarios an inbox, spread over the kinds of questions.
+        min_mails: smaller inboxes make no search problem and are left out.
+    """
+    by_size = sorted(inbox_sizes, key=lambda a: (-inbox_sizes[a], a))
+    chosen: set[str] = set()
+    for split in ("train", "test"):
+        fitting = [a for a in by_size if inbox_sizes[a] >= min_mails and split_of_inbox(a) == split]
+        chosen.update(fitting[:max_inboxes])
+    scenarios: list[EmailScenario] = []
+    taken: Counter[tuple[str, str]] = Counter()
+    for item in _candidates(mails(), frozenset(chosen)):
+        if taken[item.inbox, item.kind] >= max(1, per_inbox // len(_ASK)):
+            continue
+        taken[item.inbox, item.kind] += 1
+        wordings = _ASK[item.kind]
+        question = wordings[len(scenarios) % len(wordings)].format(
+            who=_who(item.mail.sender), subject=_REPLY.sub("", item.mail.subject).strip()
+        )
+        sent = date.fromisoformat(item.mail.date[:10])
+        scenarios.append(
+            EmailScenario(
+                id=f"{item.kind}-{len(scenarios)}",
+                question=question,
+                answer=item.value,
+                message_ids=(item.mail.message_id,),
+                inbox_address=item.inbox,
+                query_date=(sent + timedelta(days=30)).isoformat(),
+                split=split_of_inbox(item.inbox),
+                kind=item.kind,
+            )
+        )
+    return scenarios
+
+
+def _who(address: str) -> str:
+    """``sara.shackleton@enron.com`` as Sara Shackleton; odd local parts stay as they are."""
+    local = address.split("@", maxsplit=1)[0]
+    parts = [part for part in re.split(r"[._]+", local) if part]
+    return " ".join(p.capitalize() for p in parts) if all(p.isalpha() for p in parts) else local

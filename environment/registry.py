@@ -1,0 +1,45 @@
+"""Find an environment by name: the folder ``environment/<name>``.
+
+Its package offers ``Config`` (how the agent sees it), ``DataConfig`` (where its data comes from)
+and ``open_environment(artifacts, config, max_turns)``, where ``artifacts`` are the files that its
+data pipeline made, by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import environment
+from environment.base import Environment, StrictModel
+
+
+class UnknownEnvironment(ValueError):
+    """No environment of this name; the text lists those there are."""
+
+
+class EnvironmentPackage(Protocol):
+    Config: type[StrictModel]
+    DataConfig: type[StrictModel]
+
+    def open_environment(
+        self, artifacts: dict[str, Path], config: Any, max_turns: int
+    ) -> Environment[Any, Any]: ...
+
+
+def names() -> list[str]:
+    return sorted(
+        module.name for module in pkgutil.iter_modules(environment.__path__) if module.ispkg
+    )
+
+
+def environment_package(name: str) -> EnvironmentPackage:
+    """
+    Raises:
+        UnknownEnvironment: there is no such folder.
+    """
+    if name not in names():
+        raise UnknownEnvironment(f"no environment {name!r}; there is: {', '.join(names())}")
+    return cast("EnvironmentPackage", importlib.import_module(f"environment.{name}"))

@@ -1,0 +1,136 @@
+"""The configuration of all pipelines: YAML files, checked before anything runs.
+
+A file needs only the sections it changes. Several files and single settings are laid over each
+other in the order they are given.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from backends.config import BackendConfig
+from environment.base import StrictModel
+from environment.registry import UnknownEnvironment, environment_package
+from training.config import EvaluationConfig, RolloutConfig, TrainingConfig
+
+_DEFAULT_ENVIRONMENT = "email_search"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the text names the key and what to write instead."""
+
+
+class ProjectConfig(StrictModel):
+    """Everything a run depends on. ``environment`` and ``data`` are typed by the environment."""
+
+    project: str = Field("art-rl", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    model_name: str = Field(
+        "email-agent",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="The model in ZenML whose versions the training runs make.",
+    )
+    environment: Any
+    data: Any
+    backend: BackendConfig = BackendConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def load_config(files: Sequence[Path], settings: Sequence[str] = ()) -> ProjectConfig:
+    """The configuration of these files, with ``section.key=value`` settings laid over it.
+
+    Raises:
+        ConfigError: a file is missing or no YAML, a key is unknown, a value does not fit.
+    """
+    merged: dict[str, Any] = {}
+    for file in files:
+        merged = _overlay(merged, _read(file))
+    for setting in settings:
+        merged = _overlay(merged, _parse_setting(setting))
+    return parse_config(merged)
+
+
+def parse_config(raw: Mapping[str, Any]) -> ProjectConfig:
+    """
+    Raises:
+        ConfigError: see ``load_config``.
+    """
+    section = raw.get("environment") or {}
+    name = section.get("name", _DEFAULT_ENVIRONMENT) if isinstance(section, Mapping) else section
+    try:
+        package = environment_package(str(name))
+    except UnknownEnvironment as error:
+        raise ConfigError(f"environment.name: {error}") from error
+    model = create_model(
+        "ProjectConfig",
+        __base__=ProjectConfig,
+        environment=(package.Config, package.Config()),
+        data=(package.DataConfig, Field(default_factory=package.DataConfig)),
+    )
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, model)) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file} must hold sections such as training:, not {content!r}")
+    return content
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, separator, value = setting.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {setting}: write it as section.key=value")
+    nested: Any = yaml.safe_load(value)
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in top.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = _overlay(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first error, as a person would say it."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
+        return f"unknown key {where}: {hint}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" + (f" (got {first['input']!r})" if where else "")
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)

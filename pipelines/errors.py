@@ -1,0 +1,14 @@
+"""The failures that are the user's to mend, and are told without a traceback."""
+
+from __future__ import annotations
+
+from backends.errors import BackendError
+from environment.email_search.scenarios import ScenarioError
+from environment.email_search.sources import SourceError
+from training.loop import EmptySteps
+from training.signals import Interrupted
+from training.store import RunMismatch
+
+USER_ERRORS = (BackendError, SourceError, ScenarioError, EmptySteps, RunMismatch)
+
+__all__ = ["USER_ERRORS", "Interrupted"]

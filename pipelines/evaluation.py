@@ -1,0 +1,38 @@
+"""Trained against base on held-out scenarios, and promotion if the gain is real."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zenml import pipeline
+
+from steps.evaluation import compute_metrics, load_trained_model, promote, run_inference
+from steps.evaluation.run_inference import EvaluateSettings
+
+
+@pipeline(name="evaluation")
+def evaluation_pipeline(
+    settings: EvaluateSettings,
+    adapter: Any,
+    scenarios: Any,
+    database: Any = None,
+    incumbent: Any = None,
+) -> None:
+    """
+    Args:
+        adapter, incumbent: adapters of the version under test and of the one in production.
+        scenarios, database: artifact versions of the data pipeline.
+    """
+    trained_model = load_trained_model(adapter=adapter, backend=settings.backend)
+    rows = run_inference(
+        trained_model=trained_model,
+        adapter=adapter,
+        scenarios=scenarios,
+        database=database,
+        incumbent=incumbent,
+        settings=settings,
+    )
+    _, decision, _ = compute_metrics(
+        rows=rows, trained_model=trained_model, confidence=settings.evaluation.confidence
+    )
+    promote(decision=decision)

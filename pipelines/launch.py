@@ -1,0 +1,287 @@
+"""Run pipelines for a configuration and gather what came of them for the run folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import ConfigError, ProjectConfig
+
+log = logging.getLogger(__name__)
+
+DATA_STEPS = {"database": "create_database", "scenarios": "load_scenarios"}
+_NO_SECONDS: dict[str, float | None] = {"data": None, "train": None, "eval": None}
+
+
+class MissingArtifact(LookupError):
+    """A pipeline that needs what another one makes; the text names the command to run first."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One call of the command line: its settings, its folder, and its summary so far."""
+
+    config: ProjectConfig
+    pipeline: str
+    name: str
+    seed: int
+    folder: Path
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.summary = {
+            "pipeline": self.pipeline,
+            "status": "running",
+            "seed": self.seed,
+            "seconds": dict(_NO_SECONDS),
+            "peak_rss_mib": None,
+            "data": None,
+            "train": None,
+            "eval": None,
+            "promoted": None,
+            "checkpoint": None,
+        }
+
+    def write_summary(self, status: str) -> None:
+        self.summary["status"] = status
+        self.summary["peak_rss_mib"] = round(_peak_rss_mib(), 1)
+        text = json.dumps(self.summary, indent=2) + "\n"
+        (self.folder / "summary.json").write_text(text, encoding="utf-8")
+
+
+def _peak_rss_mib() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    own, children = (
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return max(own, children) * unit / 2**20
+
+
+def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
+    """Find out now what would fail later.
+
+    Raises:
+        ConfigError: a path of the data section does not exist.
+        BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
+    """
+    if "data" in pipelines:
+        for key in ("path", "scenarios_path"):
+            path = getattr(config.data, key, None)
+            if path is not None and not path.exists():
+                raise ConfigError(f"data.{key}: there is no {path}")
+    if "train" in pipelines or "eval" in pipelines:
+        from backends import check
+        from backends.embedded.policy import load_tokenizer
+
+        check(config.backend)
+        load_tokenizer(config.backend.base_model)
+
+
+def run_data(run: Run, use_cache: bool) -> None:
+    from pipelines.data_preparation import data_preparation_pipeline
+
+    data = config_with_seed(run).data
+    started = time.monotonic()
+    made = data_preparation_pipeline.with_options(enable_cache=use_cache)(data)
+    run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
+    steps = made.steps
+    run.summary["data"] = {
+        name: dict(_output(steps[step], name).run_metadata) for name, step in DATA_STEPS.items()
+    } | {"cached": all(step.status == "cached" for step in steps.values())}
+
+
+def config_with_seed(run: Run) -> ProjectConfig:
+    """The run's seed decides the sample mails too, unless the configuration says which."""
+    data = run.config.data
+    if "seed" in type(data).model_fields and "seed" not in data.model_fields_set:
+        return run.config.model_copy(update={"data": data.model_copy(update={"seed": run.seed})})
+    return run.config
+
+
+def run_train(run: Run) -> None:
+    from zenml import Model
+
+    from pipelines.training import training_pipeline
+    from steps.training.train_agent import TrainSettings
+
+    config = run.config
+    settings = TrainSettings(
+        project=config.project,
+        run_name=run.name,
+        run_folder=run.folder,
+        seed=run.seed,
+        environment=config.environment.name,
+        environment_settings=config.environment.model_dump(),
+        backend=config.backend,
+        training=config.training,
+        rollout=config.rollout,
+    )
+    data = data_artifacts()
+    started = time.monotonic()
+    model = Model(name=config.model_name, description="Answers questions from an inbox.")
+    made = training_pipeline.with_options(model=model)(settings=settings, **data)
+    run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
+    step = made.steps["train_agent"]
+    records = _output(step, "training_metrics").load()
+    run.summary["train"] = training_summary(records)
+    run.summary["checkpoint"] = _checkpoint(made.model_version, records)
+    _keep_report(run, _output(step, "training_report").load(), "report.html")
+
+
+def training_summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    dropped: Counter[str] = Counter()
+    for record in records:
+        dropped.update(record["data/dropped"])
+    correlations = [r["loss/probs_corr"] for r in records if "loss/probs_corr" in r]
+    return {
+        "steps": len(records),
+        "trajectories": sum(r["data/step_num_trajectories"] for r in records),
+        "trained": sum(r["data/step_trained_trajectories"] for r in records),
+        "dropped": dict(dropped.most_common()),
+        "probs_corr_min": min(correlations, default=None),
+        "reward_first": records[0]["train/reward"] if records else None,
+        "reward_last": records[-1]["train/reward"] if records else None,
+        "success_first": records[0]["train/success"] if records else None,
+        "success_last": records[-1]["train/success"] if records else None,
+    }
+
+
+def run_eval(run: Run, version: str | None) -> None:
+    from zenml import Model
+
+    from pipelines.evaluation import evaluation_pipeline
+    from steps.evaluation.run_inference import EvaluateSettings
+
+    config = run.config
+    data = data_artifacts()
+    trained = trained_version(config.model_name, version)
+    incumbent = production_version(config.model_name)
+    if incumbent is not None and incumbent.id == trained.id:
+        incumbent = None
+    settings = EvaluateSettings(
+        project=config.project,
+        seed=run.seed,
+        environment=config.environment.name,
+        environment_settings=config.environment.model_dump(),
+        backend=config.backend,
+        evaluation=config.evaluation,
+        rollout=config.rollout,
+    )
+    started = time.monotonic()
+    model = Model(name=config.model_name, version=trained.number)
+    made = evaluation_pipeline.with_options(model=model)(
+        settings=settings,
+        adapter=_adapter_of(trained),
+        incumbent=_adapter_of(incumbent) if incumbent is not None else None,
+        **data,
+    )
+    run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
+    metrics = _output(made.steps["compute_metrics"], "evaluation_metrics").load()
+    decision = _output(made.steps["compute_metrics"], "decision").load()
+    run.summary["eval"] = evaluation_summary(metrics) | {"decision": decision["reason"]}
+    run.summary["promoted"] = decision["promote"]
+    record = _output(made.steps["load_trained_model"], "trained_model").load()
+    run.summary["checkpoint"] = {
+        "model": config.model_name,
+        "version": trained.number,
+        "step": record["step"],
+        "run": record["run"],
+    }
+    report = _output(made.steps["compute_metrics"], "evaluation_report").load()
+    _keep_report(run, report, "evaluation.html")
+
+
+def evaluation_summary(metrics: dict[str, Any]) -> dict[str, Any]:
+    policies = {
+        label: {mode: summary["success"] for mode, summary in modes.items()}
+        for label, modes in metrics["policies"].items()
+    }
+    return {
+        "scenarios": metrics["policies"]["trained"]["sampled"]["scenarios"],
+        **policies,
+        "difference": metrics["differences"]["base"]["sampled"],
+        "differences": metrics["differences"],
+    }
+
+
+def data_artifacts() -> dict[str, Any]:
+    """The artifacts of the newest completed data run: its database and the scenarios over it.
+
+    Raises:
+        MissingArtifact: there was none yet.
+    """
+    from zenml.client import Client
+
+    runs = Client().list_pipeline_runs(
+        pipeline="data_preparation", status="completed", sort_by="desc:created", size=1
+    )
+    if not runs.items:
+        raise MissingArtifact("there is no data yet: run python run.py --pipeline data first")
+    steps = runs.items[0].steps
+    return {name: _output(steps[step], name) for name, step in DATA_STEPS.items()}
+
+
+def trained_version(model_name: str, version: str | None) -> Any:
+    """The version to evaluate: the one asked for, or the newest that holds an adapter.
+
+    Raises:
+        MissingArtifact: there is none.
+    """
+    from zenml.client import Client
+
+    client = Client()
+    try:
+        if version is not None:
+            found = client.get_model_version(model_name, version)
+            if _adapter_of(found) is None:
+                raise MissingArtifact(f"version {version} of {model_name} holds no adapter")
+            return found
+        for candidate in client.list_model_versions(
+            model=model_name, sort_by="desc:number", size=50
+        ):
+            if _adapter_of(candidate) is not None:
+                return candidate
+    except KeyError as error:
+        if version is not None:
+            raise MissingArtifact(f"there is no version {version} of {model_name}") from error
+    raise MissingArtifact(
+        f"no trained version of {model_name} yet: run python run.py --pipeline train first"
+    )
+
+
+def production_version(model_name: str) -> Any | None:
+    from zenml.client import Client
+
+    try:
+        return Client().get_model_version(model_name, "production")
+    except KeyError:
+        return None
+
+
+def _adapter_of(version: Any) -> Any | None:
+    return version.get_artifact("adapter")
+
+
+def _output(step: Any, name: str) -> Any:
+    return step.outputs[name][0]
+
+
+def _checkpoint(version: Any, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "model": version.model.name if version else None,
+        "version": version.number if version else None,
+        "step": len(records),
+    }
+
+
+def _keep_report(run: Run, report: str, name: str) -> None:
+    (run.folder / name).write_text(str(report), encoding="utf-8")

@@ -1,0 +1,47 @@
+"""A run's summary as a person reads it at the end of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
+    seconds = {name: s for name, s in summary["seconds"].items() if s is not None}
+    yield ""
+    yield (
+        f"{summary['pipeline']}: {summary['status']}, "
+        + ", ".join(f"{name} {s:.0f} s" for name, s in seconds.items())
+        + f", peak memory {summary['peak_rss_mib']:.0f} MiB"
+    )
+    if data := summary["data"]:
+        stored, scenarios = data["database"], data["scenarios"]
+        yield (
+            f"mails       {stored['stored']:,} stored, {sum(stored['skipped'].values()):,} left out"
+        )
+        for reason, count in stored["skipped"].items():
+            yield f"              {count:,} {reason}"
+        yield f"scenarios   {scenarios['train']:,} to train on, {scenarios['test']:,} held out"
+    if train := summary["train"]:
+        yield (
+            f"training    {train['steps']} steps, {train['trained']:,} of "
+            f"{train['trajectories']:,} rollouts trained on, lowest probs_corr "
+            + (f"{train['probs_corr_min']:.4f}" if train["probs_corr_min"] is not None else "none")
+        )
+        for reason, count in train["dropped"].items():
+            yield f"              {count:,} left out: {reason}"
+    if evaluation := summary["eval"]:
+        yield f"held out    {evaluation['scenarios']} scenarios"
+        yield "              success      sampled   greedy"
+        for label in ("base", "incumbent", "trained"):
+            if label in evaluation:
+                shares = evaluation[label]
+                yield f"              {label:<12} {shares['sampled']:.3f}     {shares['greedy']:.3f}"
+        gain = evaluation["difference"]
+        yield (
+            f"              difference   {gain['mean']:+.3f}    "
+            f"(95 % interval {gain['low']:+.3f} to {gain['high']:+.3f})"
+        )
+        yield f"              {evaluation['decision']}"
+    yield f"details     {folder}/"

@@ -1,0 +1,136 @@
+"""The command line of art-rl: ``python run.py --help``.
+
+Only the standard library is imported here; what a pipeline needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from pipelines.launch import Run
+
+ROOT = Path(__file__).resolve().parent
+DEFAULT_CONFIG = Path("configs/laptop.yaml")
+PIPELINES = {
+    "data": ("data",),
+    "train": ("train",),
+    "eval": ("eval",),
+    "all": ("data", "train", "eval"),
+}
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description="Train, evaluate and deploy a tool-using agent with reinforcement learning.",
+        epilog="Without --config it is the laptop profile: sample mails, a small policy, the CPU, "
+        "no key and no download. configs/ holds the others.",
+    )
+    parser.add_argument("--pipeline", choices=PIPELINES, required=True)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="a YAML file; may be repeated, later files win (default: configs/laptop.yaml)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting, such as training.max_steps=20; may be repeated",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="decides everything random")
+    parser.add_argument(
+        "--name",
+        help="name of the run and of its folder runs/NAME; the same name continues a run "
+        "(default: the time)",
+    )
+    parser.add_argument("--model-version", help="what to evaluate (default: the newest trained)")
+    parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
+    arguments = parser.parse_args()
+    arguments.name = arguments.name or time.strftime("%Y%m%d-%H%M%S")
+    if not arguments.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        parser.error("--name: letters, digits, dots, dashes and underscores only")
+    return arguments
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    os.chdir(ROOT)
+    _prepare_process()
+    from backends.errors import BackendError
+    from pipelines.config import ConfigError, load_config
+    from pipelines.launch import MissingArtifact, Run, preflight
+
+    parts = PIPELINES[arguments.pipeline]
+    try:
+        config = load_config(arguments.config or [DEFAULT_CONFIG], arguments.set)
+        preflight(config, parts)
+    except (ConfigError, BackendError) as error:
+        _fail(str(error))
+    folder = ROOT / "runs" / arguments.name
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(config, arguments.pipeline, arguments.name, arguments.seed, folder)
+    try:
+        return _run_parts(run, parts, arguments)
+    except MissingArtifact as error:
+        run.write_summary("failed")
+        _fail(str(error))
+
+
+def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) -> int:
+    from pipelines import launch
+    from pipelines.errors import USER_ERRORS, Interrupted
+
+    try:
+        for part in parts:
+            if part == "data":
+                launch.run_data(run, use_cache=not arguments.no_cache)
+            elif part == "train":
+                launch.run_train(run)
+            else:
+                launch.run_eval(run, arguments.model_version)
+    except Interrupted as error:
+        run.write_summary("interrupted")
+        print(f"\n{error}", file=sys.stderr)
+        return INTERRUPTED
+    except USER_ERRORS as error:
+        run.write_summary("failed")
+        _fail(str(error))
+    except BaseException:
+        run.write_summary("failed")
+        raise
+    run.write_summary("completed")
+    _print_summary(run)
+    return 0
+
+
+def _prepare_process() -> None:
+    # Threads that spin while they wait take the other core from the agent's side.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _print_summary(run: Run) -> None:
+    from pipelines.summary_table import lines
+
+    for line in lines(run.summary, run.folder.relative_to(ROOT)):
+        print(line)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(USAGE_ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""Steps of the data pipeline: mails, their database, the scenarios over it."""
+
+from steps.data.create_database import create_database
+from steps.data.download_enron_data import download_enron_data
+from steps.data.load_scenarios import load_scenarios
+
+__all__ = ["create_database", "download_enron_data", "load_scenarios"]

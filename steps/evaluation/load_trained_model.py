@@ -1,0 +1,32 @@
+"""Take up a trained adapter and check that it belongs to the base model that is here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from zenml import step
+
+from backends.config import BackendConfig
+from backends.errors import BackendError
+from training.store import base_fingerprint, read_policy_record
+
+
+@step(enable_cache=False)
+def load_trained_model(
+    adapter: Path, backend: BackendConfig
+) -> Annotated[dict[str, Any], "trained_model"]:
+    """What was trained: base, step, run, seed and the digests of its data.
+
+    Raises:
+        BackendError: the adapter was trained on another base model.
+    """
+    record = read_policy_record(adapter)
+    here = base_fingerprint(backend.base_model)
+    if record.base_model != backend.base_model or record.base_fingerprint != here:
+        raise BackendError(
+            f"the adapter was trained on {record.base_model} ({record.base_fingerprint or 'hub'}), "
+            f"this configuration has {backend.base_model} ({here or 'hub'}): evaluate it with the "
+            "configuration it was trained with"
+        )
+    return record.model_dump()

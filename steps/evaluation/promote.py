@@ -1,0 +1,23 @@
+"""Move the evaluated model version to production, or say why not."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from zenml import get_step_context, log_metadata, step
+
+log = logging.getLogger(__name__)
+
+STAGE = "production"
+
+
+@step(enable_cache=False)
+def promote(decision: dict[str, Any]) -> Annotated[bool, "promoted"]:
+    """True if this version is in production now. The one it replaces is archived by ZenML."""
+    log.info(decision["reason"])
+    if decision["promote"]:
+        get_step_context().model.set_stage(STAGE, force=True)
+        log_metadata({"promoted_at": datetime.now(UTC).isoformat()}, infer_model=True)
+    return bool(decision["promote"])

@@ -1,0 +1,86 @@
+"""Train the agent: the step that a step operator may send to a GPU."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+from zenml import ArtifactConfig, log_metadata, step
+from zenml.enums import ArtifactType
+from zenml.types import HTMLString
+
+from backends.config import BackendConfig
+from environment.base import StrictModel
+from steps.materializers import FileMaterializer
+from steps.open_environment import open_environment
+from training.config import RolloutConfig, TrainingConfig
+from training.runner import RunSpec, run_training
+from training.store import fingerprint
+
+
+class TrainSettings(StrictModel):
+    """The settings of a run, as a step parameter."""
+
+    project: str
+    run_name: str
+    run_folder: Path
+    seed: int
+    environment: str
+    environment_settings: dict[str, Any]
+    backend: BackendConfig
+    training: TrainingConfig
+    rollout: RolloutConfig
+
+
+@step(
+    enable_cache=False,
+    output_materializers={"adapter": FileMaterializer, "trajectories": FileMaterializer},
+)
+def train_agent(
+    policy_spec: dict[str, Any],
+    scenarios: Path,
+    settings: TrainSettings,
+    database: Path | None = None,
+) -> tuple[
+    Annotated[Path, ArtifactConfig(name="adapter", artifact_type=ArtifactType.MODEL)],
+    Annotated[Path, "trajectories"],
+    Annotated[list[dict[str, Any]], "training_metrics"],
+    Annotated[HTMLString, "training_report"],
+]:
+    """LangGraph rollouts, rewards, GRPO; continues where an earlier attempt of the run stopped."""
+    artifacts = {"scenarios": scenarios, "database": database}
+    environment = open_environment(
+        settings.environment,
+        settings.environment_settings,
+        settings.rollout.max_turns,
+        artifacts,
+    )
+    spec = RunSpec(
+        project=settings.project,
+        name=settings.run_name,
+        folder=settings.run_folder,
+        seed=settings.seed,
+        backend=settings.backend,
+        training=settings.training,
+        rollout=settings.rollout,
+        data={name: fingerprint(path) for name, path in artifacts.items() if path},
+    )
+    try:
+        output = asyncio.run(run_training(spec, environment))
+    finally:
+        environment.close()
+    records = output.result.records
+    log_metadata(
+        {
+            "run": settings.run_name,
+            "step": output.result.step,
+            "stopped_by": output.result.stopped_by,
+            "base_fingerprint": policy_spec["base_fingerprint"],
+            "data": spec.data,
+            "success_first_step": records[0]["train/success"] if records else None,
+            "success_last_step": records[-1]["train/success"] if records else None,
+        },
+        infer_model=True,
+    )
+    return output.adapter, output.trajectories, records, HTMLString(output.report)

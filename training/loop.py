@@ -1,0 +1,244 @@
+"""The training loop: sample scenarios, roll out groups, score, account, train, log, checkpoint.
+
+Not ``art.pipeline_trainer.PipelineTrainer``: that one overlaps rollouts and training, refuses a
+backend that samples and trains in one place, and keeps its position in the scenarios beside the
+checkpoint instead of deriving it from the step, so that a kill between the two repeats or skips
+scenarios. This loop is synchronous, hence on-policy, and a run killed at any moment continues as
+if it had not been.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal, TypeVar
+
+from agent.model import ChatModel
+from agent.rollout import Rollout, seed_from
+from backends import PolicyHandle
+from environment.base import Environment, Scenario
+from training.accounting import StepAccount, account
+from training.config import RolloutConfig, TrainingConfig
+from training.gather import chat_model, gather_rollouts, limits
+from training.run_log import STEP, Record, RunLog
+from training.schedule import scenarios_of_step
+from training.signals import Interrupted, stop_on_signals
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class EmptySteps(RuntimeError):
+    """Several steps in a row had nothing to train on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """What is trained, on what, and how. ``seed`` decides scenarios and sampling."""
+
+    policy: PolicyHandle
+    environment: Environment[Any, Any]
+    config: TrainingConfig
+    rollout: RolloutConfig
+    seed: int
+    folder: Path
+    run_log: RunLog
+    on_step: Callable[[Record], None] = lambda record: None
+    on_groups: Callable[[int, list[list[Rollout]]], None] = lambda step, groups: None
+    evaluate: Callable[[], Awaitable[Record]] | None = None
+
+
+@dataclass(slots=True)
+class TrainingResult:
+    """How a run ended, over all its attempts.
+
+    Args:
+        stopped_by: ``max_steps``, or the budget that ran out.
+    """
+
+    step: int
+    records: list[Record] = field(default_factory=list)
+    stopped_by: Literal["max_steps", "budget"] = "max_steps"
+
+
+async def train_policy(run: TrainingRun) -> TrainingResult:
+    """Train until ``max_steps``, a budget or a signal, from wherever the run folder has got to.
+
+    Raises:
+        EmptySteps: too many steps in a row without anything to train on.
+        Interrupted: SIGTERM or SIGINT; the same call continues the run.
+        ValueError: the environment has no training scenario.
+    """
+    scenarios = run.environment.scenarios("train", run.config.train_scenarios, run.seed)
+    start = await run.policy.step()
+    result = TrainingResult(start, run.run_log.recover(start, run.policy.trainer_metrics(start)))
+    for record in result.records:
+        run.on_step(record)
+    empty = 0
+    minutes = run.config.budget.minutes
+    deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
+    model = chat_model(run.policy, run.environment, run.rollout, start, temperature=1.0)
+    try:
+        with stop_on_signals() as stop:
+            for step in range(start, run.config.max_steps):
+                if time.monotonic() > deadline:
+                    log.info("the budget of %g minutes is used up after step %d", minutes, step)
+                    result.stopped_by = "budget"
+                    break
+                record = await _one_step(run, model, scenarios, step, stop)
+                result.step = step + 1
+                result.records.append(record)
+                run.on_step(record)
+                empty = 0 if record["data/step_num_groups_trainable"] else empty + 1
+                if empty >= run.config.empty_steps_limit:
+                    raise EmptySteps(_why_empty(result.records[-empty:]))
+                if stop.is_set():
+                    raise Interrupted(_interrupted(step + 1))
+    finally:
+        await model.close()
+    return result
+
+
+def _interrupted(step: int) -> str:
+    return f"stopped after step {step}; run the same command again to continue"
+
+
+async def _one_step(
+    run: TrainingRun,
+    model: ChatModel,
+    scenarios: Sequence[Scenario],
+    step: int,
+    stop: asyncio.Event,
+) -> Record:
+    """Roll out, train, log. A stop abandons the rollouts, but lets a training that has begun end."""
+    config, started = run.config, time.monotonic()
+    chosen = scenarios_of_step(scenarios, step, config.groups_per_step, run.seed)
+    model.name = run.policy.inference_name(step)
+    groups = await _unless(stop, _roll_out(run, model, chosen, step), _interrupted(step))
+    rolled_out = time.monotonic()
+    run.on_groups(step + 1, groups)
+    accounted = account(groups, run.environment, run.rollout.max_tokens)
+    record = _rollout_metrics(step + 1, chosen, groups, accounted)
+    record["time/step_rollout_s"] = rolled_out - started
+    run.run_log.begin(record)
+    trained = await _train(run, step, accounted)
+    # Of what the backend counts too, our own counts stand: it saw only the groups it trained on.
+    record |= {key: value for key, value in trained.items() if key not in record}
+    if run.evaluate and config.eval_every and (step + 1) % config.eval_every == 0:
+        record |= await run.evaluate()
+    record["time/step_wall_s"] = time.monotonic() - started
+    run.run_log.commit(record)
+    run.policy.prune(range(step + 2 - config.keep_checkpoints, step + 2))
+    _warn_of_mismatch(record, config.min_probs_corr)
+    return record
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T], message: str) -> T:
+    """The result of ``work``, or ``Interrupted`` and the work cancelled."""
+    task, waiting = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Interrupted(message)
+        return await task
+    finally:
+        for pending in (task, waiting):
+            pending.cancel()
+        await asyncio.wait({task, waiting})
+
+
+async def _roll_out(
+    run: TrainingRun, model: ChatModel, chosen: Sequence[Scenario], step: int
+) -> list[list[Rollout]]:
+    """The groups of a step, one per scenario."""
+    size = run.config.rollouts_per_group
+    flat = await gather_rollouts(
+        model,
+        run.environment,
+        [scenario for scenario in chosen for _ in range(size)],
+        limits(run.rollout),
+        seeds=[seed_from(run.seed, step, i) for i in range(len(chosen) * size)],
+        concurrency=run.rollout.concurrency,
+    )
+    return [flat[start : start + size] for start in range(0, len(flat), size)]
+
+
+async def _train(run: TrainingRun, step: int, accounted: StepAccount) -> Record:
+    started = time.monotonic()
+    if accounted.groups:
+        metrics: Record = await run.policy.train(
+            accounted.groups,
+            learning_rate=run.config.learning_rate,
+            loss=run.config.loss,
+            scale_rewards=run.config.scale_rewards,
+        )
+    else:
+        dropped = ", ".join(f"{n} {reason}" for reason, n in accounted.dropped.items())
+        log.warning("step %d has nothing to train on: %s", step + 1, dropped)
+        await run.policy.skip_step()
+        metrics = {}
+    metrics["time/step_trainer_s"] = time.monotonic() - started
+    return metrics
+
+
+def _rollout_metrics(
+    step: int,
+    chosen: Sequence[Scenario],
+    groups: Sequence[Sequence[Rollout]],
+    accounted: StepAccount,
+) -> Record:
+    """Averages over the step's rollouts, under the names of ART's taxonomy."""
+    rollouts = [rollout for group in groups for rollout in group]
+    record: Record = {
+        STEP: step,
+        "train/reward": fmean(r.reward.value for r in rollouts),
+        "train/success": fmean(r.reward.success for r in rollouts),
+        "train/turns": fmean(r.outcome.turns for r in rollouts),
+    }
+    for name in rollouts[0].reward.metrics:
+        record[f"train/{name}"] = fmean(r.reward.metrics[name] for r in rollouts)
+    return record | {
+        "data/scenario_ids": [scenario.id for scenario in chosen],
+        "data/step_num_trajectories": len(rollouts),
+        "data/step_num_groups_submitted": len(groups),
+        "data/step_num_groups_trainable": len(accounted.groups),
+        "data/step_trained_trajectories": accounted.trained,
+        "data/dropped": {str(reason): n for reason, n in accounted.dropped.items()},
+        "data/first_error": accounted.first_error,
+        "data/step_prompt_tokens": sum(r.prompt_tokens for r in rollouts),
+        "data/step_completion_tokens": sum(r.completion_tokens for r in rollouts),
+    }
+
+
+def _warn_of_mismatch(record: Record, lowest: float) -> None:
+    correlation = record.get("loss/probs_corr")
+    if correlation is not None and not correlation >= lowest:
+        log.warning(
+            "step %d: the sampler's and the trainer's probabilities correlate only %.4f (at least "
+            "%.2f expected): the policy is trained on tokens it did not sample like that. Check "
+            "that both use the same weights, template and temperature",
+            record[STEP],
+            correlation,
+            lowest,
+        )
+
+
+def _why_empty(records: Sequence[Record]) -> str:
+    counts: dict[str, int] = {}
+    for record in records:
+        for reason, n in record["data/dropped"].items():
+            counts[reason] = counts.get(reason, 0) + n
+    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
+    error = next((r["data/first_error"] for r in records if r["data/first_error"]), "")
+    detail = f" The first error was: {error}." if error else ""
+    return (
+        f"{len(records)} steps in a row had nothing to train on ({reasons}).{detail} "
+        "zero_variance: the task is too easy or too hard for this policy, or the groups are too "
+        "small; the other reasons name their cause"
+    )

@@ -1,0 +1,136 @@
+"""The report of a training run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from pydantic import BaseModel
+
+from agent.rollout import Rollout
+from training.report import page as html
+from training.run_log import STEP, Record
+
+_SETTINGS_SHOWN = 40
+
+
+class Sample(BaseModel):
+    """A rollout to be shown: its conversation and how it was scored."""
+
+    scenario_id: str
+    question: str
+    gold: str
+    messages: list[dict[str, Any]]
+    reward: float
+    success: bool
+    reason: str
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> Sample:
+        return cls(
+            scenario_id=rollout.scenario.id,
+            question=getattr(rollout.scenario, "question", ""),
+            gold=getattr(rollout.scenario, "answer", ""),
+            messages=rollout.messages,
+            reward=rollout.reward.value,
+            success=rollout.reward.success,
+            reason=rollout.reward.reason,
+        )
+
+
+def training_report(
+    title: str,
+    records: Sequence[Record],
+    before: Sequence[Sample],
+    after: Sequence[Sample],
+    settings: Mapping[str, object],
+) -> str:
+    """Reward and success over the steps, what was left out and why, samples before and after."""
+    dropped: Counter[str] = Counter()
+    for record in records:
+        dropped.update(record["data/dropped"])
+    trajectories = sum(r["data/step_num_trajectories"] for r in records)
+    trained = sum(r["data/step_trained_trajectories"] for r in records)
+    correlations = [r["loss/probs_corr"] for r in records if "loss/probs_corr" in r]
+    overview = {
+        "steps": str(len(records)),
+        "rollouts": f"{trajectories:,}",
+        "of them trained on": f"{trained:,}",
+        "lowest probs_corr": f"{min(correlations):.4f}" if correlations else "none",
+        "success, first step": f"{records[0]['train/success']:.2f}" if records else "none",
+        "success, last step": f"{records[-1]['train/success']:.2f}" if records else "none",
+    }
+    left_out = [[reason, n, n / max(1, trajectories)] for reason, n in dropped.most_common()]
+    return html.page(
+        title,
+        "What the policy was trained on, what was left out and why, and what it does now.",
+        [
+            html.tiles(overview),
+            html.section("Reward", html.line_chart(_series(records, "train/reward"), "reward")),
+            html.section(
+                "Success of the training rollouts",
+                html.line_chart(_series(records, "train/success"), "success"),
+            ),
+            html.section(
+                "Trained and left out",
+                html.paragraph(
+                    f"{trained:,} of {trajectories:,} trajectories were trained on. A group whose "
+                    "rollouts all got the same reward (zero_variance) has nothing to teach."
+                ),
+                html.table(("left out because", "trajectories", "share"), left_out)
+                if left_out
+                else html.paragraph("Nothing was left out."),
+            ),
+            html.section(
+                "Loss",
+                html.line_chart(_series(records, "loss/entropy"), "entropy in nats per token"),
+                html.paragraph("Entropy of the policy in nats per token.", "role"),
+            ),
+            html.section("The same questions, before and after", *_samples(before, after)),
+            html.section(
+                "Settings",
+                html.table(("setting", "value"), list(_flat(settings))[:_SETTINGS_SHOWN]),
+            ),
+        ],
+    )
+
+
+def _series(records: Sequence[Record], key: str) -> dict[str, list[tuple[float, float]]]:
+    return {key.split("/")[1]: [(r[STEP], r[key]) for r in records if key in r]}
+
+
+def _samples(before: Sequence[Sample], after: Sequence[Sample]) -> list[str]:
+    if not before:
+        return [html.paragraph("No samples were taken.")]
+    later = {sample.scenario_id: sample for sample in after}
+    parts = []
+    for sample in before:
+        columns = [_column("before", sample)]
+        if sample.scenario_id in later:
+            columns.append(_column("after", later[sample.scenario_id]))
+        parts.append(
+            f"<details><summary>{escape(sample.question or sample.scenario_id)} "
+            f"<span class='role'>expected: {escape(sample.gold)}</span></summary>"
+            f"<div class='two'>{''.join(columns)}</div></details>"
+        )
+    return parts
+
+
+def _column(name: str, sample: Sample) -> str:
+    css = "good" if sample.success else "bad"
+    return (
+        f"<div><b>{name}</b> <span class='{css}'>{escape(sample.reason)}, reward "
+        f"{sample.reward:.2f}</span>{html.conversation(sample.messages)}</div>"
+    )
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, str(value)))
+    return rows

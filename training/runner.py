@@ -1,0 +1,179 @@
+"""A whole training run in a folder: what the pipeline step calls, and a script could."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from agent.rollout import seed_from
+from backends import BackendConfig, PolicyHandle, open_policy
+from environment.base import Environment, Scenario
+from training.config import RolloutConfig, TrainingConfig
+from training.evaluation import evaluate_policy
+from training.gather import chat_model, gather_rollouts, limits
+from training.loop import TrainingResult, TrainingRun, train_policy
+from training.progress import TrainingProgress
+from training.report import Sample, training_report
+from training.run_log import Record, RunLog
+from training.store import (
+    PolicyRecord,
+    base_fingerprint,
+    claim,
+    export_adapter,
+    write_trajectories,
+)
+from training.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+_SAMPLES = 3
+# May change between the attempts of a run without making it another run.
+_FREE_SETTINGS = {"max_steps", "budget", "keep_checkpoints", "min_probs_corr"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """Everything a training run depends on. ``data`` holds digests of its artifacts by name."""
+
+    project: str
+    name: str
+    folder: Path
+    seed: int
+    backend: BackendConfig
+    training: TrainingConfig
+    rollout: RolloutConfig
+    data: dict[str, str]
+
+    def settings(self) -> dict[str, Any]:
+        """What must stay the same for the run to continue."""
+        return {
+            "seed": self.seed,
+            "backend": self.backend.model_dump(),
+            "training": self.training.model_dump(exclude=_FREE_SETTINGS),
+            "rollout": self.rollout.model_dump(),
+            "data": self.data,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """What a run leaves: its adapter, its report, its trajectories, and how it went."""
+
+    adapter: Path
+    trajectories: Path
+    report: str
+    result: TrainingResult
+
+
+async def run_training(spec: RunSpec, environment: Environment[Any, Any]) -> RunOutput:
+    """Train, or continue, the run of ``spec.folder``.
+
+    Raises:
+        RunMismatch: the folder holds a run with other settings.
+        BackendError: the backend cannot run as configured.
+        EmptySteps: there was nothing to train on, several steps in a row.
+        Interrupted: the process was asked to stop.
+    """
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    claim(spec.folder, spec.settings())
+    tracker = Tracker(spec.project, spec.name, spec.settings(), spec.folder)
+    trajectories = spec.folder / "trajectories"
+    policy = await open_policy(
+        spec.backend,
+        project=spec.project,
+        name=spec.name,
+        path=spec.folder / "art",
+        seed=spec.seed,
+    )
+    async with policy:
+        start = await policy.step()
+        if start:
+            log.info("continuing after step %d", start)
+        before = await _samples(spec, policy, environment, spec.folder / "samples_before.json")
+        progress = TrainingProgress(spec.training.max_steps, start)
+
+        def on_step(record: Record) -> None:
+            tracker.log(record)
+            progress.on_step(record)
+
+        run = TrainingRun(
+            policy=policy,
+            environment=environment,
+            config=spec.training,
+            rollout=spec.rollout,
+            seed=spec.seed,
+            folder=spec.folder,
+            run_log=RunLog(spec.folder),
+            on_step=on_step,
+            on_groups=lambda step, groups: write_trajectories(trajectories, step, groups),
+            evaluate=lambda: _validate(spec, policy, environment),
+        )
+        try:
+            result = await train_policy(run)
+        finally:
+            progress.close()
+            tracker.close()
+        after = await _samples(spec, policy, environment, None)
+        record = PolicyRecord(
+            base_model=spec.backend.base_model,
+            base_fingerprint=base_fingerprint(spec.backend.base_model),
+            lora_rank=spec.backend.lora.rank,
+            step=result.step,
+            run=spec.name,
+            seed=spec.seed,
+            data=spec.data,
+        )
+        adapter = export_adapter(policy.checkpoint(result.step), record, spec.folder / "adapter")
+    report = training_report(
+        f"Training run {spec.name}", result.records, before, after, spec.settings()
+    )
+    (spec.folder / "report.html").write_text(report, encoding="utf-8")
+    return RunOutput(adapter, trajectories, report, result)
+
+
+async def _validate(
+    spec: RunSpec, policy: PolicyHandle, environment: Environment[Any, Any]
+) -> Record:
+    """Sampled success on held-out scenarios, to look at; nothing is selected by it."""
+    scenarios = environment.scenarios("test", spec.training.eval_scenarios, spec.seed)
+    rows = await evaluate_policy(
+        "policy", policy, environment, scenarios, spec.rollout, spec.seed, modes=("sampled",)
+    )
+    return {
+        "val/success": fmean(row.success for row in rows),
+        "val/reward": fmean(row.reward for row in rows),
+    }
+
+
+async def _samples(
+    spec: RunSpec,
+    policy: PolicyHandle,
+    environment: Environment[Any, Any],
+    cache: Path | None,
+) -> list[Sample]:
+    """Greedy rollouts of a few held-out scenarios. With ``cache``, those taken before are kept: a
+    resumed run shows the policy as it was before its first step."""
+    if cache and cache.exists():
+        return [Sample.model_validate_json(line) for line in cache.read_text().splitlines()]
+    scenarios: Sequence[Scenario] = environment.scenarios("test", _SAMPLES, spec.seed)
+    step = await policy.step()
+    model = chat_model(policy, environment, spec.rollout, step, temperature=0.0)
+    try:
+        rollouts = await gather_rollouts(
+            model,
+            environment,
+            scenarios,
+            limits(spec.rollout),
+            seeds=[seed_from(spec.seed, s.id) for s in scenarios],
+            concurrency=spec.rollout.concurrency,
+        )
+    finally:
+        await model.close()
+    samples = [Sample.of(rollout) for rollout in rollouts]
+    if cache:
+        cache.write_text("".join(s.model_dump_json() + "\n" for s in samples))
+    return samples

@@ -1,0 +1,43 @@
+"""Turn SIGTERM and SIGINT into a request to stop, for as long as a block runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and did so in a state from which it can continue."""
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """An event that is set by the first signal; a second one ends the process as usual.
+
+    Outside the main thread (where signals cannot be handled) the event is simply never set.
+    """
+    requested = asyncio.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested
+        return
+    loop = asyncio.get_running_loop()
+    previous = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+    def on_signal() -> None:
+        requested.set()
+        restore()
+
+    for number in previous:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield requested
+    finally:
+        restore()

@@ -1,0 +1,42 @@
+"""Metrics to Weights & Biases, where the user has asked for it by setting WANDB_API_KEY, or
+WANDB_MODE=offline for a local record that can be synchronised later."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from training.run_log import STEP, Record
+
+
+class Tracker:
+    """Forwards the numbers of each step's record; does nothing where W&B is not asked for."""
+
+    def __init__(self, project: str, name: str, settings: dict[str, Any], folder: Path) -> None:
+        self._run: Any = None
+        offline = os.environ.get("WANDB_MODE") == "offline"
+        if offline or "WANDB_API_KEY" in os.environ:
+            import wandb
+
+            self._run = wandb.init(
+                project=project,
+                name=name,
+                id=name,
+                resume="allow",
+                config=settings,
+                dir=str(folder),
+                # ART opens a run of its own under the same id; both may write to it.
+                reinit="return_previous",
+            )
+            self._run.define_metric("*", step_metric=STEP)
+
+    def log(self, record: Record) -> None:
+        if self._run is not None:
+            numbers = {k: v for k, v in record.items() if isinstance(v, (int, float))}
+            dropped = {f"data/dropped/{k}": v for k, v in record.get("data/dropped", {}).items()}
+            self._run.log(numbers | dropped)
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.finish()

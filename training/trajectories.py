@@ -1,0 +1,42 @@
+"""Rollouts as ART trajectories, with the exact tokens of every reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import art
+from openai.types.chat.chat_completion import Choice
+
+from agent.rollout import Rollout
+from environment.base import Environment
+
+
+def to_trajectory(rollout: Rollout, environment: Environment[Any, Any]) -> art.Trajectory:
+    """The trajectory of a rollout. Its choices carry ``token_ids`` and ``prompt_token_ids`` beside
+    OpenAI's fields, for ``backends.packing``."""
+    replies = iter(rollout.replies)
+    messages: list[Any] = []
+    for message in rollout.messages:
+        if message["role"] == "assistant":
+            body = next(replies)
+            extra = {"prompt_token_ids": body.get("prompt_token_ids")}
+            messages.append(Choice.model_validate(body["choices"][0] | extra))
+        else:
+            messages.append(message)
+    return art.Trajectory(
+        messages_and_choices=messages,
+        tools=list(environment.tool_schemas),
+        reward=rollout.reward.value,
+        metrics={
+            **rollout.reward.metrics,
+            "success": rollout.reward.success,
+            "turns": rollout.outcome.turns,
+            "completion_tokens": rollout.completion_tokens,
+            "seconds": rollout.seconds,
+        },
+        metadata={
+            "scenario_id": rollout.scenario.id,
+            "stop": str(rollout.stop),
+            "reason": rollout.reward.reason,
+        },
+    )
