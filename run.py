@@ -67,15 +67,15 @@ def main() -> int:
     arguments = parse_arguments()
     os.chdir(ROOT)
     _prepare_process()
-    from backends.errors import BackendError
     from pipelines.config import ConfigError, load_config
+    from pipelines.errors import USER_ERRORS
     from pipelines.launch import MissingArtifact, Run, preflight
 
     parts = PIPELINES[arguments.pipeline]
     try:
         config = load_config(arguments.config or [DEFAULT_CONFIG], arguments.set)
         preflight(config, parts)
-    except (ConfigError, BackendError) as error:
+    except (ConfigError, *USER_ERRORS) as error:
         _fail(str(error))
     folder = ROOT / "runs" / arguments.name
     folder.mkdir(parents=True, exist_ok=True)

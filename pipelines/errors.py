@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.judge import JudgeUnavailable
 from backends.errors import BackendError
 from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
@@ -9,6 +10,13 @@ from training.loop import EmptySteps
 from training.signals import Interrupted
 from training.store import RunMismatch
 
-USER_ERRORS = (BackendError, SourceError, ScenarioError, EmptySteps, RunMismatch)
+USER_ERRORS = (
+    BackendError,
+    EmptySteps,
+    JudgeUnavailable,
+    RunMismatch,
+    ScenarioError,
+    SourceError,
+)
 
 __all__ = ["USER_ERRORS", "Interrupted"]

@@ -72,6 +72,7 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
     Raises:
         ConfigError: a path of the data section does not exist.
         BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
+        JudgeUnavailable: there is no key for the judge.
     """
     if "data" in pipelines:
         for key in ("path", "scenarios_path"):
@@ -84,6 +85,10 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
 
         check(config.backend)
         load_tokenizer(config.backend.base_model)
+    if "train" in pipelines and config.training.reward == "ruler":
+        from agent.judge import check_judge
+
+        check_judge(config.training.ruler_model, config.training.ruler_api_base)
 
 
 def run_data(run: Run, use_cache: bool) -> None:

@@ -57,14 +57,20 @@ def account(
     groups: Sequence[Sequence[Rollout]],
     environment: Environment[Any, Any],
     max_tokens: int,
+    judge_faults: Sequence[str] = (),
 ) -> StepAccount:
     """Sort the rollouts of a step, group by group.
 
     Args:
         max_tokens: the longest sequence the trainer takes.
+        judge_faults: per group why its judgement failed; empty where it did not.
     """
     result = StepAccount()
-    for rollouts in groups:
+    for index, rollouts in enumerate(groups):
+        if judge_faults and judge_faults[index]:
+            result.dropped[Drop.JUDGE_FAILED] += len(rollouts)
+            result.first_error = result.first_error or judge_faults[index]
+            continue
         usable: list[art.Trajectory] = []
         for rollout in rollouts:
             trajectory = to_trajectory(rollout, environment)

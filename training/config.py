@@ -35,7 +35,10 @@ class TrainingConfig(StrictModel):
     reward: Literal["ruler", "verifiable"] = Field(
         "ruler", description="ruler: a judge compares; verifiable: the environment's own reward."
     )
-    ruler_model: str = "openai/o4-mini"
+    ruler_model: str = Field("openai/o4-mini", description="Any LiteLLM name.")
+    ruler_api_base: str | None = Field(
+        None, description="An OpenAI-compatible server to ask instead of the provider's."
+    )
     loss: Literal["cispo", "ppo"] = "cispo"
     scale_rewards: bool = Field(True, description="Divide advantages by the group's deviation.")
     train_scenarios: int | None = Field(None, ge=1, description="Use only so many.")

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, TypeVar
 
+from agent.judge import RulerJudge
 from agent.model import ChatModel
 from agent.rollout import Rollout, seed_from
 from backends import PolicyHandle
@@ -25,6 +26,7 @@ from environment.base import Environment, Scenario
 from training.accounting import StepAccount, account
 from training.config import RolloutConfig, TrainingConfig
 from training.gather import chat_model, gather_rollouts, limits
+from training.judging import judge_groups
 from training.run_log import STEP, Record, RunLog
 from training.schedule import scenarios_of_step
 from training.signals import Interrupted, stop_on_signals
@@ -40,7 +42,15 @@ class EmptySteps(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What is trained, on what, and how. ``seed`` decides scenarios and sampling."""
+    """What is trained, on what, and how.
+
+    Args:
+        seed: decides scenarios and sampling.
+        on_step: called with each record, those of earlier attempts first.
+        on_groups: called with each step's scored rollouts.
+        evaluate: metrics to add to every ``eval_every``-th record.
+        judge: scores the groups in place of the environment's own reward.
+    """
 
     policy: PolicyHandle
     environment: Environment[Any, Any]
@@ -52,6 +62,7 @@ class TrainingRun:
     on_step: Callable[[Record], None] = lambda record: None
     on_groups: Callable[[int, list[list[Rollout]]], None] = lambda step, groups: None
     evaluate: Callable[[], Awaitable[Record]] | None = None
+    judge: RulerJudge | None = None
 
 
 @dataclass(slots=True)
@@ -122,10 +133,13 @@ async def _one_step(
     model.name = run.policy.inference_name(step)
     groups = await _unless(stop, _roll_out(run, model, chosen, step), _interrupted(step))
     rolled_out = time.monotonic()
+    faults = await judge_groups(run.judge, groups, run.environment) if run.judge else []
     run.on_groups(step + 1, groups)
-    accounted = account(groups, run.environment, run.rollout.max_tokens)
+    accounted = account(groups, run.environment, run.rollout.max_tokens, faults)
     record = _rollout_metrics(step + 1, chosen, groups, accounted)
     record["time/step_rollout_s"] = rolled_out - started
+    if run.judge:
+        record["time/step_judge_s"] = time.monotonic() - rolled_out
     run.run_log.begin(record)
     trained = await _train(run, step, accounted)
     # Of what the backend counts too, our own counts stand: it saw only the groups it trained on.
@@ -201,8 +215,9 @@ def _rollout_metrics(
         "train/success": fmean(r.reward.success for r in rollouts),
         "train/turns": fmean(r.outcome.turns for r in rollouts),
     }
-    for name in rollouts[0].reward.metrics:
-        record[f"train/{name}"] = fmean(r.reward.metrics[name] for r in rollouts)
+    for name in sorted({name for r in rollouts for name in r.reward.metrics}):
+        values = [r.reward.metrics[name] for r in rollouts if name in r.reward.metrics]
+        record[f"train/{name}"] = fmean(values)
     return record | {
         "data/scenario_ids": [scenario.id for scenario in chosen],
         "data/step_num_trajectories": len(rollouts),

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from agent.judge import RulerJudge
 from agent.rollout import seed_from
 from backends import BackendConfig, PolicyHandle, open_policy
 from environment.base import Environment, Scenario
@@ -111,6 +112,7 @@ async def run_training(spec: RunSpec, environment: Environment[Any, Any]) -> Run
             on_step=on_step,
             on_groups=lambda step, groups: write_trajectories(trajectories, step, groups),
             evaluate=lambda: _validate(spec, policy, environment),
+            judge=_judge(spec.training),
         )
         try:
             result = await train_policy(run)
@@ -133,6 +135,12 @@ async def run_training(spec: RunSpec, environment: Environment[Any, Any]) -> Run
     )
     (spec.folder / "report.html").write_text(report, encoding="utf-8")
     return RunOutput(adapter, trajectories, report, result)
+
+
+def _judge(config: TrainingConfig) -> RulerJudge | None:
+    if config.reward == "verifiable":
+        return None
+    return RulerJudge(config.ruler_model, config.ruler_api_base)
 
 
 async def _validate(

@@ -16,6 +16,7 @@ import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
@@ -50,6 +51,8 @@ def load_tokenizer(base_model: str) -> Tokenizer:
     Raises:
         BackendError: there is no such model, or it has no chat template.
     """
+    if base_model.startswith(("/", ".", "~")) and not Path(base_model).is_dir():
+        raise BackendError(f"cannot load the model {base_model}: there is no such folder")
     try:
         tokenizer = AutoTokenizer.from_pretrained(base_model)
     except (OSError, ValueError) as error:
@@ -81,7 +84,7 @@ class Policy:
         self.tokenizer = load_tokenizer(config.base_model)
         try:
             base = AutoModelForCausalLM.from_pretrained(config.base_model, dtype=self.dtype)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise BackendError(_cannot_load(config.base_model, error)) from error
         base = base.to(self.device).eval()
         base.requires_grad_(False)

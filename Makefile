@@ -1,0 +1,54 @@
+# make demo   the whole thing on this machine: mails, training, evaluation
+# make test   the tests
+PYTHON ?= python3
+VENV ?= .venv
+NAME ?= demo
+BIN := $(VENV)/bin
+# CUDA packages that PyPI's torch names; a machine with a GPU gets them from requirements-gpu.txt.
+NO_CUDA := $(shell for p in cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile \
+	curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx; do \
+	echo --no-emit-package nvidia-$$p; done) --no-emit-package triton \
+	--no-emit-package cuda-bindings --no-emit-package cuda-pathfinder --no-emit-package cuda-toolkit
+
+.PHONY: help demo test lint bench lock clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -2
+	@echo 'make lint   format check, ruff, mypy'
+	@echo 'make bench  the benchmarks behind the figures in the README'
+	@echo 'make lock   new requirements*.txt from the *.in files (needs uv)'
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python run.py --pipeline all --name $(NAME)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.rl_step
+	$(BIN)/python -m benchmarks.email_db
+
+lock:
+	uv pip compile requirements.in -o requirements.txt --python-version 3.11 --no-header \
+		--annotation-style line $(NO_CUDA)
+	sed -i.bak '/^# The following packages were excluded/,$$d' requirements.txt && rm requirements.txt.bak
+	uv pip compile requirements-dev.in -o requirements-dev.txt --python-version 3.11 --no-header \
+		--annotation-style line
+
+clean:
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .coverage
