@@ -82,7 +82,7 @@ def main() -> int:
     run = Run(config, arguments.pipeline, arguments.name, arguments.seed, folder)
     try:
         return _run_parts(run, parts, arguments)
-    except MissingArtifact as error:
+    except (ConfigError, MissingArtifact) as error:
         run.write_summary("failed")
         _fail(str(error))
 

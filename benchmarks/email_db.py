@@ -3,18 +3,21 @@
     python -m benchmarks.email_db [--mails 500000] [--queries 1000] [--maildir FOLDER]
 
 *Plain* is ART-E's published design: row ids in order of arrival, its tables, its indexes, its one
-join over mails, full-text index and recipients, opened as ART-E opens it. *Plain, tuned* is the
-same file opened with our cache and memory map: what lies between it and ours is the schema's doing.
+join over mails, full-text index and recipients, opened as ART-E opens it. *Tuned* is the same
+file opened with our cache and memory map: what lies between it and ours is the schema's doing.
 
 Both databases are built from one corpus file that holds only mails both keep: dated, within the
-thresholds of ``build_database``, no repeat. The time to read that file is part of both builds, and
-printed. Real mails (``--maildir``) are copied until there are enough; a copy has its own message
-id, one more word, another date, and another company's addresses after every few copies.
+thresholds of ``build_database``, no repeat. *Reading* that file is part of both builds. Real mails
+(``--maildir``) are copied until there are enough; a copy has its own message id, one more word,
+another date, and another company's addresses after every few copies.
 
 Two answers to a query *agree* if they show the same dates in the same order and the same message
 ids. One exception: a full answer may be cut within a run of mails of one date, and which of those
 come through is neither schema's promise. So ids at the last date of a full answer are not compared.
-A disagreement ends the program with status 1. Latencies are of a warm cache and one thread.
+A disagreement ends the program with status 1.
+
+Latencies are of a warm cache and one thread: ``ms`` on the clock, ``cpu_ms`` on the processor, which
+is what to read on a busy machine.
 """
 
 from __future__ import annotations
@@ -28,12 +31,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from itertools import accumulate, count, islice
+from functools import partial
+from itertools import accumulate, chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from environment.email_search.corpus_file import read_mails, write_mails
 from environment.email_search.email_db import EmailDatabase, build_database
@@ -46,16 +50,16 @@ MAX_BODY_CHARS, MAX_RECIPIENTS, LIMIT = 5_000, 30, 10
 BLOCK = 25  # queries one database answers before the next one's turn
 COPIES_PER_COMPANY = 5
 SHIFT_MINUTES = 180 * 24 * 60
+_COLUMNS = ("reading", "plain", "tuned", "ours")
 TYPICAL_MAILS = 20  # an inbox of fewer is no one's to ask about
+# Whether a query has a first day and a last one: most have neither.
+_BOUNDS = [(False, False)] * 6 + [(True, False), (True, False), (False, True), (True, True)]
 _WORD = re.compile(r"[^\W\d_]{4,}")
 # Words nobody searches for; they would only measure how long a list of all mails is.
 _COMMON = frozenset(
-    "about after also been before could does each from have here into just know like more much "
-    "need only other over please said same should some such than thanks that their them then "
-    "there these they this those through very want were what when where which will with would "
-    "your".split()
+    "about also been from have here into just know like more need only over please said some than "
+    "thanks that their them then there they this very want were what when will with would your".split()
 )
-
 _PLAIN_TABLES = """
 CREATE TABLE emails(id INTEGER PRIMARY KEY AUTOINCREMENT, message_id TEXT UNIQUE, subject TEXT,
     from_address TEXT, date TEXT, body TEXT, file_name TEXT);
@@ -75,7 +79,7 @@ CREATE VIRTUAL TABLE emails_fts USING fts5(subject, body, content='emails', cont
 INSERT INTO emails_fts(emails_fts) VALUES('rebuild');
 """
 _PLAIN_SEARCH = """
-SELECT e.message_id, snippet(emails_fts, -1, '<b>', '</b>', ' ... ', 15)
+SELECT e.date, e.message_id, snippet(emails_fts, -1, '<b>', '</b>', ' ... ', 15)
 FROM emails e JOIN emails_fts fts ON e.id = fts.rowid
 WHERE fts.emails_fts MATCH ? AND (e.from_address = ? OR EXISTS (SELECT 1 FROM recipients r
     WHERE r.recipient_address = ? AND r.email_id = e.id)) {bounds}
@@ -86,55 +90,58 @@ SELECT id FROM emails WHERE from_address = :address
 UNION SELECT email_id FROM recipients WHERE recipient_address = :address LIMIT 1 OFFSET :at
 """
 
+Hits = list[tuple[str, str]]  # date and message id, newest first
+Figures = dict[str, float]  # of one database, by name
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One search, as an agent would ask it. Days are ``YYYY-MM-DD``: after includes, before not."""
+
+class Query(NamedTuple):
+    """One search as an agent asks it. Days are ``YYYY-MM-DD``, ``after`` included."""
 
     inbox: str
     keywords: list[str]
-    sent_after: str | None = None
-    sent_before: str | None = None
+    after: str | None
+    before: str | None
 
 
-Search = Callable[[Query], list[str]]  # the message ids found, newest first
+class Answer(NamedTuple):
+    """What one database said to one query, and how long it took."""
+
+    hits: Hits
+    ms: float
+    cpu_ms: float
 
 
-@dataclass(slots=True)
-class Timing:
-    """What one database took: ``wall`` and ``cpu`` in seconds, one figure a query."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    answers: list[list[str]] = field(default_factory=list)
-
-    def figures(self) -> dict[str, float]:
-        """Milliseconds a query."""
-        return {
-            "mean_ms": statistics.fmean(self.wall) * 1e3,
-            "p50_ms": statistics.median(self.wall) * 1e3,
-            "p99_ms": statistics.quantiles(self.wall, n=100, method="inclusive")[98] * 1e3,
-            "cpu_ms": statistics.fmean(self.cpu) * 1e3,
-        }
+Searches = Mapping[str, Callable[[Query], Hits]]
 
 
-def sample_mails(seed: int) -> Iterator[Email]:
-    """Generated mails without end, seed after seed.
+def sample_mails(seed: int, copy: int) -> Iterator[Email]:
+    """The generated mails of one seed more.
 
     A generated inbox is always small, real ones are not: of 16 owners, four keep one address for 4
     seeds, four for 16 and four for 64, so that inboxes hold some 250, 1,000, 4,000 and 16,000.
     """
-    for copy in count():
-        inboxes = generate(seed + copy)
-        names = {
-            inbox.address: f"owner{index}.{copy // 4 ** (index % 4)}@{DOMAIN}"
-            for index, inbox in enumerate(inboxes)
-        }
-        for inbox in inboxes:
-            for mail in inbox.mails:
-                # Ids are unique within a seed only.
-                mail_id = f"{mail.message_id}{copy}"
-                yield renamed(replace(mail, message_id=mail_id), lambda a: names.get(a, a))
+    inboxes = generate(seed + copy)
+    names = {
+        box.address: f"owner{n}.{copy // 4 ** (n % 4)}@{DOMAIN}" for n, box in enumerate(inboxes)
+    }
+    for inbox in inboxes:
+        for mail in inbox.mails:
+            # Ids are unique within a seed only.
+            own_id = replace(mail, message_id=f"{mail.message_id}-{copy}")
+            yield renamed(own_id, lambda address: names.get(address, address))
+
+
+def copied_mails(base: Path, seed: int, copy: int) -> Iterator[Email]:
+    """The mails of the file ``base``; varied, unless this is copy 0."""
+    rng = random.Random(f"copy {seed} {copy}")
+    company = copy // COPIES_PER_COMPANY
+    for mail in read_mails(base):
+        if copy:
+            moved = timedelta(minutes=rng.randint(-SHIFT_MINUTES, SHIFT_MINUTES))
+            mail.date = f"{datetime.fromisoformat(mail.date) + moved:%Y-%m-%d %H:%M:%S}"
+            mail.message_id += f"-{copy}"
+            mail.body = f"copy{copy}\n{mail.body}"[:MAX_BODY_CHARS]
+        yield renamed(mail, lambda a: f"{company}.{a}") if company else mail
 
 
 def renamed(mail: Email, name: Callable[[str], str]) -> Email:
@@ -142,25 +149,16 @@ def renamed(mail: Email, name: Callable[[str], str]) -> Email:
     return replace(mail, sender=mail.sender and name(mail.sender), to=to, cc=cc, bcc=bcc)
 
 
-def real_mails(folder: Path, base: Path, mails: int, seed: int) -> Iterator[Email]:
-    """The mails under ``folder``, then copies of them without end; ``base`` is a file to use."""
-    source = kept(MaildirSource(folder).emails(Tally()))
-    if not write_mails(base, islice(source, mails)):
-        raise SystemExit(f"no usable mail in {folder}")
-    yield from read_mails(base)
-    rng = random.Random(f"copies {seed}")
-    for copy in count(1):
-        company = copy // COPIES_PER_COMPANY
-        for mail in read_mails(base):
-            moment = datetime.fromisoformat(mail.date)
-            moment += timedelta(minutes=rng.randint(-SHIFT_MINUTES, SHIFT_MINUTES))
-            varied = replace(
-                mail,
-                message_id=f"{mail.message_id}{copy}",
-                date=f"{moment:%Y-%m-%d %H:%M:%S}",
-                body=f"{mail.body}\ncopy{copy}",
-            )
-            yield renamed(varied, lambda a: f"{company}.{a}") if company else varied
+def write_corpus(file: Path, maildir: Path | None, mails: int, seed: int) -> int:
+    """Write that many mails; returns how many."""
+    base = file.with_name("base.parquet")
+    if maildir is None:
+        copies = (sample_mails(seed, copy) for copy in count())
+    elif write_mails(base, islice(kept(MaildirSource(maildir).emails(Tally())), mails)):
+        copies = (copied_mails(base, seed, copy) for copy in count())
+    else:
+        raise SystemExit(f"no usable mail in {maildir}")
+    return write_mails(file, islice(kept(chain.from_iterable(copies)), mails))
 
 
 def kept(mails: Iterable[Email]) -> Iterator[Email]:
@@ -168,16 +166,13 @@ def kept(mails: Iterable[Email]) -> Iterator[Email]:
 
     ART-E knows no mail without a date, and its ``date < ?`` would find ours, which are empty.
     """
-    contents: set[int] = set()
-    ids: set[str] = set()
+    seen: set[int] = set()
     for mail in mails:
-        content = hash((mail.subject, mail.body, mail.sender))
-        recipients = {*mail.to, *mail.cc, *mail.bcc}
-        if len(mail.body) > MAX_BODY_CHARS or len(recipients) > MAX_RECIPIENTS or not mail.date:
-            continue
-        if content not in contents and mail.message_id not in ids:
-            contents.add(content)
-            ids.add(mail.message_id)
+        marks = {hash((mail.subject, mail.body, mail.sender)), hash(mail.message_id)}
+        people = len({*mail.to, *mail.cc, *mail.bcc})
+        fits = len(mail.body) <= MAX_BODY_CHARS and people <= MAX_RECIPIENTS
+        if mail.date and fits and seen.isdisjoint(marks):
+            seen |= marks
             yield mail
 
 
@@ -207,36 +202,19 @@ def build_plain(path: Path, mails: Iterable[Email]) -> None:
     connection.close()
 
 
-def plain_search(connection: sqlite3.Connection) -> Search:
-    def search(query: Query) -> list[str]:
-        match = " ".join('"' + word.replace('"', '""') + '"' for word in query.keywords)
-        bounds, values = "", [match, query.inbox, query.inbox]
-        for sign, day in ((">=", query.sent_after), ("<", query.sent_before)):
-            if day:
-                bounds += f" AND e.date {sign} ?"
-                values.append(f"{day} 00:00:00")
-        rows = connection.execute(_PLAIN_SEARCH.format(bounds=bounds), (*values, LIMIT))
-        return [message_id for message_id, _ in rows.fetchall()]
-
-    return search
+def search_plain(connection: sqlite3.Connection, query: Query) -> Hits:
+    match = " ".join(f'"{word}"' for word in query.keywords)  # letters only: nothing to escape
+    days = {"AND e.date >= ?": query.after, "AND e.date < ?": query.before}
+    values = [match, query.inbox, query.inbox, *(f"{day} 00:00:00" for day in days.values() if day)]
+    bounds = " ".join(bound for bound, day in days.items() if day)
+    rows = connection.execute(_PLAIN_SEARCH.format(bounds=bounds), (*values, LIMIT)).fetchall()
+    return [(sent, message_id) for sent, message_id, _ in rows]
 
 
-def our_search(database: EmailDatabase) -> Search:
-    def search(query: Query) -> list[str]:
-        hits = database.search(
-            query.inbox,
-            query.keywords,
-            sent_after=query.sent_after,
-            sent_before=query.sent_before,
-            limit=LIMIT,
-        )
-        return [hit.message_id for hit in hits]
-
-    return search
-
-
-def open_plain(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+def search_ours(database: EmailDatabase, query: Query) -> Hits:
+    inbox, keywords, after, before = query
+    hits = database.search(inbox, keywords, sent_after=after, sent_before=before, limit=LIMIT)
+    return [(hit.date, hit.message_id) for hit in hits]
 
 
 def draw_queries(
@@ -247,11 +225,11 @@ def draw_queries(
     Every other inbox is drawn in proportion to its mails, so mostly a large one; the others evenly
     from those with ``TYPICAL_MAILS`` or more. Four queries in ten are bounded by dates.
     """
-    names = list(inboxes)
+    owners = list(inboxes)
     weights = list(accumulate(inboxes.values()))
-    typical = [name for name in names if inboxes[name] >= TYPICAL_MAILS] or names
+    typical = [owner for owner in owners if inboxes[owner] >= TYPICAL_MAILS] or owners
     for number in count():
-        inbox = rng.choice(typical) if number % 2 else rng.choices(names, cum_weights=weights)[0]
+        inbox = rng.choice(typical) if number % 2 else rng.choices(owners, cum_weights=weights)[0]
         place = {"address": inbox, "at": rng.randrange(inboxes[inbox])}
         subject, body, sent = plain.execute(
             f"SELECT subject, body, date FROM emails WHERE id = ({_MAILS_OF})", place
@@ -259,118 +237,113 @@ def draw_queries(
         words = sorted(set(_WORD.findall(f"{subject} {body}".lower())) - _COMMON)
         if words:
             keywords = rng.sample(words, min(len(words), rng.randint(1, 3)))
-            after, before = rng.choice(((0, 0),) * 6 + ((1, 0), (1, 0), (0, 1), (1, 1)))
             day = date.fromisoformat(sent[:10])
-            start, end = (day + timedelta(sign * rng.randint(1, 90)) for sign in (-1, 1))
-            yield Query(
-                inbox, keywords, str(start) if after else None, str(end) if before else None
-            )
+            after, before = (str(day + timedelta(sign * rng.randint(1, 90))) for sign in (-1, 1))
+            first, last = rng.choice(_BOUNDS)
+            yield Query(inbox, keywords, after if first else None, before if last else None)
 
 
-def measure(searches: dict[str, Search], queries: Sequence[Query]) -> dict[str, Timing]:
-    """Run all queries on all databases, block by block in turn, so that drift hits all alike."""
-    timings = {name: Timing() for name in searches}
+def measure(searches: Searches, queries: Sequence[Query]) -> dict[str, list[Answer]]:
+    """Every database's answers. They take turns, a block of queries at a time, so that drift of
+    the machine hits all alike."""
+    answers: dict[str, list[Answer]] = {name: [] for name in searches}
     order = list(searches)
     for start in range(0, len(queries), BLOCK):
         for name in order:
-            search, timing = searches[name], timings[name]
             for query in queries[start : start + BLOCK]:
-                cpu, wall = time.process_time(), time.perf_counter()
-                answer = search(query)
-                timing.wall.append(time.perf_counter() - wall)
-                timing.cpu.append(time.process_time() - cpu)
-                timing.answers.append(answer)
+                clock, processor = time.perf_counter(), time.thread_time()
+                hits = searches[name](query)
+                ms = (time.perf_counter() - clock) * 1e3
+                answers[name].append(Answer(hits, ms, (time.thread_time() - processor) * 1e3))
         order.append(order.pop(0))
-    return timings
+    return answers
 
 
-def agree(one: Sequence[str], other: Sequence[str], dates: Callable[[str], str]) -> bool:
-    """Whether two answers to one query are the same, by the rule of the module's docstring."""
-    first, second = ([(dates(mail), mail) for mail in answer] for answer in (one, other))
-    if [sent for sent, _ in first] != [sent for sent, _ in second]:
-        return False
-    open_end = first[-1][0] if len(first) == LIMIT else ""
-    return {hit for hit in first if hit[0] > open_end} == {
-        hit for hit in second if hit[0] > open_end
-    }
+def latency(answers: Sequence[Answer]) -> Figures:
+    figures: Figures = {}
+    for unit in ("ms", "cpu_ms"):
+        times = [getattr(answer, unit) for answer in answers]
+        figures[f"mean_{unit}"] = statistics.fmean(times)
+        figures[f"p50_{unit}"] = statistics.median(times)
+        figures[f"p99_{unit}"] = statistics.quantiles(times, n=100, method="inclusive")[98]
+    return figures
 
 
-def timed(work: Callable[[], object]) -> dict[str, float]:
+def agree(one: Hits, other: Hits) -> bool:
+    """Whether two answers to a query are the same, by the rule of the module's docstring."""
+    cut = one[-1][0] if len(one) == LIMIT else ""
+    above = ({hit for hit in hits if hit[0] > cut} for hits in (one, other))
+    return [sent for sent, _ in one] == [sent for sent, _ in other] and next(above) == next(above)
+
+
+def timed(work: Callable[[], object]) -> Figures:
     """Seconds that ``work`` takes, on the clock and on the processor."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return {"build_s": time.perf_counter() - wall, "build_cpu_s": time.process_time() - cpu}
 
 
-def print_table(columns: dict[str, dict[str, float]]) -> None:
-    print(f"{'':14}" + "".join(f"{name:>14}" for name in columns))
-    for row in columns["ours"]:
-        cells = (
-            f"{figures[row]:14.3f}" if row in figures else " " * 14 for figures in columns.values()
-        )
-        print(f"{row:14}" + "".join(cells))
-
-
-def run(args: argparse.Namespace, folder: Path) -> bool:
-    """Build, ask, compare and print; whether all answers agree."""
-    corpus, plain_file, our_file = (folder / n for n in ("corpus.parquet", "plain.db", "ours.db"))
-    if args.maildir:
-        mails = real_mails(args.maildir, folder / "base.parquet", args.mails, args.seed)
-    else:
-        mails = sample_mails(args.seed)
-    stored = write_mails(corpus, islice(kept(mails), args.mails))
-    print(f"{stored:,} mails written; building both databases", file=sys.stderr)
+def build(corpus: Path, plain: Path, ours: Path, mails: int) -> dict[str, Figures]:
+    """Build both databases from the corpus of that many mails; seconds and megabytes of each."""
 
     def build_ours() -> None:
-        report = build_database(our_file, read_mails(corpus))
-        assert report.stored == stored, f"not all mails were stored: {report}"
+        built = build_database(ours, read_mails(corpus))
+        assert built.stored == mails, f"not all mails were stored: {built}"
 
-    read = timed(lambda: sum(1 for _ in read_mails(corpus)))
-    builds = {"plain": timed(lambda: build_plain(plain_file, read_mails(corpus)))}
-    builds["ours"] = timed(build_ours)
-    for name, file in (("plain", plain_file), ("ours", our_file)):
-        builds[name]["file_mb"] = file.stat().st_size / 1e6
+    columns = {
+        "reading": timed(lambda: sum(1 for _ in read_mails(corpus))),
+        "plain": timed(lambda: build_plain(plain, read_mails(corpus))),
+        "ours": timed(build_ours),
+    }
+    columns["plain"]["file_mb"] = plain.stat().st_size / 1e6
+    columns["ours"]["file_mb"] = ours.stat().st_size / 1e6
+    return columns
 
-    plain, tuned, ours = open_plain(plain_file), open_plain(plain_file), EmailDatabase(our_file)
+
+def ask(
+    plain_file: Path, our_file: Path, queries: int, seed: int
+) -> tuple[dict[str, Figures], dict[str, int]]:
+    """Latencies of each database, and how many of the answers agree."""
+    read_only = f"{plain_file.absolute().as_uri()}?mode=ro"
+    plain, tuned = (sqlite3.connect(read_only, uri=True) for _ in range(2))
     tuned.executescript("PRAGMA mmap_size=4000000000; PRAGMA cache_size=-64000;")
-    searches = {"plain": plain_search(plain), "plain, tuned": plain_search(tuned)}
-    searches["ours"] = our_search(ours)
-    drawn = draw_queries(ours.inboxes(), plain, random.Random(f"queries {args.seed}"))
-    measure(searches, list(islice(drawn, max(BLOCK, args.queries // 4))))  # the warm-up
-    queries = list(islice(drawn, args.queries))
-    timings = measure(searches, queries)
-
-    def sent(mail: str) -> str:
-        return plain.execute("SELECT date FROM emails WHERE message_id = ?", (mail,)).fetchone()[0]
-
-    pairs = list(zip(timings["plain"].answers, timings["ours"].answers, strict=True))
-    agreeing = [agree(one, other, sent) for one, other in pairs]
-    for query, (one, other), same in zip(queries, pairs, agreeing, strict=True):
-        if not same:
-            print(f"DISAGREE {query}\n  plain {one}\n  ours  {other}", file=sys.stderr)
-    columns = {name: builds.get(name, {}) | timings[name].figures() for name in searches}
-    ratio = {row: columns["plain"][row] / figure for row, figure in columns["ours"].items()}
-    print_table(columns | {"plain / ours": ratio})
-    totals: dict[str, Any] = {
-        "mails": stored,
-        "source": "maildir" if args.maildir else "sample",
-        "sqlite": sqlite3.sqlite_version,
-        "read_s": round(read["build_s"], 3),
-        "queries": len(queries),
-        "agree": sum(agreeing),
+    ours = EmailDatabase(our_file)
+    searches = {
+        "plain": partial(search_plain, plain),
+        "tuned": partial(search_plain, tuned),
+        "ours": partial(search_ours, ours),
+    }
+    drawn = draw_queries(ours.inboxes(), plain, random.Random(f"queries {seed}"))
+    measure(searches, list(islice(drawn, queries // 4)))  # the warm-up, with queries of its own
+    asked = list(islice(drawn, queries))
+    answers = measure(searches, asked)
+    both = zip(answers["plain"], answers["ours"], strict=True)
+    pairs = [(one.hits, other.hits) for one, other in both]
+    different = [number for number, pair in enumerate(pairs) if not agree(*pair)]
+    for number in different:
+        print(f"DIFFERENT: {asked[number]}\n{pairs[number]}", file=sys.stderr)
+    totals = {
+        "queries": queries,
+        "agree": queries - len(different),
         "same_ids": sum(set(one) == set(other) for one, other in pairs),
-        "full_answers": sum(len(one) == LIMIT for one, _ in pairs),
+        "full": sum(len(one) == LIMIT for one, _ in pairs),
     }
+    return {name: latency(mine) for name, mine in answers.items()}, totals
+
+
+def report(columns: dict[str, Figures], totals: Mapping[str, object]) -> None:
+    """Print the table (seconds, MB, ms), then the same figures as a line of JSON."""
+    ours = columns["ours"]
+    columns["plain/ours"] = {row: columns["plain"][row] / ours[row] for row in ours}
+    print(" " * 12 + "".join(f"{name:>12}" for name in columns))
+    for row in ours:
+        cells = (f"{c[row]:12.3f}" if row in c else " " * 12 for c in columns.values())
+        print(f"{row:12}" + "".join(cells))
     print(
-        f"{totals['agree']} of {len(queries)} queries agree ({totals['same_ids']} with the very same"
-        f" ids); {totals['full_answers']} fill the limit of {LIMIT}. Reading the corpus alone takes"
-        f" {totals['read_s']} s of each build."
+        "{agree} of {queries} queries agree, {same_ids} with the very same ids; {full} answers are"
+        " as long as the limit".format_map(totals)
     )
-    figures = {
-        name: {k: round(v, 4) for k, v in column.items()} for name, column in columns.items()
-    }
-    print(json.dumps(totals | figures | {"ratio": {k: round(v, 2) for k, v in ratio.items()}}))
-    return all(agreeing)
+    print(json.dumps({**totals, **columns}))
 
 
 def main() -> None:
@@ -384,8 +357,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.workspace or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        agreed = run(args, folder)
-    raise SystemExit(0 if agreed else 1)
+        corpus, plain, ours = (folder / name for name in ("corpus.parquet", "plain.db", "ours.db"))
+        mails = write_corpus(corpus, args.maildir, args.mails, args.seed)
+        print(f"{mails:,} mails written, now building", file=sys.stderr)
+        columns = build(corpus, plain, ours, mails)
+        latencies, totals = ask(plain, ours, args.queries, args.seed)
+    columns = {name: columns.get(name, {}) | latencies.get(name, {}) for name in _COLUMNS}
+    source = "maildir" if args.maildir else "sample"
+    report(columns, {"mails": mails, "source": source, **totals, "sqlite": sqlite3.sqlite_version})
+    raise SystemExit(0 if totals["agree"] == totals["queries"] else 1)
 
 
 if __name__ == "__main__":

@@ -87,20 +87,17 @@ class Session(ABC, Generic[OutcomeT]):
 
     Hundreds of sessions run at once, so a session holds its state itself and shares nothing
     it could change.
+
+    Attributes:
+        user_prompt: the task, as the agent's first message.
+        tools: a tool answers a bad call with a text that says what to do; an exception it raises
+            is a fault of the environment, not of the agent.
+        finished: True once the agent has called the tool that ends the episode.
     """
 
     user_prompt: str
-
-    @property
-    @abstractmethod
-    def tools(self) -> Sequence[BaseTool]:
-        """The tools of this session. A tool answers a bad call with a text that says what to
-        do; an exception it raises is a fault of the environment, not of the agent."""
-
-    @property
-    @abstractmethod
-    def finished(self) -> bool:
-        """True once the agent has called the tool that ends the episode."""
+    tools: Sequence[BaseTool]
+    finished: bool = False
 
     @abstractmethod
     def outcome(self, stop: StopReason, turns: int) -> OutcomeT:
@@ -114,21 +111,23 @@ class Session(ABC, Generic[OutcomeT]):
 
 
 class Environment(ABC, Generic[ScenarioT, OutcomeT]):
-    """A family of scenarios with their tools and their reward."""
+    """A family of scenarios with their tools and their reward.
+
+    Attributes:
+        name: that of its folder.
+        system_prompt: what every agent in it is told.
+        tool_schemas: the tools as OpenAI function schemas; the same for every session.
+    """
 
     name: str
     system_prompt: str
+    tool_schemas: Sequence[dict[str, Any]]
 
     @abstractmethod
     def scenarios(
         self, split: Split, limit: int | None = None, seed: int = 0
     ) -> Sequence[ScenarioT]:
         """The scenarios of a split in an order that only ``seed`` decides, at most ``limit``."""
-
-    @property
-    @abstractmethod
-    def tool_schemas(self) -> Sequence[dict[str, Any]]:
-        """The tools as OpenAI function schemas; the same for every session."""
 
     @abstractmethod
     def session(self, scenario: ScenarioT) -> Session[OutcomeT]:

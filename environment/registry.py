@@ -1,8 +1,8 @@
 """Find an environment by name: the folder ``environment/<name>``.
 
-Its package offers ``Config`` (how the agent sees it), ``DataConfig`` (where its data comes from)
-and ``open_environment(artifacts, config, max_turns)``, where ``artifacts`` are the files that its
-data pipeline made, by name.
+Its package offers ``Config`` (how the agent sees it), ``DataConfig`` (where its data comes from),
+``ARTIFACTS`` (what its data pipeline makes, by name; empty if it needs none) and
+``open_environment(artifacts, config, max_turns)``, where ``artifacts`` are those files.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class UnknownEnvironment(ValueError):
 class EnvironmentPackage(Protocol):
     Config: type[StrictModel]
     DataConfig: type[StrictModel]
+    ARTIFACTS: tuple[str, ...]
 
     def open_environment(
         self, artifacts: dict[str, Path], config: Any, max_turns: int

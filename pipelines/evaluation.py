@@ -14,7 +14,7 @@ from steps.evaluation.run_inference import EvaluateSettings
 def evaluation_pipeline(
     settings: EvaluateSettings,
     adapter: Any,
-    scenarios: Any,
+    scenarios: Any = None,
     database: Any = None,
     incumbent: Any = None,
 ) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 
 log = logging.getLogger(__name__)
@@ -92,8 +93,12 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
 
 
 def run_data(run: Run, use_cache: bool) -> None:
+    """Raises ConfigError if the environment has no data pipeline."""
     from pipelines.data_preparation import data_preparation_pipeline
 
+    name = run.config.environment.name
+    if not environment_package(name).ARTIFACTS:
+        raise ConfigError(f"environment {name} needs no data: go on with --pipeline train")
     data = config_with_seed(run).data
     started = time.monotonic()
     made = data_preparation_pipeline.with_options(enable_cache=use_cache)(data)
@@ -130,7 +135,7 @@ def run_train(run: Run) -> None:
         training=config.training,
         rollout=config.rollout,
     )
-    data = data_artifacts()
+    data = data_artifacts(config.environment.name)
     started = time.monotonic()
     model = Model(name=config.model_name, description="Answers questions from an inbox.")
     made = training_pipeline.with_options(model=model)(settings=settings, **data)
@@ -167,7 +172,7 @@ def run_eval(run: Run, version: str | None) -> None:
     from steps.evaluation.run_inference import EvaluateSettings
 
     config = run.config
-    data = data_artifacts()
+    data = data_artifacts(config.environment.name)
     trained = trained_version(config.model_name, version)
     incumbent = production_version(config.model_name)
     if incumbent is not None and incumbent.id == trained.id:
@@ -218,21 +223,24 @@ def evaluation_summary(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def data_artifacts() -> dict[str, Any]:
-    """The artifacts of the newest completed data run: its database and the scenarios over it.
+def data_artifacts(environment: str) -> dict[str, Any]:
+    """The artifacts of the newest completed data run that this environment needs.
 
     Raises:
         MissingArtifact: there was none yet.
     """
     from zenml.client import Client
 
+    wanted = environment_package(environment).ARTIFACTS
+    if not wanted:
+        return {}
     runs = Client().list_pipeline_runs(
         pipeline="data_preparation", status="completed", sort_by="desc:created", size=1
     )
     if not runs.items:
         raise MissingArtifact("there is no data yet: run python run.py --pipeline data first")
     steps = runs.items[0].steps
-    return {name: _output(steps[step], name) for name, step in DATA_STEPS.items()}
+    return {name: _output(steps[DATA_STEPS[name]], name) for name in wanted}
 
 
 def trained_version(model_name: str, version: str | None) -> Any:

@@ -11,10 +11,10 @@ from steps.training.train_agent import TrainSettings
 
 
 @pipeline(name="training")
-def training_pipeline(settings: TrainSettings, scenarios: Any, database: Any = None) -> None:
+def training_pipeline(settings: TrainSettings, scenarios: Any = None, database: Any = None) -> None:
     """
     Args:
-        scenarios, database: artifact versions of the data pipeline.
+        scenarios, database: artifact versions of the data pipeline, where the environment has one.
     """
     policy_spec = setup_art_model(backend=settings.backend)
     train_agent(policy_spec=policy_spec, scenarios=scenarios, database=database, settings=settings)

@@ -82,7 +82,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
     """Train until ``max_steps``, a budget or a signal, from wherever the run folder has got to.
 
     Raises:
-        EmptySteps: too many steps in a row without anything to train on.
+        EmptySteps: too many steps in a row, or all of them, had nothing to train on.
         Interrupted: SIGTERM or SIGINT; the same call continues the run.
         ValueError: the environment has no training scenario.
     """
@@ -113,6 +113,8 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                     raise Interrupted(_interrupted(step + 1))
     finally:
         await model.close()
+    if result.records and not any(r["data/step_trained_trajectories"] for r in result.records):
+        raise EmptySteps(_why_empty(result.records))
     return result
 
 

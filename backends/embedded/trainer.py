@@ -7,6 +7,7 @@ change the gradient.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -48,13 +49,15 @@ class Trainer:
         Returns:
             Metrics under ART's names: ``loss/train``, ``loss/grad_norm``, ``loss/entropy`` (nats a
             token), ``loss/probs_corr`` (correlation of the sampler's and the trainer's token
-            probabilities) and ``loss/logprob_diff`` (their mean absolute difference).
+            probabilities), ``loss/logprob_diff`` (their mean absolute difference), and
+            ``time/trainer_compute_s``.
 
         Raises:
             FloatingPointError: the loss or the gradient is not finite; nothing was changed.
         """
         from art.loss import loss_fn, shift_tensor
 
+        started = time.perf_counter()
         model = self._policy.trained
         model.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -90,6 +93,7 @@ class Trainer:
             "loss/entropy": total_entropy / trained_tokens,
             "loss/probs_corr": _correlation(old.exp(), new.exp()),
             "loss/logprob_diff": (old - new).abs().mean().item(),
+            "time/trainer_compute_s": time.perf_counter() - started,
             "data/trained_tokens": float(trained_tokens),
             "data/padded_tokens": float(padded),
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from environment.base import Environment, Reward, Split
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
@@ -39,11 +38,7 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
         self._scenarios = list(scenarios)
         self._config = config
         self._max_turns = max_turns
-        self._tool_schemas = tool_schemas()
-
-    @property
-    def tool_schemas(self) -> Sequence[dict[str, Any]]:
-        return self._tool_schemas
+        self.tool_schemas = tool_schemas()
 
     def scenarios(
         self, split: Split, limit: int | None = None, seed: int = 0
@@ -71,6 +66,7 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
 
 Config = EmailSearchConfig
 DataConfig = EmailDataConfig
+ARTIFACTS = ("database", "scenarios")
 
 
 def open_environment(

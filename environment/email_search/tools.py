@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -107,24 +107,17 @@ class EmailSession(Session[EmailOutcome]):
         self._database = database
         self._max_hits, self._snippet_words = max_hits, snippet_words
         self._max_mail_chars = max_mail_chars
+        self.finished = False
         self._answer: str | None = None
         self._source_ids: tuple[str, ...] = ()
         self._found: set[str] = set()
         self._read: set[str] = set()
         self._searches = self._tool_errors = 0
         functions = (self._search_inbox, self._read_email, self._return_final_answer)
-        self._tools = [
+        self.tools = [
             StructuredTool(name=name, description=text, args_schema=schema, func=function)
             for (name, text, schema), function in zip(_SPECS, functions, strict=True)
         ]
-
-    @property
-    def tools(self) -> Sequence[BaseTool]:
-        return self._tools
-
-    @property
-    def finished(self) -> bool:
-        return self._answer is not None
 
     def tool_failed(self) -> None:
         self._tool_errors += 1
@@ -167,4 +160,5 @@ class EmailSession(Session[EmailOutcome]):
 
     def _return_final_answer(self, answer: str, source_ids: list[str]) -> str:
         self._answer, self._source_ids = answer, tuple(source_ids)
+        self.finished = True
         return "done"

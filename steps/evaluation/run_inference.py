@@ -32,8 +32,8 @@ class EvaluateSettings(StrictModel):
 def run_inference(
     trained_model: dict[str, Any],
     adapter: Path,
-    scenarios: Path,
     settings: EvaluateSettings,
+    scenarios: Path | None = None,
     database: Path | None = None,
     incumbent: Path | None = None,
 ) -> Annotated[Path, "evaluation_rows"]:

@@ -39,8 +39,8 @@ class TrainSettings(StrictModel):
 )
 def train_agent(
     policy_spec: dict[str, Any],
-    scenarios: Path,
     settings: TrainSettings,
+    scenarios: Path | None = None,
     database: Path | None = None,
 ) -> tuple[
     Annotated[Path, ArtifactConfig(name="adapter", artifact_type=ArtifactType.MODEL)],
