@@ -148,7 +148,8 @@ def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> s
         session.tool_failed()
         return f"error: there is no tool {name}; the tools are {', '.join(tools)}"
     try:
-        return str(tools[name].invoke(arguments))
+        # Not invoke(): it takes arguments with a key "type" for a call of LangChain's own form.
+        return str(tools[name].run(arguments))
     except ValidationError as error:
         session.tool_failed()
         first = error.errors()[0]

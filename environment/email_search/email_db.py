@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import threading
 from collections import Counter
@@ -27,11 +26,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from environment.email_search.models import BuildReport, Email, SearchHit, parse_day
+from environment.email_search.query import BadQuery, clean, first_words, keyword_phrases, snippet
 
 SCHEMA_VERSION = 1
-MAX_KEYWORDS = 16
-MAX_KEYWORD_CHARS = 100
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_APPLICATION_ID = 0x41525431  # "ART1": the file is ours
 
 _STAGING = """
 CREATE TABLE stage.mail(seq INTEGER PRIMARY KEY, date TEXT, message_id TEXT, sender TEXT,
@@ -49,10 +47,6 @@ CREATE UNIQUE INDEX emails_message_id ON emails(message_id);
 CREATE INDEX emails_date ON emails(date);
 CREATE UNIQUE INDEX addresses_address ON addresses(address);
 """
-
-
-class BadQuery(ValueError):
-    """A search that cannot be run as asked; the text says what to change."""
 
 
 def build_database(
@@ -96,8 +90,8 @@ def build_database(
         rows = _rows(emails, reasons, addresses, mails_of, max_body_chars, max_recipients)
         connection.executemany("INSERT INTO stage.mail VALUES(NULL,?,?,?,?,?,?,?,?)", rows)
         connection.execute(
-            "INSERT INTO emails SELECT row_number() OVER (ORDER BY date, seq), date, message_id,"
-            " sender, recipients, people, subject, body, file_name FROM stage.mail ORDER BY 1"
+            "INSERT INTO emails SELECT NULL, date, message_id, sender, recipients, people, subject,"
+            " body, file_name FROM stage.mail ORDER BY date, seq"
         )
         connection.executemany(
             "INSERT INTO addresses VALUES(?,?,?)",
@@ -111,6 +105,7 @@ def build_database(
             connection.execute("INSERT INTO emails_fts(emails_fts) VALUES(?)", (command,))
         (stored,) = connection.execute("SELECT count(*) FROM emails").fetchone()
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
         connection.execute("COMMIT")
     finally:
         connection.close()
@@ -180,32 +175,6 @@ def _rows(
         )
 
 
-def keyword_phrases(keywords: object) -> list[str]:
-    """A model's keywords as quoted FTS5 phrases, whatever it sent.
-
-    A single string counts as one keyword. Dropped: None, whatever has no letter or digit, and
-    what follows the first ``MAX_KEYWORDS``. Long keywords are cut.
-
-    Raises:
-        BadQuery: nothing is left to search for.
-    """
-    if keywords is None or isinstance(keywords, (str, int, float)):
-        keywords = [keywords]
-    if not isinstance(keywords, Iterable):
-        raise BadQuery("keywords must be a list of words")
-    phrases: list[str] = []
-    for keyword in keywords:
-        text = "" if keyword is None else str(keyword)
-        text = _LONE_SURROGATE.sub(" ", text.replace("\0", " "))[:MAX_KEYWORD_CHARS]
-        if any(character.isalnum() for character in text):
-            phrases.append('"' + text.replace('"', '""') + '"')
-        if len(phrases) == MAX_KEYWORDS:
-            break
-    if not phrases:
-        raise BadQuery("no keyword to search for: give one or more words")
-    return phrases
-
-
 class EmailDatabase:
     """Read access to a database that ``build_database`` wrote; safe to share between threads."""
 
@@ -222,9 +191,12 @@ class EmailDatabase:
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         try:
+            (owner,) = self._connection.execute("PRAGMA application_id").fetchone()
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{path} is not a mail database: {error}") from error
+        if owner != _APPLICATION_ID:
+            raise ValueError(f"{path} is not a mail database of this project")
         if version != SCHEMA_VERSION:
             raise ValueError(
                 f"{path} has schema {version}, this program reads {SCHEMA_VERSION}: "
@@ -268,13 +240,15 @@ class EmailDatabase:
         """
         phrases = keyword_phrases(keywords)
         low, high = self._row_range(sent_after, sent_before)
+        wanted = [("p", inbox)]
+        wanted += [("f", sender)] if sender else []
+        wanted += [("t", recipient)] if recipient else []
         tokens = []
-        for prefix, address in (("p", inbox), ("f", sender), ("t", recipient)):
-            if address:
-                number = self._address_number(address)
-                if number is None:
-                    return []
-                tokens.append(f'"{prefix}{number}"')
+        for prefix, address in wanted:
+            number = self._address_number(address)
+            if number is None:
+                return []
+            tokens.append(f'"{prefix}{number}"')
         match = (
             f"{{subject body}} : ({' AND '.join(phrases)}) AND people : ({' AND '.join(tokens)})"
         )
@@ -284,9 +258,9 @@ class EmailDatabase:
             " AND f.rowid BETWEEN ? AND ? ORDER BY f.rowid DESC LIMIT ?",
             (match, low, high, limit),
         )
-        finder = _first_keyword(phrases)
+        words = first_words(phrases)
         return [
-            SearchHit(message_id, date, sender_, subject, _snippet(body, finder, snippet_words))
+            SearchHit(message_id, date, sender_, subject, snippet(body, words, snippet_words))
             for message_id, date, sender_, subject, body in rows
         ]
 
@@ -296,7 +270,7 @@ class EmailDatabase:
         row = self._connection.execute(
             "SELECT message_id, date, subject, sender, recipients, body, file_name, people"
             " FROM emails WHERE message_id = ?",
-            (_LONE_SURROGATE.sub(" ", message_id),),
+            (clean(message_id),),
         ).fetchone()
         if row is None or f"p{number}" not in row[-1].split():
             return None
@@ -326,7 +300,7 @@ class EmailDatabase:
     def _address_number(self, address: str) -> int | None:
         row = self._connection.execute(
             "SELECT id FROM addresses WHERE address = ?",
-            (_LONE_SURROGATE.sub(" ", address).strip().lower(),),
+            (clean(address).strip().lower(),),
         ).fetchone()
         return None if row is None else row[0]
 
@@ -356,16 +330,3 @@ def _email(row: Sequence[str]) -> Email:
     return Email(
         message_id, date, subject, sender, body=body, file_name=file_name, **json.loads(recipients)
     )
-
-
-def _first_keyword(phrases: Sequence[str]) -> re.Pattern[str]:
-    words = {match[0] for phrase in phrases if (match := re.search(r"[^\W_]+", phrase))}
-    return re.compile("|".join(rf"\b{re.escape(w)}" for w in sorted(words)), re.IGNORECASE)
-
-
-def _snippet(body: str, finder: re.Pattern[str], words: int) -> str:
-    """``words`` words of the body from a little before its first keyword; its start if none."""
-    match = finder.search(body)
-    at = match.start() if match else 0
-    lead = body[max(0, at - 200) : at].split()[-(words // 3) :]
-    return " ".join([*lead, *body[at : at + words * 40].split()][:words])

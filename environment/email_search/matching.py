@@ -1,12 +1,18 @@
 """Does an answer say the same as the gold answer? Deterministic, offline, hard to game.
 
 Both texts become content words: numbers, amounts and dates in one canonical form each, words
-without case, accents or inflected filler. An answer matches when it carries every number of the
-gold answer and no other, and enough of its words without burying them:
+without case, accents or inflected filler. An answer matches when
 
-- short gold answers (a name, a place, a number): every gold word must be there, and at most
-  ``_SPARE_WORDS`` others, so that listing everything one has read does not pay;
-- longer ones (a sentence): a token F1 of at least ``_SENTENCE_F1``, as in SQuAD's evaluation.
+- it holds every value of the gold answer and no other; where the gold answer holds none, at most
+  ``_SPARE_VALUES``,
+- both deny or neither does ("not", "never", "no"),
+- it holds enough of the gold answer's words without burying them:
+
+  short gold answers (a name, a place, a number) need every gold word and at most
+  ``_SPARE_WORDS`` others, so that listing everything one has read does not pay; longer ones (a
+  sentence) need a token F1 of at least ``_SENTENCE_F1``, as in SQuAD's evaluation.
+
+It compares words, not meaning; a judge model does the rest (``agent.judge``).
 """
 
 from __future__ import annotations
@@ -14,10 +20,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from decimal import Decimal
 
 _SPARE_WORDS = 8
+_SPARE_VALUES = 2
 _SHORT_WORDS = 5
 _SENTENCE_F1 = 0.5
+_CENTURY_TURN = 70
 _MONTHS = {
     name: index
     for index, names in enumerate(
@@ -32,7 +41,7 @@ _MONTHS = {
 _MONTH = "(" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
 _STOP = frozenset(
     "a an the is are was were be been it its this that of to in on at for by from with and or as "
-    "he she they his her their we our you your i will would has have had do does did "
+    "he she they his her their we our you your i would has have had do does did "
     "room suite hotel flight number confirmation".split()
 )
 _UNITS = {"thousand": 10**3, "k": 10**3, "million": 10**6, "mm": 10**6, "m": 10**6}
@@ -40,19 +49,20 @@ _UNITS |= {"billion": 10**9, "bn": 10**9, "b": 10**9}
 _ORDINAL = re.compile(r"\b(\d{1,2})(?:st|nd|rd|th)\b")
 _CLOCK = re.compile(r"\b(\d{1,2})(?::(\d{2}))?\s*([ap])\.?\s?m\b\.?")
 _CLOCK_24 = re.compile(r"\b([01]?\d|2[0-3]):([0-5]\d)\b")
-_MONTH_DAY = re.compile(rf"\b{_MONTH}\s+(\d{{1,2}})\b(?:\s*,?\s*(\d{{4}})\b)?")
+_MONTH_DAY = re.compile(rf"\b{_MONTH}\s+(?:the\s+)?(\d{{1,2}})\b(?:\s*,?\s*(\d{{4}})\b)?")
 _DAY_MONTH = re.compile(rf"\b(\d{{1,2}})\s+(?:of\s+)?{_MONTH}(?:\s*,?\s*(\d{{4}})\b)?")
 _ISO_DAY = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
 _US_DAY = re.compile(r"\b(\d{1,2})/(\d{1,2})(?:/(\d{2,4}))?\b")
-_PHONE = re.compile(r"(?:\+?1[ .-]?)?\(?\b(\d{3})\)?[ .-]?(\d{3})[ .-](\d{4})\b")
+_PHONE = re.compile(r"(?:\+?\b1[ .-]?)?\(?\b(\d{3})\)?[ ./-]?(\d{3})[ .-]?(\d{4})\b")
 _DIGITS = r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
 _AMOUNT = re.compile(rf"\$\s?{_DIGITS}\s?(thousand|million|billion|mm|bn|k|m|b)?\b")
 _CODE = re.compile(r"\b(?=[a-z0-9]*\d)(?=[a-z0-9]*[a-z])[a-z0-9]+\b")
 _NUMBER = re.compile(rf"\b{_DIGITS}(?:\s?(thousand|million|billion|mm|bn)\b)?")
 _WORD = re.compile(r"[^\W_]+")
+_DENIAL = re.compile(r"\b(not|never|no|nobody|none|cannot)\b|n't\b")
 _NO_ANSWER = re.compile(
     r"\b(i|we)\s+(do\s?n[o']?t|did\s?n[o']?t|do not|did not|can\s?not|can't|could not|couldn't)\s+"
-    r"(know|find|answer|determine|tell)\b|\bno (answer|information|mail) (was )?(found|available)\b"
+    r"(know|find|answer|determine|tell)\b|\bno (answer|information|mail) (was )?(found|available)\b|\b(i'm|i am) not sure\b"
 )
 
 
@@ -68,12 +78,15 @@ def is_no_answer(text: str) -> bool:
 
 
 def _date(month: int, day: int, year: str | None) -> str:
-    full = "" if not year else f"-{year if len(year) == 4 else '20' + year}"
+    if year and len(year) == 2:
+        year = ("19" if int(year) >= _CENTURY_TURN else "20") + year
+    full = f"-{year}" if year else ""
     return f" d{month:02d}-{day:02d}{full} "
 
 
 def _number(match: re.Match[str]) -> str:
-    return f"{float(match[1].replace(',', '')) * _UNITS.get(match[2], 1):.10g}"
+    value = Decimal(match[1].replace(",", "")) * _UNITS.get(match[2], 1)
+    return f"{value:f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
 
 
 def content_words(text: str) -> tuple[Counter[str], Counter[str]]:
@@ -118,11 +131,15 @@ def answers_match(answer: str, gold: str) -> bool:
     """True if ``answer`` says what ``gold`` says; see the module for the rule."""
     if is_no_answer(answer):
         return is_no_answer(gold)
+    if bool(_DENIAL.search(_plain(answer))) != bool(_DENIAL.search(_plain(gold))):
+        return False
     answer_values, answer_words = content_words(answer)
     gold_values, gold_words = content_words(gold)
     if not gold_values and not gold_words:
         return _plain(answer).strip() == _plain(gold).strip()
     if gold_values and not _same_values(answer_values, gold_values):
+        return False
+    if not gold_values and len(answer_values) > _SPARE_VALUES:
         return False
     common = sum((answer_words & gold_words).values())
     spare = sum(answer_words.values()) - common

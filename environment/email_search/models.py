@@ -33,8 +33,9 @@ class Email:
     file_name: str = ""
 
     def participants(self) -> set[str]:
-        """Sender and recipients: the inboxes this mail lies in."""
-        return {address for address in (self.sender, *self.to, *self.cc, *self.bcc) if address}
+        """Sender and recipients in lower case: the inboxes this mail lies in."""
+        everyone = (self.sender, *self.to, *self.cc, *self.bcc)
+        return {address.lower() for address in everyone if address}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class EmailScenario(Scenario):
     message_ids: tuple[str, ...] = Field(min_length=1)
     inbox_address: str = Field(min_length=1)
     query_date: str
-    how_realistic: float = 1.0
+    how_realistic: float = Field(1.0, allow_inf_nan=False)
     kind: str = ""
 
     @field_validator("query_date")

@@ -49,7 +49,7 @@ def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int)
         shaping += _FEW_TURNS * (1 - outcome.turns / max_turns)
     return Reward(
         value=rung + shaping,
-        success=right,
+        success=rung == _RIGHT,
         reason=reason,
         metrics={
             "found_gold": float(found),

@@ -34,14 +34,14 @@ def read_jsonl(path: Path) -> list[EmailScenario]:
     if not path.is_file():
         raise ScenarioError(f"there is no scenarios file {path}")
     rows = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ScenarioError(f"{path}, line {number}: not JSON ({error.msg})") from error
+                row = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise ScenarioError(f"{path}, line {number}: not JSON ({error})") from error
             rows.append(parse_row(row, f"{path}, line {number}"))
     if not rows:
         raise ScenarioError(f"{path} holds no scenario")
@@ -80,7 +80,7 @@ def select(
     database, and training scenarios whose gold mail is also the gold mail of a test scenario.
 
     Raises:
-        ScenarioError: nothing is left to train on or to test on.
+        ScenarioError: nothing is left in either split.
     """
     skipped: Counter[str] = Counter()
     usable = []

@@ -22,16 +22,19 @@ from environment.email_search.sample.names import split_of
 
 _QUOTED = re.compile(
     r"^\s*-{3,}.*(?:forwarded|original message|inline attachment).*|^\s*_{10,}|"
-    r"^\s*from:.*|^\s*on .* wrote:|^.*\d\d/\d\d/\d{2,4} \d\d:\d\d [AP]M.*$",
+    r"^\s*from:.*|^\s*on .*(?:\n.*)?\bwrote:|^.*\d\d/\d\d/\d{2,4} \d\d:\d\d [AP]M.*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _MONTH = "(?:" + "|".join(MONTHS) + ")"
 _FIND: dict[str, re.Pattern[str]] = {
-    "phone": re.compile(r"(?<![\d-])\(?\d{3}\)?[-. ]\d{3}[-.]\d{4}(?![\d-])"),
-    "amount": re.compile(r"\$\s?\d[\d,]*(?:\.\d+)?(?:\s(?:million|billion|thousand|MM))?"),
+    "phone": re.compile(r"(?<![\d-])(?:\(\d{3}\) ?|\d{3}[-. ])\d{3}[-.]\d{4}(?![\d-])"),
+    "amount": re.compile(
+        r"\$\s?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+        r"(?:\s?(?:[Mm]illion|[Bb]illion|[Tt]housand|MM|bn|[MmKkBb])\b)?"
+    ),
     "date": re.compile(rf"\b{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?(?:, \d{{4}})?\b"),
     "place": re.compile(
-        r"\b(?:in|at) ((?:[Cc]onference )?(?:[Rr]oom|[Ss]uite) [A-Z]{0,2}\d[\dA-Za-z]*|EB ?\d[\dA-Z]+)"
+        r"\b(?:[Ii]n|[Aa]t) ((?:[Cc]onference )?(?:[Rr]oom|[Ss]uite) [A-Z]{0,2}\d[\dA-Za-z]*|EB ?\d[\dA-Z]+)"
     ),
     "person": re.compile(
         r"\b(?:[Cc]ontact|[Cc]all|[Ee]-?mail|speak (?:to|with)|talk to)\s([A-Z][a-z]+ [A-Z][a-z]+)\b"
@@ -75,9 +78,11 @@ class Candidate:
 
 
 def own_text(body: str) -> str:
-    """The part of a mail its sender wrote: everything before the first quote or forward."""
+    """The part of a mail its sender wrote: up to the first forward or reply header, without
+    quoted lines."""
     match = _QUOTED.search(body)
-    return body[: match.start()] if match else body
+    own = body[: match.start()] if match else body
+    return "\n".join(line for line in own.splitlines() if not line.lstrip().startswith(">"))
 
 
 def values_in(body: str) -> Iterator[tuple[str, str]]:
@@ -98,13 +103,17 @@ def _candidates(mails: Iterable[Email], inboxes: frozenset[str]) -> Iterator[Can
     for mail in mails:
         subject = _REPLY.sub("", mail.subject).strip()
         for inbox in sorted(mail.participants() & inboxes):
-            key = (inbox, mail.sender, subject.casefold())
+            key = (inbox, mail.sender.lower(), subject.casefold())
             seen[key] += 1
-            if seen[key] > 1 or not mail.date or mail.sender == inbox:
+            if seen[key] > 1 or not mail.date or mail.sender.lower() == inbox:
                 continue
             if len(subject.split()) < _MIN_SUBJECT_WORDS or len(subject) > _MAX_SUBJECT_CHARS:
                 continue
-            held[key] = [Candidate(inbox, mail, k, v) for k, v in values_in(mail.body)]
+            held[key] = [
+                Candidate(inbox, mail, kind, value)
+                for kind, value in values_in(mail.body)
+                if value.casefold() not in subject.casefold()
+            ]
     for key, candidates in held.items():
         if seen[key] == 1:
             yield from candidates
@@ -139,9 +148,10 @@ def synthesise(
     scenarios: list[EmailScenario] = []
     taken: Counter[tuple[str, str]] = Counter()
     for item in _candidates(mails(), frozenset(chosen)):
-        if taken[item.inbox, item.kind] >= max(1, per_inbox // len(_ASK)):
+        of_kind, in_all = (item.inbox, item.kind), (item.inbox, "")
+        if taken[of_kind] >= max(1, per_inbox // len(_ASK)) or taken[in_all] >= per_inbox:
             continue
-        taken[item.inbox, item.kind] += 1
+        taken.update((of_kind, in_all))
         wordings = _ASK[item.kind]
         question = wordings[len(scenarios) % len(wordings)].format(
             who=_who(item.mail.sender), subject=_REPLY.sub("", item.mail.subject).strip()

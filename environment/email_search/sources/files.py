@@ -26,6 +26,8 @@ class MaildirSource:
                 yield parse_mail(file.read_bytes(), str(file.relative_to(self.path)), tally)
             except NotAMail as reason:
                 tally.skipped[str(reason)] += 1
+            except OSError:
+                tally.skipped["unreadable_file"] += 1
 
 
 class MboxSource:
@@ -34,7 +36,8 @@ class MboxSource:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             raise SourceError(f"there is no {path}: point data.path at an mbox file or a folder")
-        self.files = [path] if path.is_file() else sorted(path.rglob("*.mbox"))
+        found = [path] if path.is_file() else sorted(path.rglob("*.mbox"))
+        self.files = [file for file in found if file.is_file()]
         if not self.files:
             raise SourceError(f"no *.mbox file in {path}")
 

@@ -25,12 +25,14 @@ def load_rows(
         SourceError: it cannot be loaded, or a column is missing.
     """
     # Imported here: it costs a second, and only this source needs it.
+    import httpx
     from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from datasets.exceptions import DatasetsError
 
+    failures = (DatasetsError, httpx.HTTPError, IndexError, OSError, ValueError)
     try:
         rows = load_dataset(dataset, split=split, revision=revision)
-    except (DatasetNotFoundError, DatasetsError, OSError, ValueError) as error:
+    except failures as error:
         raise SourceError(
             f"cannot load the data set {dataset} (split {split}): {error}. Without network, "
             "name a local copy in data.dataset, or use data.source: sample"
@@ -61,9 +63,9 @@ class HubSource:
                 date=f"{date:%Y-%m-%d %H:%M:%S}" if usable else "",
                 subject=row["subject"] or "",
                 sender=row["from"] or "",
-                to=list(row["to"] or ()),
-                cc=list(row["cc"] or ()),
-                bcc=list(row["bcc"] or ()),
+                to=[address for address in row["to"] or () if address],
+                cc=[address for address in row["cc"] or () if address],
+                bcc=[address for address in row["bcc"] or () if address],
                 body=(row["body"] or "").replace("\0", ""),
                 file_name=row["file_name"] or "",
             )

@@ -18,7 +18,9 @@ from html.parser import HTMLParser
 from environment.email_search.models import Email
 from environment.email_search.sources import Tally
 
-_YEAR = re.compile(r"\b(\d{4})\b")
+# Four digits that are not the offset of a time zone.
+_YEAR = re.compile(r"(?<![+\-:\d])(\d{4})\b")
+_TAG = re.compile(r"<[^>]*>")
 _OLDEST_YEAR, _NEWEST_YEAR = 1970, 2100
 
 
@@ -29,12 +31,23 @@ class NotAMail(ValueError):
 def parse_mail(raw: bytes, file_name: str, tally: Tally) -> Email:
     """
     Raises:
-        NotAMail: the bytes are binary, empty, or have no mail headers.
+        NotAMail: the bytes are binary, empty, or no mail that can be made sense of.
     """
     if not raw.strip():
         raise NotAMail("empty_file")
     if b"\0" in raw[:4096]:
         raise NotAMail("binary_file")
+    try:
+        return _parse(raw, file_name, tally)
+    except NotAMail:
+        raise
+    except Exception as error:
+        # On broken headers, charsets and HTML the standard library raises nearly anything:
+        # AssertionError, TypeError, RecursionError have been seen.
+        raise NotAMail("unreadable") from error
+
+
+def _parse(raw: bytes, file_name: str, tally: Tally) -> Email:
     message = email.message_from_bytes(raw)
     if not any(message[name] for name in ("From", "Date", "Message-ID", "Subject")):
         raise NotAMail("no_mail_headers")
@@ -54,8 +67,8 @@ def parse_mail(raw: bytes, file_name: str, tally: Tally) -> Email:
         to=_addresses(message, "To"),
         cc=_addresses(message, "Cc"),
         bcc=_addresses(message, "Bcc"),
-        body=_body(message).replace("\r\n", "\n").replace("\0", "").strip(),
-        file_name=file_name,
+        body=_utf8(_body(message)).replace("\r\n", "\n").replace("\0", "").strip(),
+        file_name=_utf8(file_name),
     )
 
 
@@ -67,16 +80,17 @@ def _header(message: Message, name: str) -> str:
         text = str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, UnicodeError, ValueError):
         text = str(value)
+    return _utf8(text)
+
+
+def _utf8(text: str) -> str:
+    """Without what UTF-8 cannot hold (lone surrogates)."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _addresses(message: Message, name: str) -> list[str]:
     values = [str(value) for value in message.get_all(name, [])]
-    return [
-        address.strip().lower().encode("utf-8", "replace").decode()
-        for _, address in getaddresses(values)
-        if "@" in address
-    ]
+    return [_utf8(address.strip().lower()) for _, address in getaddresses(values) if "@" in address]
 
 
 def _utc(header: str) -> str:
@@ -114,7 +128,7 @@ def _text(part: Message) -> str:
     raw = payload if isinstance(payload, bytes) else str(part.get_payload()).encode()
     try:
         return raw.decode(part.get_content_charset() or "utf-8", "replace")
-    except LookupError:
+    except (LookupError, ValueError, TypeError):  # no such charset, or no sense in its header
         return raw.decode("utf-8", "replace")
 
 
@@ -141,7 +155,11 @@ class _TextOf(HTMLParser):
 
 def _html_text(html: str) -> str:
     parser = _TextOf()
-    parser.feed(html)
-    parser.close()
-    lines = (" ".join(line.split()) for line in "".join(parser.text).splitlines())
+    try:
+        parser.feed(html)
+        parser.close()
+        text = "".join(parser.text)
+    except AssertionError:  # how the parser says that it cannot go on
+        text = _TAG.sub(" ", html)
+    lines = (" ".join(line.split()) for line in text.splitlines())
     return "\n".join(line for line in lines if line)
