@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
+import openai
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
+from langchain_core.messages.tool import invalid_tool_call
 from langchain_core.runnables import Runnable
 from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from agent.capture import recording_client
 
@@ -57,15 +59,24 @@ class ChatModel:
         self._bound: Runnable[LanguageModelInput, AIMessage] = self._model.bind(tools=list(tools))
 
     async def reply(self, messages: LanguageModelInput, seed: int | None = None) -> AIMessage:
-        """The next assistant message.
+        """The next assistant message. Calls that are no calls (their arguments are no object) come
+        back as ``invalid_tool_calls``.
 
         Raises:
-            openai.OpenAIError: the endpoint failed or refused.
+            openai.OpenAIError: the endpoint failed or refused, or answered with what is no reply.
         """
         options: dict[str, Any] = {"model": self.name}
         if seed is not None:
             options["seed"] = seed
-        return await self._bound.ainvoke(messages, **options)
+        try:
+            return await self._bound.ainvoke(messages, **options)
+        except openai.OpenAIError:
+            raise
+        except ValidationError as error:
+            return AIMessage("", invalid_tool_calls=[invalid_tool_call(args=str(error))])
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # What LangChain raises on a reply that is not one: no choices, an error in a 200.
+            raise openai.OpenAIError(f"the endpoint sent no usable reply: {error!r}") from error
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -12,22 +12,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypedDict
 
 import openai
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    convert_to_openai_messages,
+)
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.runtime import Runtime
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from agent.capture import recording
 from agent.model import ChatModel
 from environment.base import Environment, Outcome, Reward, Scenario, Session, StopReason
 
+_MALFORMED = StopReason.MALFORMED_CALL
 NOT_THE_AGENTS_FAULT = frozenset({StopReason.TIMEOUT, StopReason.ERROR})
 
 
@@ -101,7 +110,7 @@ async def _ask_model(state: _State, runtime: Runtime[_Context]) -> dict[str, lis
     try:
         reply = await context.model.reply(state["messages"], seed)
     except openai.BadRequestError as error:
-        if error.code != "context_length_exceeded":
+        if not _is_over_length(error):
             raise
         context.stop = StopReason.OVER_LENGTH
         return {"messages": []}
@@ -111,14 +120,28 @@ async def _ask_model(state: _State, runtime: Runtime[_Context]) -> dict[str, lis
     return {"messages": [reply]}
 
 
+def _is_over_length(error: openai.BadRequestError) -> bool:
+    # OpenAI says so in the code, vLLM in the message.
+    return error.code == "context_length_exceeded" or "maximum context length" in str(error)
+
+
 def _stop_after_reply(reply: AIMessage) -> StopReason | None:
     if reply.tool_calls and not reply.invalid_tool_calls:
-        return None
+        # A lone surrogate in an argument is JSON, but cannot be sent back to the model.
+        return None if _is_utf8(json.dumps(reply.tool_calls, ensure_ascii=False)) else _MALFORMED
     if reply.response_metadata.get("finish_reason") == "length":
         return StopReason.OVER_LENGTH
     if reply.invalid_tool_calls or "<tool_call>" in reply.text:
-        return StopReason.MALFORMED_CALL
+        return _MALFORMED
     return StopReason.NO_TOOL_CALL
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _run_tools(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
@@ -148,13 +171,15 @@ def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> s
         session.tool_failed()
         return f"error: there is no tool {name}; the tools are {', '.join(tools)}"
     try:
-        # Not invoke(): it takes arguments with a key "type" for a call of LangChain's own form.
-        return str(tools[name].run(arguments))
+        # Apart from the run itself: a ValidationError from inside a tool is the tool's own fault.
+        TypeAdapter(tools[name].get_input_schema()).validate_python(arguments)
     except ValidationError as error:
         session.tool_failed()
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "arguments"
         return f"error: {where}: {first['msg']}"
+    # Not invoke(): it takes arguments with a key "type" for a call of LangChain's own form.
+    return str(tools[name].run(arguments))
 
 
 def _last_length(replies: Sequence[dict[str, Any]]) -> int:
@@ -214,13 +239,15 @@ async def run_rollout(
             ]
             context = _Context(model, session, limits, seed, replies, messages=[*start])
             try:
-                async with asyncio.timeout(limits.timeout_s):
+                async with asyncio.timeout(limits.timeout_s) as clock:
                     await _GRAPH.ainvoke(
                         {"messages": start},
                         {"recursion_limit": 2 * limits.max_turns + 2},
                         context=context,
                     )
-            except (TimeoutError, openai.APITimeoutError):
+            except (TimeoutError, openai.APITimeoutError) as failure:
+                if isinstance(failure, TimeoutError) and not clock.expired():
+                    raise  # a tool's own
                 context.stop = StopReason.TIMEOUT
                 error = f"longer than {limits.timeout_s:g} s"
             except openai.OpenAIError as failure:
@@ -241,7 +268,10 @@ async def run_rollout(
 
 
 def _as_openai(message: AnyMessage) -> dict[str, Any]:
-    from langchain_core.messages import convert_to_openai_messages
-
-    converted = convert_to_openai_messages([message])
-    return dict(converted[0])
+    converted = dict(convert_to_openai_messages([message])[0])
+    # LangChain leaves out calls that it could not read; whoever judges the rollout must see them.
+    for call in getattr(message, "invalid_tool_calls", []):
+        function = {"name": call["name"] or "", "arguments": call["args"] or ""}
+        unread = {"type": "function", "id": call["id"] or "", "function": function}
+        converted.setdefault("tool_calls", []).append(unread)
+    return converted

@@ -76,6 +76,9 @@ def advantages(rewards: Sequence[float], scale: bool = True) -> list[float]:
     GRPO (Shao et al., 2024, equation 3.2 and section 4.1); ``scale=False`` leaves out the division
     (Dr. GRPO, Liu et al., 2025).
     """
+    if min(rewards) == max(rewards):
+        # Their mean may differ from them in the last bit, which would pass for an advantage.
+        return [0.0] * len(rewards)
     mean = sum(rewards) / len(rewards)
     centred = [reward - mean for reward in rewards]
     if not scale:

@@ -122,6 +122,8 @@ class RulerJudge:
             )
         except openai.OpenAIError as error:  # LiteLLM's errors are all of these
             raise JudgeFailed(f"{self._model}: {error}") from error
+        if not response.choices:
+            raise JudgeFailed(f"{self._model}: a reply without choices")
         return response.choices[0].message.content or ""
 
 

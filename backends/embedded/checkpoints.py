@@ -74,7 +74,7 @@ def prune(model_dir: Path, keep: Iterable[int]) -> None:
 
 def _discard(folder: Path) -> None:
     # Renamed first: a half-deleted folder must not be taken for a checkpoint.
-    doomed = folder.with_name(folder.name + ".partial")
+    doomed = folder.with_name(folder.name + ".old.partial")
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(folder, doomed)
     shutil.rmtree(doomed)

@@ -7,6 +7,7 @@ burst had, or none has come for ``_QUIET_S``. A lone client never waits, its bur
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -18,6 +19,7 @@ from typing import TypeVar
 
 from backends.embedded.policy import Policy
 from backends.embedded.sampler import Sample, Sampler, SampleRequest, SamplerStats
+from backends.errors import BackendError
 
 log = logging.getLogger(__name__)
 
@@ -59,21 +61,27 @@ class Engine:
         self._last_arrival = 0.0
         self._burst = 1
         self._stopping = False
+        self._stopped = threading.Event()
         self._retired = SamplerStats()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, step: int, request: SampleRequest) -> Future[Sample]:
         """Sample a completion from the checkpoint of ``step``."""
-        future: Future[Sample] = Future()
-        self._inbox.put(_Waiting(step, request, future))
-        return future
+        waiting = _Waiting(step, request, Future())
+        self._put(waiting)
+        return waiting.future
 
     def call(self, run: Callable[[], T]) -> Future[T]:
         """Run something on the engine's thread once no request is being sampled."""
         work = _Work(run)
-        self._inbox.put(work)
+        self._put(work)
         return work.future  # type: ignore[return-value]
+
+    def _put(self, item: _Waiting | _Work) -> None:
+        self._inbox.put(item)
+        if self._stopped.is_set():
+            self._fail_what_is_left()
 
     def weights_changed(self) -> None:
         """Forget samplers and caches of replaced weights; on the engine's thread only."""
@@ -88,6 +96,7 @@ class Engine:
         return total
 
     def stop(self) -> None:
+        """End the thread; what is running or waiting, or comes later, fails."""
         self._inbox.put(None)
         self._thread.join()
 
@@ -103,11 +112,20 @@ class Engine:
             for sampler in self._samplers.values():
                 if sampler.active:
                     self._guard(sampler, sampler.step)
-        error = RuntimeError("the model server has stopped")
         for future in (f for _, f in self._futures.values()):
-            future.set_exception(error)
-        for waiting in self._waiting:
-            waiting.future.set_exception(error)
+            future.set_exception(_stopped_error())
+        left: list[_Waiting | _Work] = [*self._waiting, *self._work]
+        for item in left:
+            item.future.set_exception(_stopped_error())
+        self._stopped.set()
+        self._fail_what_is_left()
+
+    def _fail_what_is_left(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = self._inbox.get_nowait()
+                if item is not None and item.future.set_running_or_notify_cancel():
+                    item.future.set_exception(_stopped_error())
 
     @property
     def _busy(self) -> bool:
@@ -129,6 +147,8 @@ class Engine:
             if item is None:
                 self._stopping = True
                 return
+            if not item.future.set_running_or_notify_cancel():
+                continue  # whoever asked has gone; from here on the future cannot be cancelled
             if isinstance(item, _Work):
                 self._work.append(item)
             else:
@@ -136,9 +156,6 @@ class Engine:
                 self._last_arrival = time.monotonic()
 
     def _burst_is_in(self) -> bool:
-        running = len(self._futures)
-        if running:
-            return len(self._waiting) >= running
         quiet = time.monotonic() - self._last_arrival >= _QUIET_S
         return quiet or len(self._waiting) >= self._burst
 
@@ -151,21 +168,22 @@ class Engine:
         for item in batch:
             by_step.setdefault(item.step, []).append(item)
         for step, items in by_step.items():
-            sampler = self._sampler(step)
-            if sampler is None:
+            try:
+                sampler = self._sampler(step)
+            except (NoSuchCheckpoint, BackendError) as error:
                 for item in items:
-                    item.future.set_exception(NoSuchCheckpoint(f"no checkpoint of step {step}"))
+                    item.future.set_exception(error)
                 continue
             requests = [item.request for item in items]
             self._futures |= {id(item.request): (sampler, item.future) for item in items}
             self._guard(sampler, lambda s=sampler, r=requests: s.admit(r))  # type: ignore[misc]
 
-    def _sampler(self, step: int) -> Sampler | None:
+    def _sampler(self, step: int) -> Sampler:
         if step not in self._samplers:
             try:
                 model = self.policy.sampling_model(step)
-            except KeyError:
-                return None
+            except KeyError as error:
+                raise NoSuchCheckpoint(f"no checkpoint of step {step}") from error
             # A policy holds few sampling copies; a sampler whose copy is gone would revive it.
             idle = [s for s, sampler in self._samplers.items() if not sampler.active]
             for old in idle[: max(0, len(self._samplers) - 1)]:
@@ -194,6 +212,10 @@ class Engine:
             work.future.set_result(work.run())
         except BaseException as error:  # noqa: BLE001 (it reaches whoever waits for the work)
             work.future.set_exception(error)
+
+
+def _stopped_error() -> RuntimeError:
+    return RuntimeError("the model server has stopped")
 
 
 def _add(total: SamplerStats, part: SamplerStats) -> None:

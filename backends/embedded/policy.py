@@ -17,6 +17,7 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
@@ -156,11 +157,20 @@ class Policy:
     def _with_adapter(self, base: PreTrainedModel, step: int, trainable: bool) -> PeftModel:
         folder = checkpoints.checkpoint_dir(self.model_dir, step)
         try:
-            return PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
-        except (RuntimeError, ValueError, OSError) as error:
+            model = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
+            stored = set(load_file(folder / "adapter_model.safetensors"))
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise BackendError(
                 f"the adapter in {folder} does not fit {self.config.base_model}: {error}"
             ) from error
+        # PEFT passes over tensors it does not know and leaves those it misses as they began.
+        expected = {n.replace(".default", "") for n in model.state_dict() if "lora_" in n}
+        if stored != expected:
+            raise BackendError(
+                f"the adapter in {folder} is not of {self.config.base_model}: it has other layers, "
+                f"such as {min(stored ^ expected)}"
+            )
+        return model
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 from backends.embedded.cache import Prefix, RaggedCache
 
 _PREFILL_BUCKET = 16
+_COLDEST = 1e-5
 
 
 @dataclass(slots=True)
@@ -223,7 +224,9 @@ class Sampler:
         scores = logits_B_V.float()
         temperatures = [row.request.temperature for row in rows]
         if any(t not in (0.0, 1.0) for t in temperatures):
-            scale = torch.tensor([t or 1.0 for t in temperatures], device=scores.device)
+            # Below the floor every distribution is greedy, and the division would overflow.
+            scaled = [max(t, _COLDEST) if t else 1.0 for t in temperatures]
+            scale = torch.tensor(scaled, device=scores.device)
             scores = scores / scale[:, None]
         logprobs_B_V = torch.log_softmax(scores, dim=-1)
         chosen = logprobs_B_V.argmax(dim=-1)
@@ -232,7 +235,9 @@ class Sampler:
             uniform = torch.tensor([row.rng.random() for row in rows], device=scores.device)
             threshold = uniform[:, None] * cumulative[:, -1:]
             drawn = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
-            drawn = drawn.clamp(max=scores.shape[1] - 1)
+            # A uniform number that rounds to 1 would fall on a token of no probability at all.
+            last = (cumulative < cumulative[:, -1:]).sum(dim=-1)
+            drawn = torch.minimum(drawn, last)
             greedy = torch.tensor([t == 0.0 for t in temperatures], device=scores.device)
             chosen = torch.where(greedy, chosen, drawn)
         picked = logprobs_B_V.gather(1, chosen[:, None])[:, 0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -23,12 +24,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from jinja2 import TemplateError
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from backends.embedded.engine import Engine, NoSuchCheckpoint
 from backends.embedded.sampler import Sample, SampleRequest
 from backends.embedded.tool_calls import parse_tool_calls, template_messages
 
 _DEFAULT_MAX_TOKENS = 512
+_ROLES = {"system", "user", "assistant", "tool"}
+_STEP = re.compile("[0-9]{1,9}")
 
 
 class ChatRequest(BaseModel):
@@ -52,6 +56,10 @@ class ChatRequest(BaseModel):
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+
+    @property
+    def offered_tools(self) -> list[dict[str, Any]] | None:
+        return None if self.tool_choice == "none" else self.tools
 
     def refused(self) -> str | None:
         """The first thing asked for that is not there."""
@@ -81,7 +89,7 @@ def create_app(engine: Engine, name: str, api_key: str | None = None) -> FastAPI
         api_key: if given, requests must carry it as a bearer token.
     """
     app = FastAPI(title="Embedded policy server")
-    app.add_exception_handler(HTTPException, _as_openai)
+    app.add_exception_handler(StarletteHTTPException, _as_openai)
     app.add_exception_handler(RequestValidationError, _invalid)
 
     def check_key(request: Request) -> None:
@@ -122,8 +130,10 @@ def create_app(engine: Engine, name: str, api_key: str | None = None) -> FastAPI
 
 
 async def _as_openai(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    detail = error.detail if isinstance(error.detail, dict) else {"message": error.detail}
+    assert isinstance(error, StarletteHTTPException)
+    detail: Any = error.detail
+    if not isinstance(detail, dict):
+        detail = {"message": detail, "type": "invalid_request_error", "code": None}
     return JSONResponse({"error": detail}, error.status_code)
 
 
@@ -138,14 +148,18 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 def _prompt_ids(body: ChatRequest, engine: Engine) -> list[int]:
     if field := body.refused():
         raise _Refusal(400, f"{field}: this value is not supported here", "unsupported")
+    unknown = {str(m.get("role")) for m in body.messages} - _ROLES
+    if unknown:
+        # A template passes over a role it does not know, and the message with it.
+        raise _Refusal(400, f"messages: no role {min(unknown)!a}", "invalid_request")
     try:
         return engine.policy.tokenizer.apply_chat_template(
             template_messages(body.messages),
-            tools=body.tools if body.tool_choice != "none" else None,
+            tools=body.offered_tools,
             add_generation_prompt=True,
             return_dict=False,
         )
-    except (ValueError, TypeError, KeyError, TemplateError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, TemplateError) as error:
         raise _Refusal(400, f"messages: {error}", "invalid_request") from error
 
 
@@ -165,15 +179,15 @@ def _sample_request(body: ChatRequest, prompt_ids: list[int], max_tokens: int) -
 
 def _step(model: str, name: str, newest: int) -> int:
     base, _, step = model.partition("@")
-    if base != name or (step and not step.isdigit()):
-        raise _Refusal(404, f"no model {model} here; try {name}", "model_not_found")
+    if base != name or (step and not _STEP.fullmatch(step)):
+        raise _Refusal(404, f"no model {model[:80]!a} here; try {name}", "model_not_found")
     return int(step) if step else newest
 
 
 def _reply(body: ChatRequest, prompt_ids: list[int], sample: Sample, decode: Any) -> dict[str, Any]:
     written = sample.token_ids[:-1] if sample.ended else sample.token_ids
     text = decode(written, skip_special_tokens=False)
-    content, calls = parse_tool_calls(text) if body.tools else (text, [])
+    content, calls = parse_tool_calls(text) if body.offered_tools else (text, [])
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
     if calls:
         message["tool_calls"] = calls
@@ -214,6 +228,7 @@ def _stream(reply: dict[str, Any]) -> Iterator[str]:
     head = {k: reply[k] for k in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     first = {"index": 0, "delta": delta, "finish_reason": None}
     last = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
-    for chunk in (first, last):
-        yield f"data: {json.dumps(head | {'choices': [chunk], 'usage': reply['usage']})}\n\n"
+    # Usage once, with the end: clients add up what they are told.
+    for chunk, usage in ((first, None), (last, reply["usage"])):
+        yield f"data: {json.dumps(head | {'choices': [chunk], 'usage': usage})}\n\n"
     yield "data: [DONE]\n\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import pickle
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -51,7 +52,7 @@ class EmbeddedService:
         if self._policy.steps:
             state = checkpoints.checkpoint_dir(model_dir, self._policy.step) / _TRAINER_STATE
             if state.exists():
-                self._trainer.restore(torch.load(state, weights_only=True))
+                self._restore_trainer(state)
         else:
             self._save(0, {})
 
@@ -124,6 +125,15 @@ class EmbeddedService:
             self._server_thread.join(timeout=10)
             self._server = None
         self._engine.stop()
+
+    def _restore_trainer(self, state: Path) -> None:
+        try:
+            self._trainer.restore(torch.load(state, weights_only=True))
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.PickleError) as error:
+            raise BackendError(
+                f"cannot read the optimizer's state in {state}: {error}. Delete that checkpoint "
+                "to continue from the one before it"
+            ) from error
 
     def _advance(self, save: Any) -> None:
         new = self._policy.step + 1

@@ -1,6 +1,6 @@
 """Tool calls in the Hermes form that Qwen models write: ``<tool_call>{...}</tool_call>``.
 
-Does not repair anything: a call that is no JSON object of the right shape leaves the text as it
+Does not repair anything: a call that is no JSON object of the right shape, or that was cut off, leaves the text as it
 is, without calls, as vLLM's parser does. The agent sees that and counts it as malformed.
 """
 
@@ -21,7 +21,7 @@ def parse_tool_calls(text: str) -> tuple[str | None, list[dict[str, Any]]]:
     for match in _CALL.finditer(text):
         try:
             call = json.loads(match[1])
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             return text, []
         if not isinstance(call, dict) or not isinstance(call.get("name"), str):
             return text, []
@@ -30,9 +30,10 @@ def parse_tool_calls(text: str) -> tuple[str | None, list[dict[str, Any]]]:
             return text, []
         function = {"name": call["name"], "arguments": json.dumps(arguments, ensure_ascii=False)}
         calls.append({"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": function})
-    if not calls:
+    rest = _CALL.sub("", text)
+    if not calls or "<tool_call>" in rest:
         return text, []
-    return _CALL.sub("", text).strip() or None, calls
+    return rest.strip() or None, calls
 
 
 def template_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def build_tokenizer() -> PreTrainedTokenizerBase:
             pairs = list(zip(inbox.scenarios, inbox.facts, strict=True))
             for scenario, fact in rng.sample(pairs, _EPISODES_PER_INBOX):
                 demo = demonstrate(environment, scenario, fact, rng, good=0.6)
-                texts += [demo.user_prompt, *demo.turns]
+                texts += [demo.user_prompt, *(turn.text for turn in demo.turns)]
     return train_tokenizer(texts)
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import random
+import string
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from environment.base import StopReason
 from environment.email_search import EmailSearchEnvironment
@@ -41,6 +43,14 @@ _HABIT_OF = {
     "contract": "give_up",
 }
 _NO_ANSWER = "I don't know"
+_STUMBLES = 0.3
+
+
+class Turn(NamedTuple):
+    """A message of an episode. ``learn``: the agent wrote it, and it is worth imitating."""
+
+    text: str
+    learn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Demonstration:
     scenario: EmailScenario
     habit: str
     user_prompt: str
-    turns: tuple[str, ...]
+    turns: tuple[Turn, ...]
     outcome: EmailOutcome
 
 
@@ -60,19 +70,22 @@ class _Agent:
     def __init__(self, session: EmailSession) -> None:
         self._session = session
         self._tools = {tool.name: tool for tool in session.tools}
-        self.turns: list[str] = []
+        self.turns: list[Turn] = []
 
-    def call(self, name: str, **arguments: object) -> str:
+    def call(self, name: str, *, learn: bool = True, **arguments: object) -> str:
         call = {"name": name, "arguments": arguments}
-        self.turns.append(f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>")
+        self.write(json.dumps(call, ensure_ascii=False), learn)
         answer = str(self._tools[name].func(**arguments))  # type: ignore[attr-defined]
         if not self._session.finished:
-            self.turns.append(answer)
+            self.turns.append(Turn(answer, learn=False))
         return answer
 
-    def search(self, *keywords: str) -> list[str]:
+    def write(self, call: str, learn: bool = True) -> None:
+        self.turns.append(Turn(f"<tool_call>\n{call}\n</tool_call>", learn))
+
+    def search(self, *keywords: str, learn: bool = True) -> list[str]:
         """The ids of the hits, newest first."""
-        text = self.call(SEARCH, keywords=list(keywords))
+        text = self.call(SEARCH, learn=learn, keywords=list(keywords))
         return [line.split()[0] for line in text.splitlines() if line.startswith("<")]
 
     def answer(self, answer: str, *source_ids: str) -> None:
@@ -93,7 +106,7 @@ def demonstrate(
     if rng.random() >= good:
         habit = _HABIT_OF[scenario.kind] if rng.random() < 0.7 else rng.choice(HABITS)
     stop = _act(agent, scenario, fact, habit, rng)
-    turns = sum(1 for turn in agent.turns if turn.startswith("<tool_call>"))
+    turns = (len(agent.turns) + 1) // 2
     outcome = session.outcome(stop, turns)
     return Demonstration(scenario, habit, session.user_prompt, tuple(agent.turns), outcome)
 
@@ -104,7 +117,7 @@ def _act(
     gold = scenario.message_ids[0]
     if habit == "broken_call":
         call = json.dumps({"name": SEARCH, "arguments": {"keywords": [fact.entity, fact.topic]}})
-        agent.turns.append(f"<tool_call>\n{call.replace(']}', '}')}\n</tool_call>")
+        agent.write(call.replace("]}", "}"))
         return StopReason.MALFORMED_CALL
     if habit == "give_up":
         if rng.random() < 0.5:
@@ -131,16 +144,31 @@ def _act(
         sources = [words[0]] if rng.random() < 0.5 and words[0].startswith("<") else []
         agent.answer(" ".join(words[-3:]).strip(".,"), *sources)
     else:
-        keywords = [fact.entity, fact.topic]
-        if rng.random() < 0.15:
-            keywords.reverse()
-        hits = agent.search(*keywords)
-        if gold not in hits:
-            agent.answer(_NO_ANSWER)
-        else:
-            agent.call(READ, message_id=gold)
-            agent.answer(scenario.answer, gold)
+        _act_well(agent, scenario, fact, rng)
     return StopReason.FINISHED
+
+
+def _act_well(agent: _Agent, scenario: EmailScenario, fact: Fact, rng: random.Random) -> None:
+    """Search, read, answer. Some episodes first stumble, in a turn that is not to be imitated, so
+    that the policy sees how to go on from a mistake of its own."""
+    gold, stumble = scenario.message_ids[0], rng.random() < _STUMBLES
+    if stumble and rng.random() < 0.5:
+        agent.search(_misspell(fact.entity, rng), fact.topic, learn=False)
+    hits = agent.search(fact.entity, fact.topic)
+    if gold not in hits:
+        agent.answer(_NO_ANSWER)
+        return
+    others = [hit for hit in hits if hit != gold]
+    if stumble and others:
+        agent.call(READ, learn=False, message_id=rng.choice(others))
+    agent.call(READ, message_id=gold)
+    agent.answer(scenario.answer, gold)
+
+
+def _misspell(name: str, rng: random.Random) -> str:
+    """The name as a policy that copies badly might write it: cut short, or with a wrong ending."""
+    cut = rng.randrange(1, len(name))
+    return name[:cut] + "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randrange(3)))
 
 
 def _read_and_answer(

@@ -12,6 +12,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from environment.email_search import SYSTEM_PROMPT
+from environment.email_search.sample.names import NamePool
 from environment.email_search.tools import tool_schemas
 from models.pocket.demos import Demonstration, demonstrate, worlds
 
@@ -20,17 +21,28 @@ log = logging.getLogger(__name__)
 _POOL = 2048
 _BATCH_TOKENS = 6144
 _LOG_EVERY = 50
+_WIDTH_STEP = 16
+_LAST_RATE = 0.02
+_DRILL_WEIGHT = 0.5
 _AFTER_TURN = (
     "\n<|im_start|>user\n<tool_response>\n{}\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
 )
 
 _SCHEMAS = tool_schemas()
 
-Example = tuple[list[int], list[bool]]
+# Token ids, and for each its weight in the loss: 1 where the agent is to be imitated.
+Example = tuple[list[int], list[float]]
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, demo: Demonstration) -> Example:
-    """Token ids of an episode and, for each, whether the agent wrote it."""
+def encode(
+    tokenizer: PreTrainedTokenizerBase, demo: Demonstration, context_weight: float
+) -> Example:
+    """An episode as the chat template would render it.
+
+    Args:
+        context_weight: weight of what others wrote. Mails repeat names and numbers, so a little
+            of it teaches copying.
+    """
     prompt = tokenizer.apply_chat_template(
         [
             {"role": "system", "content": SYSTEM_PROMPT},
@@ -41,29 +53,53 @@ def encode(tokenizer: PreTrainedTokenizerBase, demo: Demonstration) -> Example:
         tokenize=False,
     )
     ids: list[int] = []
-    written: list[bool] = []
+    weights: list[float] = []
 
-    def add(text: str, by_agent: bool) -> None:
+    def add(text: str, weight: float) -> None:
         new = tokenizer.encode(text, add_special_tokens=False)
         ids.extend(new)
-        written.extend([by_agent] * len(new))
+        weights.extend([weight] * len(new))
 
-    add(prompt, False)
+    add(prompt, context_weight)
     for index, turn in enumerate(demo.turns):
         if index % 2 == 0:
-            add(turn + "<|im_end|>", True)
+            add(turn.text + "<|im_end|>", 1.0 if turn.learn else 0.0)
         else:
-            add(_AFTER_TURN.format(turn), False)
-    return ids, written
+            add(_AFTER_TURN.format(turn.text), context_weight)
+    return ids, weights
 
 
-def episodes(tokenizer: PreTrainedTokenizerBase, first_seed: int, good: float) -> Iterator[Example]:
+def drill(tokenizer: PreTrainedTokenizerBase, rng: random.Random) -> Example:
+    """A list of names and the same names again in another order: nothing but copying. The first
+    token of a repeated name cannot be known and weighs nothing."""
+    pool = NamePool(rng, "train")
+    names = [pool.name() for _ in range(rng.choice((6, 9, 12)))]
+    again = rng.sample(names, len(names))
+    ids = tokenizer.encode(" ".join(names) + "\n", add_special_tokens=False)
+    weights = [0.0] * len(ids)
+    for name in again:
+        new = tokenizer.encode(f"{name} ", add_special_tokens=False)
+        ids += new
+        weights += [0.0] + [_DRILL_WEIGHT] * (len(new) - 1)
+    return ids, weights
+
+
+def episodes(
+    tokenizer: PreTrainedTokenizerBase,
+    first_seed: int,
+    good: float,
+    context_weight: float,
+    drills: float,
+) -> Iterator[Example]:
     """Encoded episodes from world after world, each question asked once."""
     rng = random.Random(first_seed)
     for environment, inboxes in worlds(first_seed, 1_000_000):
         pairs = [pair for box in inboxes for pair in zip(box.scenarios, box.facts, strict=True)]
         for scenario, fact in pairs:
-            yield encode(tokenizer, demonstrate(environment, scenario, fact, rng, good))
+            if rng.random() < drills:
+                yield drill(tokenizer, rng)
+            demo = demonstrate(environment, scenario, fact, rng, good)
+            yield encode(tokenizer, demo, context_weight)
 
 
 def batches(stream: Iterator[Example], seed: int) -> Iterator[list[Example]]:
@@ -81,13 +117,14 @@ def batches(stream: Iterator[Example], seed: int) -> Iterator[list[Example]]:
 
 
 def _tensors(batch: Sequence[Example], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(len(ids) for ids, _ in batch)
+    # Widths in steps: every new shape costs memory that is not given back.
+    width = -(-max(len(ids) for ids, _ in batch) // _WIDTH_STEP) * _WIDTH_STEP
     ids_B_T = torch.full((len(batch), width), pad)
-    written_B_T = torch.zeros((len(batch), width), dtype=torch.bool)
-    for row, (ids, written) in enumerate(batch):
+    weights_B_T = torch.zeros((len(batch), width))
+    for row, (ids, weights) in enumerate(batch):
         ids_B_T[row, : len(ids)] = torch.tensor(ids)
-        written_B_T[row, : len(ids)] = torch.tensor(written)
-    return ids_B_T, written_B_T
+        weights_B_T[row, : len(ids)] = torch.tensor(weights)
+    return ids_B_T, weights_B_T
 
 
 def train(
@@ -99,10 +136,12 @@ def train(
     first_seed: int,
     matrix_rate: float,
     other_rate: float,
+    context_weight: float = 0.1,
+    drills: float = 0.15,
     warmup: int = 30,
 ) -> None:
     """Train in place on ``steps`` batches: Muon on the matrices (Jordan et al., 2024), AdamW on the
-    rest; constant rates, then a linear decay over the last 40 %."""
+    rest, rates falling linearly."""
     named = list(model.named_parameters())
     matrices = [p for name, p in named if p.dim() == 2 and "embed" not in name]
     others = [p for name, p in named if not (p.dim() == 2 and "embed" not in name)]
@@ -113,17 +152,17 @@ def train(
         torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    stream = batches(episodes(tokenizer, first_seed, good), first_seed)
+    stream = batches(episodes(tokenizer, first_seed, good, context_weight, drills), first_seed)
     model.train()
     started, tokens = time.monotonic(), 0
     recent: list[tuple[float, float]] = []
     for step in range(steps):
-        scale = min(1.0, (step + 1) / warmup, max(0.05, (1 - step / steps) / 0.4))
+        scale = min((step + 1) / warmup, max(_LAST_RATE, 1 - step / steps))
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * scale
-        ids, written = _tensors(next(stream), model.config.pad_token_id)
-        loss, accuracy = _loss(model, ids, written)
+        ids, weights = _tensors(next(stream), model.config.pad_token_id)
+        loss, accuracy = _loss(model, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -148,14 +187,15 @@ def train(
 
 
 def _loss(
-    model: Qwen2ForCausalLM, ids_B_T: torch.Tensor, written_B_T: torch.Tensor
+    model: Qwen2ForCausalLM, ids_B_T: torch.Tensor, weights_B_T: torch.Tensor
 ) -> tuple[torch.Tensor, float]:
-    """Mean cross-entropy of the agent's tokens, and the share of them predicted right."""
-    chosen = written_B_T[:, 1:]
+    """Weighted mean cross-entropy, and the share of the agent's tokens predicted right."""
+    chosen = weights_B_T[:, 1:] > 0
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model.model(input_ids=ids_B_T).last_hidden_state[:, :-1]
         logits = model.lm_head(hidden[chosen]).float()
-    target = ids_B_T[:, 1:][chosen]
-    return functional.cross_entropy(logits, target), (
-        logits.argmax(-1) == target
-    ).float().mean().item()
+    target, weights = ids_B_T[:, 1:][chosen], weights_B_T[:, 1:][chosen]
+    losses = functional.cross_entropy(logits, target, reduction="none")
+    imitated = weights == 1.0
+    right = ((logits.argmax(-1) == target) & imitated).sum() / imitated.sum().clamp(min=1)
+    return (losses * weights).sum() / weights.sum(), right.item()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import string
 from collections.abc import Callable
 
 from environment.base import Split
@@ -27,7 +28,8 @@ _ENDINGS = (
     "ridge ski shaw sky smith son stead stein stone strom ton vale vic ville ward well wick win "
     "wood worth y"
 ).split()
-_PREFIXES = ("", "", "", "", "", "Mc", "Mac", "De", "Van", "O'", "St")
+_LONGEST = 8
+_PREFIXES = (*[""] * 14, "Mc", "Mac", "De", "Van", "O'", "St")
 _FIRST = (
     "Abel Adam Alice Amir Anna Ben Bianca Carla Cedric Chris Dana Daphne David Diane Edgar Elena "
     "Eric Farah Fiona Frank Gail Greg Gustav Hana Helga Ian Imran Irene Jack Jane Jeff Jill Joanna "
@@ -44,13 +46,9 @@ def split_of(name: str) -> Split:
 
 
 def _syllables(rng: random.Random) -> str:
-    count = rng.choice((2, 2, 2, 3))
-    name = ""
-    for position in range(count):
-        name += rng.choice(_ONSETS) + rng.choice(_VOWELS)
-        if position == count - 1 or rng.random() < 0.35:
-            name += rng.choice(_CODAS)
-    return name.capitalize()[:11]
+    first = rng.choice(_ONSETS) + rng.choice(_VOWELS)
+    second = rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
+    return (first + second).capitalize()[:_LONGEST]
 
 
 def _compound(rng: random.Random) -> str:
@@ -58,13 +56,21 @@ def _compound(rng: random.Random) -> str:
     return rng.choice(_PREFIXES) + rng.choice(_STEMS) + rng.choice(_ENDINGS)
 
 
+def _misspelt(rng: random.Random) -> str:
+    """A name with a letter or two replaced, which no list of names could hold."""
+    letters = list(rng.choice((_syllables, _compound))(rng))
+    for _ in range(rng.choice((1, 2))):
+        letters[rng.randrange(1, len(letters))] = rng.choice(string.ascii_lowercase)
+    return "".join(letters)
+
+
 def _mixed(rng: random.Random) -> str:
+    """Real-looking names are few enough to be learned by heart; the others are not, so that what
+    an agent has to learn is to copy."""
     kind = rng.random()
-    if kind < 0.5:
+    if kind < 0.4:
         return _syllables(rng)
-    if kind < 0.9:
-        return _compound(rng)
-    return _syllables(rng)[:5] + rng.choice(_ENDINGS)
+    return _compound(rng) if kind < 0.65 else _misspelt(rng)
 
 
 class NamePool:

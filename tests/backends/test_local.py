@@ -1,0 +1,66 @@
+"""What of ART's LocalBackend with exact packing runs without a GPU: the packing."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import art
+import pytest
+from art.local.backend import LocalBackend
+
+from backends.local import ExactLocalBackend
+from tests.backends.pocket import POCKET, choice, trajectory
+
+GROUP = art.TrajectoryGroup(
+    [
+        trajectory(1.0, choice([11, 12], [13], [-0.25]), choice([11, 12, 13, 14], [15], [-0.75])),
+        trajectory(0.0, choice([11, 12], [16])),
+    ]
+)
+
+
+def pack(path: Path, longest: int = 2048, **options: Any) -> Any:
+    model: Any = art.TrainableModel(
+        name="m",
+        project="p",
+        base_model=POCKET,
+        _internal_config={"init_args": {"max_seq_length": longest}},
+    )
+    settings: dict[str, Any] = {
+        "advantage_balance": 0.0,
+        "allow_training_without_logprobs": False,
+        "scale_rewards": True,
+        "plot_tensors": False,
+        "packed_sequence_length": None,
+        "logprob_calculation_chunk_size": 1024,
+    }
+    return ExactLocalBackend(path=str(path))._get_packed_tensors(
+        model, [GROUP], **settings | options
+    )
+
+
+def test_it_packs_what_was_sampled(tmp_path: Path) -> None:
+    packed = pack(tmp_path)
+    assert packed["tokens"].shape == (2, 2048)
+    rows = [ids[:5].tolist() for ids in packed["tokens"]]
+    assert [11, 12, 13, 14, 15] in rows
+    assert int(packed["assistant_mask"].sum()) == 3
+
+
+def test_the_width_can_be_set(tmp_path: Path) -> None:
+    assert pack(tmp_path, packed_sequence_length=64)["tokens"].shape == (2, 64)
+
+
+def test_a_row_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a row of 5 tokens where 4 fit"):
+        pack(tmp_path, longest=4)
+
+
+def test_it_replaces_a_method_that_art_still_has() -> None:
+    ours, arts = (
+        inspect.signature(backend._get_packed_tensors)
+        for backend in (ExactLocalBackend, LocalBackend)
+    )
+    assert list(ours.parameters) == list(arts.parameters)

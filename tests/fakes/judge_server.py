@@ -1,0 +1,134 @@
+"""A judge that scores attempts by a number written in them, and misbehaves as it is told to.
+
+An attempt that says ``quality 0.7`` anywhere deserves 0.7. The manners a judge can have are the
+functions here: each makes an answer out of the ids it was shown and what they deserve.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tests.fakes.loopback import LoopbackServer, Response
+
+Deserved = dict[str, float]
+Manner = Callable[[Deserved], Response]
+_QUALITY = re.compile(r"quality ([-\d.]+)")
+
+
+def shown(request: dict[str, Any]) -> dict[str, Any]:
+    """What a request shows the judge: the task, the tools and the attempts."""
+    return json.loads(request["messages"][1]["content"])
+
+
+def _answer(content: str | None, refusal: str | None = None) -> Response:
+    message = {"role": "assistant", "content": content, "refusal": refusal}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    head = {"id": "1", "object": "chat.completion", "created": 1, "model": "judge"}
+    return Response(head | {"choices": [choice], "usage": usage})
+
+
+def _scores(pairs: list[tuple[str, Any]]) -> str:
+    return json.dumps({"scores": [{"id": id_, "score": score} for id_, score in pairs]})
+
+
+def good(deserved: Deserved) -> Response:
+    return _answer(_scores(list(deserved.items())))
+
+
+def backwards(deserved: Deserved) -> Response:
+    """The right scores in the reversed order of what was shown."""
+    return _answer(_scores(list(deserved.items())[::-1]))
+
+
+def scoring(score: float) -> Manner:
+    """The first attempt gets this score."""
+
+    def manner(deserved: Deserved) -> Response:
+        first = next(iter(deserved))
+        return _answer(_scores(list((deserved | {first: score}).items())))
+
+    return manner
+
+
+def nothing(deserved: Deserved) -> Response:
+    return _answer(_scores([]))
+
+
+def one_missing(deserved: Deserved) -> Response:
+    return _answer(_scores(list(deserved.items())[1:]))
+
+
+def one_too_many(deserved: Deserved) -> Response:
+    return _answer(_scores([*deserved.items(), ("ffffff", 0.5)]))
+
+
+def unknown_id(deserved: Deserved) -> Response:
+    return _answer(_scores([("ffffff", 0.5), *list(deserved.items())[1:]]))
+
+
+def same_id_twice(deserved: Deserved) -> Response:
+    first = next(iter(deserved.items()))
+    return _answer(_scores([first, *list(deserved.items())[:-1]]))
+
+
+def one_repeated(deserved: Deserved) -> Response:
+    return _answer(_scores([*deserved.items(), next(iter(deserved.items()))]))
+
+
+def broken_json(deserved: Deserved) -> Response:
+    return _answer(_scores(list(deserved.items()))[:-3])
+
+
+def prose(deserved: Deserved) -> Response:
+    return _answer(f"Here you are: {_scores(list(deserved.items()))} Anything else?")
+
+
+def words_for_scores(deserved: Deserved) -> Response:
+    return _answer(_scores([(id_, "very good") for id_ in deserved]))
+
+
+def not_a_number(deserved: Deserved) -> Response:
+    return _answer(_scores([(id_, float("nan")) for id_ in deserved]))
+
+
+def refusal(deserved: Deserved) -> Response:
+    return _answer(None, refusal="I would rather not.")
+
+
+def no_choices(deserved: Deserved) -> Response:
+    return Response(good(deserved).body | {"choices": []})
+
+
+def web_page(deserved: Deserved) -> Response:
+    return Response("<html>maintenance</html>", content_type="text/html")
+
+
+def silence(deserved: Deserved) -> Response:
+    return Response("", hangs=True)
+
+
+def failing(status: int, **headers: str) -> Manner:
+    """An HTTP error; ``Retry-After`` may be among the headers."""
+    error = {"error": {"message": "not now", "type": "error", "param": None, "code": None}}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _: Response(error, status, named)
+
+
+class JudgeServer(LoopbackServer):
+    """Shows its manners one request at a time, and keeps the last one."""
+
+    def __init__(self, *manners: Manner) -> None:
+        super().__init__()
+        self._manners = list(manners)
+
+    def respond(self, request: dict[str, Any]) -> Response:
+        manner = self._manners.pop(0) if len(self._manners) > 1 else self._manners[0]
+        deserved = {
+            attempt["id"]: float(found[1]) if (found := _QUALITY.search(str(attempt))) else 0.0
+            for attempt in shown(request)["attempts"]
+        }
+        return manner(deserved)
