@@ -24,6 +24,8 @@ _LOG_EVERY = 50
 _WIDTH_STEP = 16
 _LAST_RATE = 0.02
 _DRILL_WEIGHT = 0.5
+# What they ask for is long to copy, or one of several candidates.
+_HARD_KINDS = ("hotel", "lead", "phone", "flight")
 _AFTER_TURN = (
     "\n<|im_start|>user\n<tool_response>\n{}\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
 )
@@ -90,12 +92,19 @@ def episodes(
     good: float,
     context_weight: float,
     drills: float,
+    easy: float,
 ) -> Iterator[Example]:
-    """Encoded episodes from world after world, each question asked once."""
+    """Encoded episodes from world after world, each question asked at most once.
+
+    Args:
+        easy: share of the questions that are asked, of those that are not of a hard kind.
+    """
     rng = random.Random(first_seed)
     for environment, inboxes in worlds(first_seed, 1_000_000):
         pairs = [pair for box in inboxes for pair in zip(box.scenarios, box.facts, strict=True)]
         for scenario, fact in pairs:
+            if scenario.kind not in _HARD_KINDS and rng.random() >= easy:
+                continue
             if rng.random() < drills:
                 yield drill(tokenizer, rng)
             demo = demonstrate(environment, scenario, fact, rng, good)
@@ -138,6 +147,7 @@ def train(
     other_rate: float,
     context_weight: float = 0.1,
     drills: float = 0.15,
+    easy: float = 1.0,
     warmup: int = 30,
 ) -> None:
     """Train in place on ``steps`` batches: Muon on the matrices (Jordan et al., 2024), AdamW on the
@@ -152,34 +162,34 @@ def train(
         torch.optim.AdamW(others, lr=other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    stream = batches(episodes(tokenizer, first_seed, good, context_weight, drills), first_seed)
+    stream = batches(
+        episodes(tokenizer, first_seed, good, context_weight, drills, easy), first_seed
+    )
     model.train()
     started, tokens = time.monotonic(), 0
-    recent: list[tuple[float, float]] = []
+    recent: list[tuple[float, int, int]] = []
     for step in range(steps):
         scale = min((step + 1) / warmup, max(_LAST_RATE, 1 - step / steps))
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate * scale
         ids, weights = _tensors(next(stream), model.config.pad_token_id)
-        loss, accuracy = _loss(model, ids, weights)
+        loss, right, imitated = _loss(model, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         tokens += ids.numel()
-        recent.append((loss.item(), accuracy))
+        recent.append((loss.item(), right, imitated))
         if len(recent) == _LOG_EVERY:
             seconds = time.monotonic() - started
-            mean_loss, mean_accuracy = (
-                sum(column) / len(recent) for column in zip(*recent, strict=True)
-            )
+            losses, rights, all_imitated = (sum(column) for column in zip(*recent, strict=True))
             log.info(
                 "step %d: loss %.4f, accuracy %.4f, %.0f s, %.0f tokens/s",
                 step + 1,
-                mean_loss,
-                mean_accuracy,
+                losses / len(recent),
+                rights / max(1, all_imitated),
                 seconds,
                 tokens / seconds,
             )
@@ -188,8 +198,9 @@ def train(
 
 def _loss(
     model: Qwen2ForCausalLM, ids_B_T: torch.Tensor, weights_B_T: torch.Tensor
-) -> tuple[torch.Tensor, float]:
-    """Weighted mean cross-entropy, and the share of the agent's tokens predicted right."""
+) -> tuple[torch.Tensor, int, int]:
+    """Weighted mean cross-entropy; how many of the agent's tokens were predicted right, of how
+    many."""
     chosen = weights_B_T[:, 1:] > 0
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model.model(input_ids=ids_B_T).last_hidden_state[:, :-1]
@@ -197,5 +208,5 @@ def _loss(
     target, weights = ids_B_T[:, 1:][chosen], weights_B_T[:, 1:][chosen]
     losses = functional.cross_entropy(logits, target, reduction="none")
     imitated = weights == 1.0
-    right = ((logits.argmax(-1) == target) & imitated).sum() / imitated.sum().clamp(min=1)
-    return (losses * weights).sum() / weights.sum(), right.item()
+    right = (logits.argmax(-1) == target) & imitated
+    return (losses * weights).sum() / weights.sum(), int(right.sum()), int(imitated.sum())
