@@ -57,6 +57,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model-version", help="what to evaluate (default: the newest trained)")
     parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
     arguments = parser.parse_args()
+    # As seen from where the command was given; everything else is relative to the project.
+    arguments.config = [file.absolute() for file in arguments.config or []]
     arguments.name = arguments.name or time.strftime("%Y%m%d-%H%M%S")
     if not arguments.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         parser.error("--name: letters, digits, dots, dashes and underscores only")
@@ -69,7 +71,7 @@ def main() -> int:
     _prepare_process()
     from pipelines.config import ConfigError, load_config
     from pipelines.errors import USER_ERRORS
-    from pipelines.launch import MissingArtifact, Run, preflight
+    from pipelines.launch import MissingArtifact, Run, keep_log, preflight
 
     parts = PIPELINES[arguments.pipeline]
     try:
@@ -79,6 +81,7 @@ def main() -> int:
         _fail(str(error))
     folder = ROOT / "runs" / arguments.name
     folder.mkdir(parents=True, exist_ok=True)
+    keep_log(folder)
     run = Run(config, arguments.pipeline, arguments.name, arguments.seed, folder)
     try:
         return _run_parts(run, parts, arguments)

@@ -97,12 +97,19 @@ def _create(config: BackendConfig, path: Path, seed: int) -> Any:
 
 
 class PolicyHandle:
-    """A policy that is served and can be trained. Use as an async context manager."""
+    """A policy that is served and can be trained. Use as an async context manager.
 
-    def __init__(self, backend: Any, model: Any, endpoint: Endpoint, model_dir: Path) -> None:
+    Args:
+        max_tokens: the longest sequence that it can be trained on.
+    """
+
+    def __init__(
+        self, backend: Any, model: Any, endpoint: Endpoint, model_dir: Path, max_tokens: int
+    ) -> None:
         self._backend, self._model = backend, model
         self.endpoint = endpoint
         self.model_dir = model_dir
+        self.max_tokens = max_tokens
 
     async def __aenter__(self) -> PolicyHandle:
         return self
@@ -201,4 +208,5 @@ async def open_policy(
         await backend.close()
         raise
     model_dir = Path(get_model_dir(model=model, art_path=str(path)))
-    return PolicyHandle(backend, model, Endpoint(base_url, api_key), model_dir)
+    endpoint = Endpoint(base_url, api_key)
+    return PolicyHandle(backend, model, endpoint, model_dir, config.max_sequence_tokens)

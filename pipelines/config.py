@@ -98,7 +98,10 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     key, separator, value = setting.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {setting}: write it as section.key=value")
-    nested: Any = yaml.safe_load(value)
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {setting}: {value!r} is not YAML; quote it") from error
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return dict(nested)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from zenml import pipeline
+from zenml.enums import ExecutionMode
 
 from environment.email_search.config import EmailDataConfig
 from environment.email_search.prepare import ScenarioConfig, SourceConfig, fingerprint
 from steps.data import create_database, download_enron_data, load_scenarios
 
 
-@pipeline(name="data_preparation", enable_cache=True)
+@pipeline(name="data_preparation", enable_cache=True, execution_mode=ExecutionMode.FAIL_FAST)
 def data_preparation_pipeline(data: EmailDataConfig) -> None:
     """Each step gets only the settings it depends on, so a changed one re-runs no more than that."""
     mails = download_enron_data(

@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from zenml import pipeline
+from zenml.enums import ExecutionMode
 
-from steps.evaluation import compute_metrics, load_trained_model, promote, run_inference
+from steps.evaluation import (
+    compute_metrics,
+    describe_model,
+    load_trained_model,
+    promote,
+    run_inference,
+)
 from steps.evaluation.run_inference import EvaluateSettings
 
 
-@pipeline(name="evaluation")
+# Not the default mode: that one replaces a step's error by its own, which has no cause in it.
+@pipeline(name="evaluation", execution_mode=ExecutionMode.FAIL_FAST)
 def evaluation_pipeline(
     settings: EvaluateSettings,
     adapter: Any,
@@ -35,4 +43,4 @@ def evaluation_pipeline(
     _, decision, _ = compute_metrics(
         rows=rows, trained_model=trained_model, confidence=settings.evaluation.confidence
     )
-    promote(decision=decision)
+    describe_model(promoted=promote(decision=decision))

@@ -15,6 +15,7 @@ from typing import Any
 
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
+from training.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,14 @@ class Run:
         self.summary["status"] = status
         self.summary["peak_rss_mib"] = round(_peak_rss_mib(), 1)
         text = json.dumps(self.summary, indent=2) + "\n"
-        (self.folder / "summary.json").write_text(text, encoding="utf-8")
+        write_atomically(self.folder / "summary.json", text)
+
+
+def keep_log(folder: Path) -> None:
+    """Append everything that is logged from now on to ``run.log`` in the run's folder."""
+    handler = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
 
 
 def _peak_rss_mib() -> float:
@@ -142,7 +150,8 @@ def run_train(run: Run) -> None:
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     step = made.steps["train_agent"]
     records = _output(step, "training_metrics").load()
-    run.summary["train"] = training_summary(records)
+    stopped_by = made.model_version.run_metadata["stopped_by"]
+    run.summary["train"] = training_summary(records) | {"stopped_by": stopped_by}
     run.summary["checkpoint"] = _checkpoint(made.model_version, records)
     _keep_report(run, _output(step, "training_report").load(), "report.html")
 
@@ -219,7 +228,11 @@ def evaluation_summary(metrics: dict[str, Any]) -> dict[str, Any]:
         "scenarios": metrics["policies"]["trained"]["sampled"]["scenarios"],
         **policies,
         "difference": metrics["differences"]["base"]["sampled"],
+        "confidence": metrics["confidence"],
         "differences": metrics["differences"],
+        "by_kind": {
+            label: modes["sampled"]["by_kind"] for label, modes in metrics["policies"].items()
+        },
     }
 
 

@@ -25,7 +25,7 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
         yield f"scenarios   {scenarios['train']:,} to train on, {scenarios['test']:,} held out"
     if train := summary["train"]:
         yield (
-            f"training    {train['steps']} steps, {train['trained']:,} of "
+            f"training    {train['steps']} steps (ended by {train['stopped_by']}), {train['trained']:,} of "
             f"{train['trajectories']:,} rollouts trained on, lowest probs_corr "
             + (f"{train['probs_corr_min']:.4f}" if train["probs_corr_min"] is not None else "none")
         )
@@ -41,7 +41,7 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
         gain = evaluation["difference"]
         yield (
             f"              difference   {gain['mean']:+.3f}    "
-            f"(95 % interval {gain['low']:+.3f} to {gain['high']:+.3f})"
+            f"({evaluation['confidence']:.0%} interval {gain['low']:+.3f} to {gain['high']:+.3f})"
         )
         yield f"              {evaluation['decision']}"
     yield f"details     {folder}/"

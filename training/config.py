@@ -43,7 +43,10 @@ class TrainingConfig(StrictModel):
     scale_rewards: bool = Field(True, description="Divide advantages by the group's deviation.")
     train_scenarios: int | None = Field(None, ge=1, description="Use only so many.")
     empty_steps_limit: int = Field(
-        3, ge=1, description="Stop with an error after so many steps in a row without training."
+        3,
+        ge=1,
+        description="Stop after so many steps in a row with nothing to train on: with an "
+        "error, unless it had trained and only the equal rewards of a converged policy are left.",
     )
     min_probs_corr: float = Field(
         0.99, description="Below it, sampler and trainer disagree: a loud warning."

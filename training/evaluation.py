@@ -18,7 +18,7 @@ from backends import PolicyHandle
 from environment.base import Environment, Scenario
 from training.config import RolloutConfig
 from training.gather import chat_model, gather_rollouts, limits
-from training.statistics import Interval, paired_difference, proportion
+from training.statistics import Interval, means, paired_difference, proportion
 
 Mode = Literal["greedy", "sampled"]
 MODES: tuple[Mode, ...] = ("greedy", "sampled")
@@ -176,5 +176,5 @@ def _summary(rows: Sequence[EvaluationRow], confidence: float) -> PolicySummary:
         seconds_p50=median(row.seconds for row in rows),
         reasons=dict(Counter(row.reason for row in rows).most_common()),
         by_kind={kind: fmean(values) for kind, values in sorted(kinds.items())},
-        metrics={name: fmean(row.metrics[name] for row in rows) for name in rows[0].metrics},
+        metrics=means([row.metrics for row in rows]),
     )

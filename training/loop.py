@@ -30,6 +30,7 @@ from training.judging import judge_groups
 from training.run_log import STEP, Record, RunLog
 from training.schedule import scenarios_of_step
 from training.signals import Interrupted, stop_on_signals
+from training.statistics import means
 
 log = logging.getLogger(__name__)
 
@@ -70,16 +71,18 @@ class TrainingResult:
     """How a run ended, over all its attempts.
 
     Args:
-        stopped_by: ``max_steps``, or the budget that ran out.
+        stopped_by: ``max_steps``; the ``budget`` that ran out; or ``converged``: after it had
+            trained, no group's rewards differed for as many steps in a row as may be empty.
     """
 
     step: int
     records: list[Record] = field(default_factory=list)
-    stopped_by: Literal["max_steps", "budget"] = "max_steps"
+    stopped_by: Literal["max_steps", "budget", "converged"] = "max_steps"
 
 
 async def train_policy(run: TrainingRun) -> TrainingResult:
-    """Train until ``max_steps``, a budget or a signal, from wherever the run folder has got to.
+    """Train until ``max_steps``, a budget, a signal, or until no group differs any more, from
+    wherever the run folder has got to.
 
     Raises:
         EmptySteps: too many steps in a row, or all of them, had nothing to train on.
@@ -91,13 +94,17 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
     result = TrainingResult(start, run.run_log.recover(start, run.policy.trainer_metrics(start)))
     for record in result.records:
         run.on_step(record)
-    empty = 0
+    empty, limit = 0, run.config.empty_steps_limit
     minutes = run.config.budget.minutes
     deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
     model = chat_model(run.policy, run.environment, run.rollout, start, temperature=1.0)
     try:
         with stop_on_signals() as stop:
             for step in range(start, run.config.max_steps):
+                if _converged(result.records, limit):
+                    log.info("no group's rewards differed in the last %d steps: converged", limit)
+                    result.stopped_by = "converged"
+                    break
                 if time.monotonic() > deadline:
                     log.info("the budget of %g minutes is used up after step %d", minutes, step)
                     result.stopped_by = "budget"
@@ -107,7 +114,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                 result.records.append(record)
                 run.on_step(record)
                 empty = 0 if record["data/step_num_groups_trainable"] else empty + 1
-                if empty >= run.config.empty_steps_limit:
+                if empty >= limit and not _converged(result.records, limit):
                     raise EmptySteps(_why_empty(result.records[-empty:]))
                 if stop.is_set():
                     raise Interrupted(_interrupted(step + 1))
@@ -116,6 +123,17 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
     if result.records and not any(r["data/step_trained_trajectories"] for r in result.records):
         raise EmptySteps(_why_empty(result.records))
     return result
+
+
+def _converged(records: Sequence[Record], limit: int) -> bool:
+    """Whether the last ``limit`` steps were empty for no reason but equal rewards, after others
+    that were not. A policy that never trained has not converged: its task does not fit it."""
+    last = records[-limit:]
+    return any(record["data/step_num_groups_trainable"] for record in records[:-limit]) and all(
+        record["data/dropped"].keys() == {"zero_variance"}
+        and not record["data/step_num_groups_trainable"]
+        for record in last
+    )
 
 
 def _interrupted(step: int) -> str:
@@ -137,7 +155,7 @@ async def _one_step(
     rolled_out = time.monotonic()
     faults = await judge_groups(run.judge, groups, run.environment) if run.judge else []
     run.on_groups(step + 1, groups)
-    accounted = account(groups, run.environment, run.rollout.max_tokens, faults)
+    accounted = account(groups, run.environment, run.policy.max_tokens, faults)
     record = _rollout_metrics(step + 1, chosen, groups, accounted)
     record["time/step_rollout_s"] = rolled_out - started
     if run.judge:
@@ -217,9 +235,8 @@ def _rollout_metrics(
         "train/success": fmean(r.reward.success for r in rollouts),
         "train/turns": fmean(r.outcome.turns for r in rollouts),
     }
-    for name in sorted({name for r in rollouts for name in r.reward.metrics}):
-        values = [r.reward.metrics[name] for r in rollouts if name in r.reward.metrics]
-        record[f"train/{name}"] = fmean(values)
+    for name, value in means([r.reward.metrics for r in rollouts]).items():
+        record[f"train/{name}"] = value
     return record | {
         "data/scenario_ids": [scenario.id for scenario in chosen],
         "data/step_num_trajectories": len(rollouts),

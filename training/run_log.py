@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from training.files import write_atomically
+
 Record = dict[str, Any]
 STEP = "training_step"
 
@@ -34,7 +36,7 @@ class RunLog:
 
     def begin(self, record: Record) -> None:
         """Note what is known of a step before its weights change."""
-        _write_atomically(self._pending, json.dumps(record))
+        write_atomically(self._pending, json.dumps(record))
 
     def commit(self, record: Record) -> None:
         """Append the finished record of a step."""
@@ -69,15 +71,6 @@ class RunLog:
                 f"{self.path} has no record of step {missing[0]}, but there is a checkpoint of "
                 f"step {step}: the folder mixes two runs; take another --name"
             )
-        _write_atomically(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+        write_atomically(self.path, "".join(json.dumps(record) + "\n" for record in kept))
         self._pending.unlink(missing_ok=True)
         return kept
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

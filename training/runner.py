@@ -15,6 +15,7 @@ from backends import BackendConfig, PolicyHandle, open_policy
 from environment.base import Environment, Scenario
 from training.config import RolloutConfig, TrainingConfig
 from training.evaluation import evaluate_policy
+from training.files import write_atomically
 from training.gather import chat_model, gather_rollouts, limits
 from training.loop import TrainingResult, TrainingRun, train_policy
 from training.progress import TrainingProgress
@@ -38,7 +39,12 @@ _FREE_SETTINGS = {"max_steps", "budget", "keep_checkpoints", "min_probs_corr"}
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """Everything a training run depends on. ``data`` holds digests of its artifacts by name."""
+    """Everything a training run depends on.
+
+    Args:
+        environment: its settings.
+        data: digests of its artifacts, by name.
+    """
 
     project: str
     name: str
@@ -47,6 +53,7 @@ class RunSpec:
     backend: BackendConfig
     training: TrainingConfig
     rollout: RolloutConfig
+    environment: dict[str, Any]
     data: dict[str, str]
 
     def settings(self) -> dict[str, Any]:
@@ -54,8 +61,10 @@ class RunSpec:
         return {
             "seed": self.seed,
             "backend": self.backend.model_dump(),
+            "base_fingerprint": base_fingerprint(self.backend.base_model),
             "training": self.training.model_dump(exclude=_FREE_SETTINGS),
             "rollout": self.rollout.model_dump(),
+            "environment": self.environment,
             "data": self.data,
         }
 
@@ -183,5 +192,5 @@ async def _samples(
         await model.close()
     samples = [Sample.of(rollout) for rollout in rollouts]
     if cache:
-        cache.write_text("".join(s.model_dump_json() + "\n" for s in samples))
+        write_atomically(cache, "".join(s.model_dump_json() + "\n" for s in samples))
     return samples

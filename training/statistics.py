@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist, fmean
 
 import numpy as np
 
@@ -47,10 +48,17 @@ def paired_difference(
     return Interval(float(differences.mean()), float(low), float(high))
 
 
+def means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each metric over those that have it, by name."""
+    values: dict[str, list[float]] = {}
+    for metrics in found:
+        for name, value in metrics.items():
+            values.setdefault(name, []).append(value)
+    return {name: fmean(values[name]) for name in sorted(values)}
+
+
 def proportion(successes: Sequence[bool], confidence: float = 0.95) -> Interval:
     """A share of successes with Wilson's interval (Wilson, 1927)."""
-    from statistics import NormalDist
-
     n, z = len(successes), NormalDist().inv_cdf(0.5 + confidence / 2)
     share = sum(successes) / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)

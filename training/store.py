@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from agent.rollout import Rollout
 from environment.base import StrictModel
+from training.files import write_atomically
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 POLICY_FILE = "policy.json"
@@ -76,7 +77,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
                 f"{folder} was trained with {key} = {was}, now it is {now}: restore it to "
                 "continue that run, or start another one with --name"
             )
-    path.write_text(text)
+    write_atomically(path, text)
 
 
 def _first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from training.files import write_atomically
 from training.run_log import STEP, Record
 
 
@@ -30,12 +31,17 @@ class Tracker:
                 reinit="return_previous",
             )
             self._run.define_metric("*", step_metric=STEP)
+            self._sent_path = folder / "wandb" / "sent_step"
+            self._sent = int(self._sent_path.read_text()) if self._sent_path.exists() else 0
 
     def log(self, record: Record) -> None:
-        if self._run is not None:
+        """A step that an earlier attempt of the run has sent is not sent again."""
+        if self._run is not None and record[STEP] > self._sent:
             numbers = {k: v for k, v in record.items() if isinstance(v, (int, float))}
             dropped = {f"data/dropped/{k}": v for k, v in record.get("data/dropped", {}).items()}
             self._run.log(numbers | dropped)
+            self._sent = record[STEP]
+            write_atomically(self._sent_path, str(self._sent))
 
     def close(self) -> None:
         if self._run is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from environment.base import StrictModel
 
@@ -32,6 +32,11 @@ class EmailDataConfig(StrictModel):
     mails_per_inbox: int = Field(250, ge=20)
     max_body_chars: int = Field(5_000, ge=100, description="Longer mails are left out.")
     max_recipients: int = Field(30, ge=1, description="Mails to more people are left out.")
+
+    @field_validator("path", "scenarios_path")
+    @classmethod
+    def _home(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
 
     @model_validator(mode="after")
     def _paths_are_given(self) -> Self:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from environment.base import StrictModel
 from environment.email_search.config import EmailDataConfig
@@ -29,6 +30,15 @@ from environment.email_search.synthesis import synthesise
 MAILS, TALLY = "mails.parquet", "tally.json"
 
 
+class SampleConfig(StrictModel):
+    """What decides the sample inboxes."""
+
+    seed: int
+    train_inboxes: int
+    test_inboxes: int
+    mails_per_inbox: int
+
+
 class SourceConfig(StrictModel):
     """The part of ``EmailDataConfig`` that decides which mails there are."""
 
@@ -36,14 +46,11 @@ class SourceConfig(StrictModel):
     path: Path | None
     dataset: str
     dataset_revision: str | None
-    seed: int
-    train_inboxes: int
-    test_inboxes: int
-    mails_per_inbox: int
+    sample: SampleConfig | None
 
     @classmethod
     def of(cls, config: EmailDataConfig) -> SourceConfig:
-        return cls(**{name: getattr(config, name) for name in cls.model_fields})
+        return cls(**_settings(cls, config), sample=_sample_config(config.source, config))
 
 
 class ScenarioConfig(StrictModel):
@@ -53,15 +60,23 @@ class ScenarioConfig(StrictModel):
     path: Path | None
     questions: str
     questions_revision: str | None
-    seed: int
-    train_inboxes: int
-    test_inboxes: int
-    mails_per_inbox: int
+    sample: SampleConfig | None
 
     @classmethod
     def of(cls, config: EmailDataConfig) -> ScenarioConfig:
-        own = {name: getattr(config, name) for name in cls.model_fields if hasattr(config, name)}
-        return cls(**own | {"source": config.scenario_source, "path": config.scenarios_path})
+        source = config.scenario_source
+        own = {"source": source, "path": config.scenarios_path}
+        return cls(**_settings(cls, config) | own, sample=_sample_config(source, config))
+
+
+def _settings(part: type[StrictModel], config: EmailDataConfig) -> dict[str, Any]:
+    """The settings of ``config`` that are fields of ``part`` too."""
+    return {name: getattr(config, name) for name in part.model_fields if hasattr(config, name)}
+
+
+def _sample_config(source: str, config: EmailDataConfig) -> SampleConfig | None:
+    # None where no sample is made: its seed must not make the steps of other sources run again.
+    return SampleConfig(**_settings(SampleConfig, config)) if source == "sample" else None
 
 
 class _SampleSource:
@@ -72,20 +87,16 @@ class _SampleSource:
         return (mail for inbox in self._inboxes for mail in inbox.mails)
 
 
-def _sample(config: SourceConfig | ScenarioConfig) -> list[Inbox]:
-    return generate(
-        config.seed,
-        train_inboxes=config.train_inboxes,
-        test_inboxes=config.test_inboxes,
-        mails_per_inbox=config.mails_per_inbox,
-    )
+def _sample(config: SampleConfig | None) -> list[Inbox]:
+    assert config is not None, "given with source: sample"
+    return generate(**config.model_dump())
 
 
 def _source(config: SourceConfig) -> Source:
     if config.source == "hub":
         return HubSource(config.dataset, config.dataset_revision)
     if config.source == "sample":
-        return _SampleSource(_sample(config))  # type: ignore[return-value]
+        return _SampleSource(_sample(config.sample))  # type: ignore[return-value]
     if config.path is None:
         raise SourceError(f"source {config.source} needs a path")
     return MaildirSource(config.path) if config.source == "maildir" else MboxSource(config.path)
@@ -141,7 +152,7 @@ def make_scenarios(config: ScenarioConfig, database: Path, file: Path) -> Scenar
 
 def _scenarios(config: ScenarioConfig, mails: EmailDatabase) -> list[EmailScenario]:
     if config.source == "sample":
-        return scenarios_of(_sample(config))
+        return scenarios_of(_sample(config.sample))
     if config.source == "synthesise":
         return synthesise(mails.emails, mails.inboxes())
     if config.source == "file":

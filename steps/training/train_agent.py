@@ -64,6 +64,7 @@ def train_agent(
         backend=settings.backend,
         training=settings.training,
         rollout=settings.rollout,
+        environment=settings.environment_settings,
         data={name: fingerprint(path) for name, path in artifacts.items() if path},
     )
     try:

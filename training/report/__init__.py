@@ -6,5 +6,6 @@ must still show everything.
 
 from training.report.evaluation import evaluation_report
 from training.report.training import Sample, training_report
+from training.report.versions import Version, model_card
 
-__all__ = ["Sample", "evaluation_report", "training_report"]
+__all__ = ["Sample", "Version", "evaluation_report", "model_card", "training_report"]

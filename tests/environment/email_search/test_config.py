@@ -57,3 +57,8 @@ def test_auto_takes_the_scenarios_that_fit_the_source(source, scenarios, resolve
 def test_a_setting_out_of_range_is_refused_by_name(config, field, value):
     with pytest.raises(ValidationError, match=field):
         config(**{field: value})
+
+
+def test_a_path_may_begin_at_home() -> None:
+    config = EmailDataConfig.model_validate({"source": "mbox", "path": "~/mail.mbox"})
+    assert config.path == Path.home() / "mail.mbox"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.launch import training_summary
+from pipelines.summary_table import lines
+
+SHARES = {"sampled": 0.5, "greedy": 0.25}
+SUMMARY: dict[str, Any] = {
+    "pipeline": "all",
+    "status": "completed",
+    "seconds": {"data": 1.2, "train": 34.0, "eval": None},
+    "peak_rss_mib": 712.34,
+    "data": {
+        "database": {"stored": 1240, "skipped": {"no date": 2, "duplicate": 1}},
+        "scenarios": {"train": 75, "test": 72},
+    },
+    "train": {
+        "steps": 2,
+        "trajectories": 16,
+        "trained": 8,
+        "dropped": {"zero_variance": 7, "timeout": 1},
+        "probs_corr_min": 0.99912,
+        "stopped_by": "converged",
+    },
+    "eval": {
+        "scenarios": 6,
+        "base": SHARES,
+        "trained": {"sampled": 0.75, "greedy": 1.0},
+        "difference": {"mean": 0.25, "low": -0.1, "high": 0.5},
+        "confidence": 0.9,
+        "decision": "not promoted: why not",
+    },
+}
+NOTHING = {"data": None, "train": None, "eval": None}
+
+
+def text_of(**changes: Any) -> str:
+    return "\n".join(lines(SUMMARY | changes, Path("runs/demo")))
+
+
+def test_every_part_is_shown() -> None:
+    text = text_of()
+    for part in (
+        "all: completed, data 1 s, train 34 s, peak memory 712 MiB",
+        "mails       1,240 stored, 3 left out",
+        "2 no date",
+        "scenarios   75 to train on, 72 held out",
+        "2 steps (ended by converged), 8 of 16 rollouts trained on, lowest probs_corr 0.9991",
+        "7 left out: zero_variance",
+        "held out    6 scenarios",
+        "base         0.500     0.250",
+        "trained      0.750     1.000",
+        "+0.250",
+        "90% interval -0.100 to +0.500",
+        "not promoted: why not",
+        "details     runs/demo/",
+    ):
+        assert part in text
+    assert "incumbent" not in text
+
+
+def test_an_incumbent_stands_between_base_and_trained() -> None:
+    text = text_of(eval=SUMMARY["eval"] | {"incumbent": SHARES})
+    assert text.index("base  ") < text.index("incumbent  ") < text.index("trained  ")
+
+
+def test_what_did_not_run_is_left_out() -> None:
+    text = text_of(**NOTHING)
+    assert len(text.strip().splitlines()) == 2
+
+
+def test_a_run_that_never_trained_has_no_correlation() -> None:
+    assert "lowest probs_corr none" in text_of(train=SUMMARY["train"] | {"probs_corr_min": None})
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {
+        "data/dropped": {"zero_variance": 3},
+        "data/step_num_trajectories": 8,
+        "data/step_trained_trajectories": 5,
+        "loss/probs_corr": 0.9999,
+        "train/reward": 0.5,
+        "train/success": 0.25,
+    } | changes
+
+
+def test_a_training_is_summed_up_over_its_steps() -> None:
+    empty = record(**{"data/dropped": {"timeout": 2, "zero_variance": 6}, "train/reward": 0.75})
+    del empty["loss/probs_corr"]
+    assert training_summary([record(), empty]) == {
+        "steps": 2,
+        "trajectories": 16,
+        "trained": 10,
+        "dropped": {"zero_variance": 9, "timeout": 2},
+        "probs_corr_min": 0.9999,
+        "reward_first": 0.5,
+        "reward_last": 0.75,
+        "success_first": 0.25,
+        "success_last": 0.25,
+    }
+
+
+def test_a_training_without_steps_has_a_summary() -> None:
+    summary = training_summary([])
+    assert (summary["steps"], summary["dropped"], summary["probs_corr_min"]) == (0, {}, None)
+    assert summary["reward_first"] is summary["reward_last"] is None

@@ -1,0 +1,116 @@
+"""Imports point one way, and only what talks to a person prints."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("agent", "backends", "environment", "pipelines", "steps", "training")
+OURS = {*PACKAGES, "benchmarks", "examples", "models", "run", "service", "tests", "web"}
+FORBIDDEN = {
+    "environment": OURS - {"environment"},
+    "backends": OURS - {"backends", "environment"},
+    "agent": OURS - {"agent", "environment"},
+    "training": OURS - {"training", "agent", "backends", "environment"},
+    "steps": OURS - {"steps", "training", "agent", "backends", "environment"},
+    "pipelines": OURS - {*PACKAGES},
+}
+MAY_PRINT = {"run.py", "benchmarks", "examples", "tests"}
+HIDDEN_OR_MADE = {"runs", "build", "dist"}
+
+
+def sources() -> list[Path]:
+    """Every Python file of the project, relative to its root."""
+    files = (file.relative_to(ROOT) for file in ROOT.rglob("*.py"))
+    return sorted(
+        file
+        for file in files
+        if file.parts[0] not in HIDDEN_OR_MADE and not any(p.startswith(".") for p in file.parts)
+    )
+
+
+def imports(tree: ast.AST, package: str = "") -> Iterator[str]:
+    """The modules that a file imports, wherever in it, with a relative import made absolute."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            levels = package.split(".")
+            above = levels[: len(levels) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def imports_of(file: Path) -> set[str]:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return set(imports(tree, ".".join(file.parent.parts)))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package: str) -> None:
+    files = [file for file in sources() if file.parts[0] == package]
+    assert files
+    wrong = [
+        f"{file} imports {name}"
+        for file in files
+        for name in imports_of(file)
+        if name.partition(".")[0] in FORBIDDEN[package]
+    ]
+    assert not wrong
+
+
+def test_backends_know_of_environments_only_the_contract() -> None:
+    allowed = {"environment", "environment.base"}
+    wrong = [
+        f"{file} imports {name}"
+        for file in sources()
+        if file.parts[0] == "backends"
+        for name in imports_of(file)
+        if name.partition(".")[0] == "environment"
+        and name not in allowed
+        and not name.startswith("environment.base.")
+    ]
+    assert not wrong
+
+
+def test_nothing_that_ships_imports_tests_or_benchmarks() -> None:
+    wrong = [
+        f"{file} imports {name}"
+        for file in sources()
+        if file.parts[0] not in MAY_PRINT
+        for name in imports_of(file)
+        if name.partition(".")[0] in {"tests", "benchmarks"}
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("file", [f for f in sources() if f.parts[0] not in MAY_PRINT], ids=str)
+def test_only_what_talks_to_a_person_prints(file: Path) -> None:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    calls = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import steps.data", {"steps.data"}),
+        ("def f():\n  from training import loop", {"training", "training.loop"}),
+        ("from ..base import X", {"pkg.base", "pkg.base.X"}),
+        ("from . import y", {"pkg.sub", "pkg.sub.y"}),
+        ("if True:\n  import agent as a", {"agent"}),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(code: str, found: set[str]) -> None:
+    assert set(imports(ast.parse(code), "pkg.sub")) == found

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.training.rows import comparison, row, rows
+from training.evaluation import EvaluationRow, compare
+from training.statistics import paired_difference, proportion
+
+
+def test_a_summary_describes_one_policy_in_one_mode() -> None:
+    found = compare(
+        [
+            row("base", "a", True, kind="due", turns=2, tokens=100, seconds=1.0),
+            row("base", "b", False, kind="due", turns=4, tokens=200, seconds=9.0),
+            row("base", "c", True, kind="phone", turns=6, tokens=600, seconds=2.0),
+            row("base", "a", False, "greedy"),
+        ],
+        0.9,
+    )
+    summary = found.policies["base"]["sampled"]
+    expected = proportion([True, False, True], 0.9)
+    assert (summary.success, summary.success_low, summary.success_high) == (
+        expected.mean,
+        expected.low,
+        expected.high,
+    )
+    assert (summary.scenarios, summary.turns, summary.tokens, summary.seconds_p50) == (3, 4, 300, 2)
+    assert summary.reasons == {"right": 2, "gave_up": 1}
+    assert summary.by_kind == {"due": 0.5, "phone": 1.0}
+    assert summary.metrics == {"source_recall": pytest.approx(2 / 3)}
+    assert found.policies["base"]["greedy"].success == 0
+    assert (found.confidence, found.differences) == (0.9, {})
+
+
+def test_the_trained_policy_is_compared_with_every_other_in_every_mode() -> None:
+    found = compare(
+        [
+            *rows("base", "+-+-"),
+            *rows("base", "+++-", "greedy"),
+            *rows("trained", "++++"),
+            *rows("trained", "+++-", "greedy"),
+            *rows("incumbent", "-+++"),
+            *rows("incumbent", "----", "greedy"),
+        ],
+        0.95,
+    )
+    means = {
+        other: {mode: interval["mean"] for mode, interval in modes.items()}
+        for other, modes in found.differences.items()
+    }
+    assert means == {
+        "base": {"sampled": 0.5, "greedy": 0.0},
+        "incumbent": {"sampled": 0.25, "greedy": 0.75},
+    }
+    expected = paired_difference([1, 1, 1, 1], [1, 0, 1, 0], ["q0", "q1", "q2", "q3"])
+    assert found.differences["base"]["sampled"] == expected.as_dict()
+
+
+def test_questions_about_the_same_mail_are_one_cluster() -> None:
+    base = [row("base", f"q{n}", False, cluster=str(n // 5)) for n in range(20)]
+    trained = [row("trained", f"q{n}", n < 10, cluster=str(n // 5)) for n in range(20)]
+    together = compare([*base, *trained], 0.95).differences["base"]["sampled"]
+    alone = comparison(base="-" * 20, trained="+" * 10 + "-" * 10).differences["base"]["sampled"]
+    assert together["mean"] == alone["mean"] == 0.5
+    assert together["high"] - together["low"] > alone["high"] - alone["low"]
+
+
+@pytest.mark.parametrize(
+    "trained",
+    [
+        [row("trained", "a", True)],
+        [row("trained", "a", True), row("trained", "c", True)],
+        [row("trained", "a", True), row("trained", "b", True), row("trained", "c", True)],
+    ],
+)
+def test_other_scenarios_cannot_be_compared(trained: list[EvaluationRow]) -> None:
+    base = [row("base", "a", True), row("base", "b", True)]
+    with pytest.raises(ValueError, match="not evaluated on the same scenarios"):
+        compare([*base, *trained], 0.95)
+
+
+def test_a_metric_that_only_some_rollouts_have_is_averaged_over_those() -> None:
+    found = compare(
+        [
+            row("base", "a", True, metrics={"seen": 1.0}),
+            row("base", "b", False, metrics={}),
+            row("base", "c", False, metrics={"seen": 0.0, "asked": 3.0}),
+        ],
+        0.95,
+    )
+    assert found.policies["base"]["sampled"].metrics == {"seen": 0.5, "asked": 3.0}

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.training.rows import comparison, rows
+from training.evaluation import compare
+from training.promotion import decide
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "promote", "words"),
+    [
+        (
+            {"base": "-" * 9, "trained": "+" * 9},
+            True,
+            ["promoted: +1.000 sampled success against the base", "95% interval +1.000 to +1.000"],
+        ),
+        ({"base": "+" * 9, "trained": "+" * 9}, False, ["not promoted: +0.000", "no gain at all"]),
+        ({"base": "+" * 9, "trained": "-" * 9}, False, ["not promoted: -1.000"]),
+        (
+            {"base": "--------", "trained": "+-------"},
+            False,
+            ["not promoted: +0.125", "95% interval +0.000 to"],
+        ),
+        (
+            {"base": "-" * 9, "trained": "+" * 9, "incumbent": "-" * 9},
+            True,
+            ["promoted: ", "against the base", "; +1.000 sampled success against the incumbent"],
+        ),
+        (
+            {"base": "-" * 9, "trained": "+" * 9, "incumbent": "+" * 9},
+            False,
+            ["not promoted: +0.000 sampled success against the incumbent"],
+        ),
+        (
+            {"base": "+" * 9, "trained": "+" * 9, "incumbent": "-" * 9},
+            False,
+            ["not promoted: +0.000 sampled success against the base"],
+        ),
+        ({"trained": "+" * 9}, False, ["not promoted: it was compared with nothing"]),
+        ({"base": "-" * 9}, False, ["not promoted: it was compared with nothing"]),
+    ],
+)
+def test_promotion_needs_a_sure_gain_over_base_and_incumbent(
+    outcomes: dict[str, str], promote: bool, words: list[str]
+) -> None:
+    decision = decide(comparison(**outcomes))
+    assert decision.promote is promote
+    assert decision.reason.startswith("promoted" if promote else "not promoted")
+    for word in words:
+        assert word in decision.reason
+
+
+def test_a_sure_gain_says_nothing_of_what_is_in_doubt() -> None:
+    reason = decide(comparison(base="-" * 9, trained="+" * 9, incumbent="+" * 9)).reason
+    assert "against the base" not in reason
+
+
+def test_greedy_gains_do_not_promote() -> None:
+    found = compare(
+        [
+            *rows("base", "----", "greedy"),
+            *rows("base", "----"),
+            *rows("trained", "++++", "greedy"),
+            *rows("trained", "----"),
+        ],
+        0.95,
+    )
+    assert not decide(found).promote

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from tests.training.conftest import Finished
+from tests.training.rows import comparison, row, rows
+from training.evaluation import compare
+from training.promotion import Decision, decide
+from training.report import Sample, Version, evaluation_report, model_card, training_report
+from training.report import page as html
+from training.run_log import STEP, Record
+
+EVIL = "<script>alert('x')</script> \"quoted\" 'single' & <img src=http://evil.example/x.png>"
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+IN_SVG = {"line", "text", "polyline", "rect"}
+
+
+class Page(HTMLParser):
+    """What a browser would find: the tags with their attributes, and the text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == [], "a tag was left open"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def assert_self_contained(source: str) -> Page:
+    page = Page(source)
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "img", "link", "iframe", "object", "embed", "base", "form", "a"}
+    attributes = {name for _, found in page.tags for name in found}
+    assert not attributes & {"src", "href", "srcset", "xlink:href", "action", "style-src"}
+    assert not [name for name in attributes if name.startswith("on")]
+    styles = re.findall(r"<style>(.*?)</style>", source, re.DOTALL)
+    assert not re.search(r"@import|url\(|http", "".join(styles))
+    for svg in re.findall(r"<svg.*?</svg>", source, re.DOTALL):
+        ET.fromstring(svg)
+    return page
+
+
+def record(step: int, **changes: Any) -> Record:
+    return {
+        STEP: step,
+        "train/reward": 0.1 * step,
+        "train/success": 0.05 * step,
+        "data/step_num_trajectories": 8,
+        "data/step_trained_trajectories": 4,
+        "data/dropped": {"zero_variance": 3, "timeout": 1},
+        "loss/entropy": 1.0 / step,
+        "loss/probs_corr": 1 - 1e-4 * step,
+    } | changes
+
+
+def sample(scenario: str, text: str, **changes: Any) -> Sample:
+    call = {"id": "1", "type": "function", "function": {"name": text, "arguments": text}}
+    fields: dict[str, Any] = {
+        "scenario_id": scenario,
+        "question": text,
+        "gold": text,
+        "messages": [
+            {"role": "system", "content": "the system prompt"},
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "content": text},
+        ],
+        "reward": 1.25,
+        "success": True,
+        "reason": text,
+    }
+    return Sample(**fields | changes)
+
+
+def evaluation(text: str = "plain") -> str:
+    found = [
+        row(policy, f"q{n}", n % 2 == 0, mode, kind=text, question=text, gold=text, reason=text)
+        for policy in ("base", "trained", "incumbent")
+        for mode in ("sampled", "greedy")
+        for n in range(4)
+    ]
+    compared = compare(found, 0.95)
+    return evaluation_report(text, compared, decide(compared), found, {text: text})
+
+
+def test_the_report_of_a_run_stands_alone(finished: Finished) -> None:
+    page = assert_self_contained(finished.output.report)
+    assert (finished.folder / "report.html").read_text() == finished.output.report
+    assert "Training run run" in page.text
+    for label in ("3steps", "Reward", "Trained and left out", "training.learning_rate0.001"):
+        assert label in page.text
+    assert [tag for tag, _ in page.tags].count("svg") == 3
+    assert [tag for tag, _ in page.tags].count("details") == 3
+    assert page.text.count("before") >= 3
+
+
+def test_what_a_mail_says_stays_text() -> None:
+    samples = [sample("a", EVIL), sample("b", EVIL)]
+    source = training_report(EVIL, [record(1)], samples, samples[:1], {EVIL: {EVIL: EVIL}})
+    page = assert_self_contained(source)
+    assert page.text.count(EVIL) >= 12
+    assert EVIL in unescape(source)
+
+
+def test_what_a_question_says_stays_text() -> None:
+    page = assert_self_contained(evaluation(EVIL))
+    assert page.text.count(EVIL) >= 8
+
+
+def test_what_a_decision_says_stays_text() -> None:
+    source = evaluation_report(
+        "t", comparison(base="+-", trained="++"), Decision(promote=True, reason=EVIL), [], {}
+    )
+    assert EVIL in assert_self_contained(source).text
+
+
+def test_what_was_left_out_is_counted_by_reason() -> None:
+    text = Page(training_report("t", [record(1), record(2)], [], [], {})).text
+    assert "8 of 16 trajectories" in text
+    for cells in ("zero_variance60.375", "timeout20.125", "0.9998lowest probs_corr"):
+        assert cells in text
+
+
+def test_nothing_left_out_is_said_too() -> None:
+    source = training_report("t", [record(1, **{"data/dropped": {}})], [], [], {})
+    assert "Nothing was left out." in Page(source).text
+
+
+def test_a_run_without_steps_has_a_report() -> None:
+    page = assert_self_contained(training_report("t", [], [], [], {}))
+    assert "no data yet" in page.text
+    assert "No samples were taken." in page.text
+
+
+@pytest.mark.parametrize("records", [[record(1)], [record(1), record(2)]])
+def test_steps_that_trained_on_nothing_have_a_report(records: list[Record]) -> None:
+    for empty in records:
+        empty.pop("loss/entropy", None)
+        empty.pop("loss/probs_corr", None)
+    page = assert_self_contained(training_report("t", records, [], [], {}))
+    assert "nonelowest probs_corr" in page.text
+
+
+def test_samples_stand_side_by_side_without_the_system_prompt() -> None:
+    before = [sample("a", "first", success=False), sample("b", "second")]
+    text = Page(training_report("t", [], before, [sample("a", "later")], {})).text
+    assert text.index("first") < text.index("later") < text.index("second")
+    assert text.count("before first") + text.count("before second") == 2
+    assert text.count("after later") == 1
+    assert "the system prompt" not in text
+
+
+def test_an_evaluation_report_shows_every_policy_and_the_verdict() -> None:
+    compared = compare([*rows("base", "+--+"), *rows("trained", "++++")], 0.9)
+    found = [row("trained", "q", False, "greedy", question="Which one?", answer="that one")]
+    page = assert_self_contained(
+        evaluation_report("Evaluation", compared, decide(compared), found, {"run": "demo"})
+    )
+    for text in ("base", "trained", "90% interval", "trained - base", "0.500", "promoted", "demo"):
+        assert text in page.text
+    assert "Which one?May 3that onegave_up" in page.text
+
+
+def test_an_evaluation_without_failures_says_so() -> None:
+    compared = comparison(base="--", trained="++")
+    source = evaluation_report("t", compared, decide(compared), rows("trained", "++", "greedy"), {})
+    assert "Nothing, on these scenarios." in Page(source).text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [],
+        [(1, 0.5)],
+        [(1, 0.0), (2, 0.0)],
+        [(n, n % 7) for n in range(500)],
+        [(1, -1e9), (2, 1e9)],
+        [(5, 0.1), (5, 0.9)],
+    ],
+)
+def test_a_line_chart_is_well_formed_and_stays_in_its_frame(line: list[Any]) -> None:
+    source = html.line_chart({EVIL: line}, EVIL)
+    assert_self_contained(source)
+    for points in re.findall(r"points='([^']*)'", source):
+        for point in points.split():
+            across, down = map(float, point.split(","))
+            assert 0 <= across <= 720
+            assert 0 <= down <= 240
+
+
+def test_a_line_chart_keeps_its_series_apart() -> None:
+    source = html.line_chart({"one": [(1, 1)], "two": [(1, 2)], "three": [(1, 3)]}, "l")
+    assert source.count("<polyline") == 6
+    assert len(set(re.findall(r"<polyline[^>]*stroke='([^']*)'", source))) == 3
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {},
+        {EVIL: {EVIL: 0.5}},
+        {"due": {"base": 0.0, "trained": 1.0, "incumbent": 0.333}, "phone": {"base": 1.0}},
+    ],
+)
+def test_bars_are_well_formed_and_stay_in_their_frame(groups: dict[str, dict[str, float]]) -> None:
+    source = html.bars(groups, EVIL)
+    assert_self_contained(source)
+    bars = [float(width) for width in re.findall(r"<rect [^>]*width='([^']*)'", source)]
+    assert len(bars) == sum(map(len, groups.values()))
+    assert all(1 <= width <= 510 for width in bars)
+
+
+def test_numbers_in_a_table_are_set_right() -> None:
+    source = html.table(("a", "b"), [["text", 0.12345], [3, None]])
+    assert "<td>text</td><td class='n'>0.123</td>" in source
+    assert "<td class='n'>3</td><td>None</td>" in source
+
+
+def test_the_models_page_shows_where_every_version_stands() -> None:
+    gain = {"mean": 0.3, "low": 0.2, "high": 0.4}
+    newest = {
+        "run": EVIL,
+        "step": 150,
+        "base_model": EVIL,
+        "data": {"database": "d1"},
+        "evaluation": {"base": {"sampled": 0.5}, "trained": {"sampled": 0.8}},
+        "gain_over_base": gain,
+        "decision": EVIL,
+    }
+    source = model_card(
+        EVIL,
+        [
+            Version(number=7, stage="production", created="2026-01-02", metadata=newest),
+            Version(number=6, stage=None, created="2026-01-01", metadata={}),
+        ],
+    )
+    page = assert_self_contained(source)
+    assert EVIL in page.text
+    for part in ("in production", "0.500", "0.800", "+0.300 (+0.200 to +0.400)", "not evaluated"):
+        assert part in page.text
+    assert "digest of database" in page.text
