@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class StepFigures:
 
     Args:
         seconds: wall clock, from the first rollout to the updated weights.
+        cpu_seconds: processor time of all threads; steadier than ``seconds`` on a busy machine.
         rollouts: trajectories sampled.
         trained_rollouts: trajectories that went through the trainer.
         turns: model replies, mean over rollouts.
@@ -82,6 +84,7 @@ class StepFigures:
     """
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     rollouts: int = 0
     trained_rollouts: int = 0
     turns: float = 0.0
@@ -95,6 +98,17 @@ class StepFigures:
 
     def spent(self, part: str, seconds: float) -> None:
         self.parts[part] = self.parts.get(part, 0.0) + seconds
+
+
+class Stopwatch:
+    """Wall-clock and processor time since it was started."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self, figures: StepFigures) -> None:
+        figures.seconds = time.perf_counter() - self._wall
+        figures.cpu_seconds = time.process_time() - self._cpu
 
 
 class Pipe:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from agent.rollout import Rollout
 from backends import PolicyHandle, open_policy
-from benchmarks._vs_trl_common import Pipe, StepFigures, Task, use_cpus
+from benchmarks._vs_trl_common import Pipe, StepFigures, Stopwatch, Task, use_cpus
 from training.loop import TrainingRun, train_policy
 from training.run_log import Record, RunLog
 
@@ -29,7 +29,7 @@ class _Meter:
         self._pipe, self._policy = pipe, policy
         self._groups: list[list[Rollout]] = []
         self._before: Record = {}
-        self._started = 0.0
+        self._watch = Stopwatch()
 
     async def totals(self) -> Record:
         """The sampler's totals; the loop merges them into the step's record."""
@@ -42,33 +42,30 @@ class _Meter:
     def begin(self, before: Record | None = None) -> None:
         self._before = self._before if before is None else before
         self._pipe.wait()
-        self._started = time.perf_counter()
+        self._watch = Stopwatch()
 
     def on_step(self, record: Record) -> None:
-        seconds = time.perf_counter() - self._started
-        self._pipe.send(asdict(self._figures(record, seconds)))
+        figures = StepFigures()
+        self._watch.read(figures)
+        self._fill(figures, record)
+        self._pipe.send(asdict(figures))
         self.begin(record)
 
-    def _figures(self, record: Record, seconds: float) -> StepFigures:
+    def _fill(self, figures: StepFigures, record: Record) -> None:
         rollouts = [rollout for group in self._groups for rollout in group]
-        since = {k: record[k] - self._before[k] for k in record if k.startswith("sampler/")}
-        return StepFigures(
-            seconds=seconds,
-            rollouts=len(rollouts),
-            trained_rollouts=record["data/step_trained_trajectories"],
-            turns=record["train/turns"],
-            sampled_tokens=int(since["sampler/sampled_tokens"]),
-            trained_tokens=int(record.get("data/trained_tokens", 0)),
-            length=_mean_length(rollouts),
-            prefilled_tokens=int(since["sampler/prefilled_tokens"]),
-            positions=int(record.get("data/padded_tokens", 0)),
-            success=record["train/success"],
-            parts={
-                "prefill": since["sampler/prefill_s"],
-                "decode": since["sampler/decode_s"],
-                "train": record["time/step_trainer_s"],
-            },
-        )
+        spent = {k: record[k] - self._before[k] for k in record if k.startswith("sampler/")}
+        figures.rollouts = len(rollouts)
+        figures.trained_rollouts = record["data/step_trained_trajectories"]
+        figures.turns = record["train/turns"]
+        figures.sampled_tokens = int(spent["sampler/sampled_tokens"])
+        figures.trained_tokens = int(record.get("data/trained_tokens", 0))
+        figures.length = _mean_length(rollouts)
+        figures.prefilled_tokens = int(spent["sampler/prefilled_tokens"])
+        figures.positions = int(record.get("data/padded_tokens", 0))
+        figures.success = record["train/success"]
+        figures.spent("prefill", spent["sampler/prefill_s"])
+        figures.spent("decode", spent["sampler/decode_s"])
+        figures.spent("train", record["time/step_trainer_s"])
 
 
 def _mean_length(rollouts: Sequence[Rollout]) -> float:
@@ -96,7 +93,7 @@ async def run(task: Task, pipe: Pipe) -> None:
             on_groups=meter.on_groups,
             evaluate=meter.totals,
         )
-        pipe.send({"ready": "ours"})
+        pipe.send({"ready": f"openpipe-art {version('openpipe-art')}, torch {version('torch')}"})
         meter.begin(await meter.totals())
         await train_policy(loop)
 

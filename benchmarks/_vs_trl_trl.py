@@ -27,11 +27,12 @@ from transformers import logging as transformers_logging
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen3_schema
 
-from benchmarks._vs_trl_common import Pipe, StepFigures, Task, use_cpus
+from benchmarks._vs_trl_common import Pipe, StepFigures, Stopwatch, Task, use_cpus
 from benchmarks._vs_trl_inbox import Inbox
 from environment.email_search.tools import ANSWER
 
-# The first line is TRL's defaults.
+# The first line is TRL's defaults. What differs from them in both (float32, no checkpoints, no
+# trackers) is in ``trainer_of``.
 VARIANTS: dict[str, dict[str, Any]] = {
     "trl_defaults": {"per_device_train_batch_size": 8, "gradient_checkpointing": True},
     "trl_tuned": {"per_device_train_batch_size": 16, "gradient_checkpointing": False},
@@ -91,16 +92,16 @@ class StepByStep(TrainerCallback):
 
     def __init__(self, meter: Meter, pipe: Pipe) -> None:
         self._meter, self._pipe = meter, pipe
-        self._started = 0.0
+        self._watch = Stopwatch()
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._pipe.wait()
         self._meter.figures = StepFigures()
-        self._started = time.perf_counter()
+        self._watch = Stopwatch()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         figures = self._meter.figures
-        figures.seconds = time.perf_counter() - self._started
+        self._watch.read(figures)
         figures.parts["train"] = figures.seconds - figures.parts.pop("rollout")
         self._pipe.send(asdict(figures))
 
@@ -166,7 +167,7 @@ def trainer_of(task: Task, variant: str, meter: Meter, callback: StepByStep) -> 
         max_steps=task.steps,
         shuffle_dataset=False,
         use_cpu=True,
-        bf16=False,
+        bf16=False,  # its default is bfloat16; float32 is what ours trains in
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -204,7 +205,7 @@ def main() -> None:
     torch.set_num_threads(task.threads)
     transformers_logging.disable_progress_bar()
     trainer = trainer_of(task, sys.argv[2], meter, StepByStep(meter, pipe))
-    pipe.send({"ready": f"TRL {version('trl')}, transformers {version('transformers')}"})
+    pipe.send({"ready": f"trl {version('trl')}, torch {version('torch')}"})
     trainer.train()
 
 

@@ -59,6 +59,7 @@ def train(folder: Path, steps: int, seed: int) -> None:
         backend=config.backend,
         training=config.training,
         rollout=config.rollout,
+        environment=config.environment.model_dump(),
         data={},
     )
     asyncio.run(run_training(spec, environment))

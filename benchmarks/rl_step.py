@@ -117,10 +117,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--base-model", default="models/pocket")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     settings = [
         f"backend.threads={arguments.threads}",
         f"backend.base_model={arguments.base_model}",
+        *arguments.set,
     ]
     config = load_config([Path("configs/laptop.yaml")], settings)
     with tempfile.TemporaryDirectory() as folder:

@@ -16,100 +16,43 @@ What differs is how the work is done, and the table shows where it goes:
 - TRL runs the whole conversation through the model again on every turn, and the prompt of a group
   once for each of its rollouts; ours keeps key-value caches and prefills equal prompts once.
 - TRL samples with the adapter beside the weights, ours with the adapter merged in.
-- TRL pads every row of a step to the longest prompt and the longest completion; ours groups rows of
-  similar length. TRL trains on groups whose rewards are all equal too, though their gradient is
-  zero; ours leaves them out (``rollouts trained on``).
+- TRL pads every row of a step to its longest prompt and its longest completion, ours to the longest
+  row of a backward pass, rows sorted by length. TRL trains on groups whose rewards are all equal
+  too, though their gradient is zero; ours leaves them out (``rollouts trained on``).
 - Ours pays for LangGraph, LangChain and HTTP in the rollouts, and writes a checkpoint with the
   optimizer's state, flushed to disk, in every step. TRL's agent loop calls the model directly, and
   saves nothing here.
 - The losses differ (CISPO, and TRL's default DAPO); both are one forward and one backward pass.
 
-vLLM is left out: TRL's use of it needs a GPU.
+Everything else is what remains of a step's seconds after its parts. CPU seconds are those of all
+threads of a variant's process; on a busy machine look at them. vLLM is left out: TRL's use of it
+needs a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from benchmarks._vs_trl_common import StepFigures, Task
-from environment.email_search import prepare
-from environment.email_search.prepare import ScenarioConfig, SourceConfig
+from benchmarks._vs_trl_workers import (
+    OURS,
+    ROOT,
+    TRL,
+    Worker,
+    WorkerFailed,
+    trl_is_missing,
+    workers,
+)
+from environment.email_search.email_db import build_database
+from environment.email_search.sample.corpus import generate, scenarios_of
+from environment.email_search.scenarios import write_jsonl
 from pipelines.config import ConfigError, ProjectConfig, load_config
-
-ROOT = Path(__file__).resolve().parents[1]
-OURS, TRL = "ours", ("trl_defaults", "trl_tuned")
-VARIANTS = (OURS, *TRL)
-_QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    # Threads that wait for work must not spin on the CPUs of the variant whose turn it is.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-    "WANDB_MODE": "disabled",
-}
-
-
-class WorkerFailed(RuntimeError):
-    """A worker ended before its time; the text ends with its last lines of output."""
-
-
-class Worker:
-    """A variant in a process of its own."""
-
-    def __init__(self, name: str, command: Sequence[str], threads: int, log: Path) -> None:
-        self.name, self._log = name, log
-        with log.open("w") as errors:
-            self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=_QUIET | os.environ | {"OMP_NUM_THREADS": str(threads)},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-
-    def receive(self) -> dict[str, Any]:
-        """
-        Raises:
-            WorkerFailed: it has ended.
-        """
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            self._process.wait()
-            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
-            raise WorkerFailed(f"{self.name} ended early:\n{tail}")
-        return json.loads(line)
-
-    def step(self) -> StepFigures:
-        """
-        Raises:
-            WorkerFailed: it has ended.
-        """
-        assert self._process.stdin
-        try:
-            self._process.stdin.write("step\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # what it said is told by receive
-        return StepFigures(**self.receive())
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -130,30 +73,6 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def trl_is_missing(python: str) -> str | None:
-    """What to do, if this interpreter has no TRL."""
-    wanted = (ROOT / "benchmarks/requirements-trl.txt").read_text().split("trl==")[1].split()[0]
-    probe = "import importlib.metadata as m; print(m.version('trl'))"
-    try:
-        found = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
-    except OSError as error:
-        return f"--trl-python {python}: {error.strerror}"
-    if found.returncode:
-        return (
-            f"TRL is not installed for {python}. Either add it to this environment, whose versions "
-            "it accepts:\n    pip install -r benchmarks/requirements-trl.txt\n"
-            "or make one of its own and name it:\n    python -m venv .venv-trl\n"
-            "    .venv-trl/bin/pip install -r requirements.txt -r benchmarks/requirements-trl.txt\n"
-            "    python -m benchmarks.vs_trl --trl-python .venv-trl/bin/python"
-        )
-    if found.stdout.strip() != wanted:
-        return (
-            f"{python} has TRL {found.stdout.strip()}; this benchmark is written against {wanted} "
-            "(it puts clocks into the trainer): pip install -r benchmarks/requirements-trl.txt"
-        )
-    return None
-
-
 def benchmark_config(arguments: argparse.Namespace) -> ProjectConfig:
     """The laptop's configuration, with what the command line changes."""
     base = Path(arguments.base_model)
@@ -171,32 +90,11 @@ def benchmark_config(arguments: argparse.Namespace) -> ProjectConfig:
     return load_config([ROOT / "configs/laptop.yaml"], lines)
 
 
-def prepare_data(config: ProjectConfig, folder: Path) -> None:
-    """The sample mails, their database and their scenarios, as the data pipeline makes them."""
-    data = config.data
-    prepare.fetch_mails(SourceConfig.of(data), folder)
-    prepare.build(folder, folder / "mails.db", data.max_body_chars, data.max_recipients)
-    prepare.make_scenarios(ScenarioConfig.of(data), folder / "mails.db", folder / "scenarios.jsonl")
-
-
-@contextmanager
-def workers(folder: Path, trl_python: str, threads: int) -> Iterator[dict[str, Worker]]:
-    """The three variants, loaded and waiting.
-
-    Raises:
-        WorkerFailed: one could not be loaded.
-    """
-    task = str(folder / "task.json")
-    commands = {OURS: [sys.executable, "-m", "benchmarks._vs_trl_ours", task]}
-    for name in TRL:
-        commands[name] = [trl_python, "-m", "benchmarks._vs_trl_trl", task, name]
-    with ExitStack() as stack:
-        running = {}
-        for name, command in commands.items():
-            running[name] = Worker(name, command, threads, folder / f"{name}.log")
-            stack.callback(running[name].stop)
-            print(f"{name}: {running[name].receive()['ready']}", flush=True)
-        yield running
+def prepare_data(folder: Path, seed: int) -> None:
+    """The sample mails' database, and the scenarios over it."""
+    inboxes = generate(seed)
+    build_database(folder / "mails.db", (mail for inbox in inboxes for mail in inbox.mails))
+    write_jsonl(folder / "scenarios.jsonl", scenarios_of(inboxes))
 
 
 def take_turns(running: Mapping[str, Worker], steps: int) -> dict[str, list[StepFigures]]:
@@ -214,20 +112,26 @@ def take_turns(running: Mapping[str, Worker], steps: int) -> dict[str, list[Step
     return taken
 
 
-# Rows of the table, by the figures of a step.
+# What is reported of a step; the names are those of the JSON line.
 ROWS: dict[str, Callable[[StepFigures], float]] = {
-    "seconds a step": lambda s: s.seconds,
-    "trajectories / s": lambda s: s.rollouts / s.seconds,
-    "sampled tokens / s": lambda s: s.sampled_tokens / s.seconds,
-    "trained tokens / s": lambda s: s.trained_tokens / s.seconds,
+    "seconds": lambda s: s.seconds,
+    "cpu_seconds": lambda s: s.cpu_seconds,
+    "trajectories_per_s": lambda s: s.rollouts / s.seconds,
+    "sampled_tokens_per_s": lambda s: s.sampled_tokens / s.seconds,
+    "trained_tokens_per_s": lambda s: s.trained_tokens / s.seconds,
     "rollouts": lambda s: s.rollouts,
-    "rollouts trained on": lambda s: s.trained_rollouts,
-    "turns a rollout": lambda s: s.turns,
-    "sampled tokens a rollout": lambda s: s.sampled_tokens / s.rollouts,
-    "tokens a rollout": lambda s: s.length,
+    "rollouts_trained_on": lambda s: s.trained_rollouts,
+    "turns_per_rollout": lambda s: s.turns,
+    "sampled_tokens_per_rollout": lambda s: s.sampled_tokens / s.rollouts,
+    "tokens_per_rollout": lambda s: s.length,
     "solved": lambda s: s.success,
-    "tokens prefilled": lambda s: s.prefilled_tokens,
-    "positions trained, with padding": lambda s: s.positions,
+    "prompt_tokens_prefilled": lambda s: s.prefilled_tokens,
+    "positions_trained_padded": lambda s: s.positions,
+}
+COSTS: dict[str, Callable[[StepFigures], float]] = {
+    "seconds": lambda s: s.seconds,
+    "seconds_per_sampled_token": lambda s: s.seconds / s.sampled_tokens,
+    "cpu_seconds": lambda s: s.cpu_seconds,
 }
 
 
@@ -241,20 +145,20 @@ def parts(steps: Sequence[StepFigures]) -> dict[str, float]:
     names = list(steps[0].parts)
     seconds = {name: median(step.parts[name] for step in steps) for name in names}
     rest = median(step.seconds - sum(step.parts.values()) for step in steps)
-    return seconds | {"everything else": rest}
+    return seconds | {"everything_else": rest}
 
 
-def ratios(taken: Mapping[str, Sequence[StepFigures]]) -> dict[str, float]:
-    """Seconds of TRL's step over ours, median over rounds: of each round's pair, since drift hits
-    both; and the same per sampled token, which takes out that rollouts are not equally long."""
-    result: dict[str, float] = {}
+def ratios(taken: Mapping[str, Sequence[StepFigures]]) -> dict[str, dict[str, float]]:
+    """What a step of TRL costs over what ours does, in three measures: the median over rounds of
+    each round's pair, since drift hits both. Per sampled token takes out that rollouts are not
+    equally long."""
+    result: dict[str, dict[str, float]] = {}
     for name in TRL:
         pairs = list(zip(taken[name], taken[OURS], strict=True))
-        result[f"{name} / ours"] = median(trl.seconds / ours.seconds for trl, ours in pairs)
-        result[f"{name} / ours, per sampled token"] = median(
-            (trl.seconds / trl.sampled_tokens) / (ours.seconds / ours.sampled_tokens)
-            for trl, ours in pairs
-        )
+        result[name] = {
+            measure: median(cost(trl) / cost(ours) for trl, ours in pairs)
+            for measure, cost in COSTS.items()
+        }
     return result
 
 
@@ -262,15 +166,20 @@ def print_tables(taken: Mapping[str, Sequence[StepFigures]]) -> None:
     summaries = {name: summary(steps) for name, steps in taken.items()}
     print(f"\n{'median over steps':32}" + "".join(f"{name:>14}" for name in taken))
     for row in ROWS:
-        values = [summaries[name][row] for name in taken]
-        print(f"{row:32}" + "".join(f"{_short(value):>14}" for value in values))
+        cells = "".join(f"{_short(summaries[name][row]):>14}" for name in taken)
+        print(f"{row.replace('_', ' '):32}{cells}")
     for name, steps in taken.items():
         seconds = [step.seconds for step in steps]
-        split = ", ".join(f"{part} {value:.2f}" for part, value in parts(steps).items())
+        split = ", ".join(
+            f"{part.replace('_', ' ')} {value:.2f}" for part, value in parts(steps).items()
+        )
         print(f"\n{name}: {min(seconds):.2f} to {max(seconds):.2f} s a step; {split}")
     print()
-    for name, value in ratios(taken).items():
-        print(f"{name}: {value:.2f}")
+    for name, costs in ratios(taken).items():
+        values = ", ".join(
+            f"{value:.2f} in {measure.replace('_', ' ')}" for measure, value in costs.items()
+        )
+        print(f"{name} / {OURS}: {values}")
 
 
 def _short(value: float) -> str:
@@ -280,12 +189,15 @@ def _short(value: float) -> str:
 def as_json(arguments: argparse.Namespace, taken: Mapping[str, Sequence[StepFigures]]) -> str:
     shown = {k: getattr(arguments, k) for k in ("steps", "threads", "groups", "rollouts", "rank")}
     variants = {
-        name: {row.replace(" ", "_"): round(value, 4) for row, value in summary(steps).items()}
+        name: {row: round(value, 4) for row, value in summary(steps).items()}
         | {"parts": {part: round(value, 4) for part, value in parts(steps).items()}}
         | {"all_seconds": [round(step.seconds, 4) for step in steps]}
         for name, steps in taken.items()
     }
-    rounded = {name: round(value, 3) for name, value in ratios(taken).items()}
+    rounded = {
+        f"{name}_over_{OURS}": {measure: round(value, 3) for measure, value in costs.items()}
+        for name, costs in ratios(taken).items()
+    }
     return json.dumps({"benchmark": "vs_trl", **shown, "variants": variants, "ratios": rounded})
 
 
@@ -298,7 +210,7 @@ def main() -> int:
         config = benchmark_config(arguments)
         with tempfile.TemporaryDirectory(prefix="vs-trl-") as name:
             folder = Path(name)
-            prepare_data(config, folder)
+            prepare_data(folder, arguments.seed)
             task = Task(
                 config=config.model_dump(mode="json"),
                 folder=name,
