@@ -1,6 +1,6 @@
 """Kill a training run again and again, and see whether anything was lost.
 
-    python -m benchmarks.kill_resume [--kills 10] [--steps 40] [--seed 0]
+    python -m benchmarks.kill_resume [--kills 10] [--steps 80] [--seed 0]
 
 Trains once without interruption. Then trains the same run in a process that is killed with SIGKILL
 at random moments and started again each time, until the kills are used up, and lets it finish. After
@@ -100,21 +100,32 @@ def history(folder: Path) -> list[tuple[int, tuple[str, ...]]]:
     return [(r["training_step"], tuple(r["data/scenario_ids"])) for r in records]
 
 
+def time_of(folder: Path, steps: int, seed: int) -> tuple[float, float]:
+    """Seconds of an uninterrupted run until its first record, and from there to its end."""
+    began = time.monotonic()
+    process = start(folder, steps, seed)
+    log = folder / "metrics.jsonl"
+    while process.poll() is None and not log.exists():
+        time.sleep(0.05)
+    first = time.monotonic()
+    if process.wait():
+        raise SystemExit("the uninterrupted run failed")
+    return first - began, time.monotonic() - first
+
+
 def measure(workspace: Path, kills: int, steps: int, seed: int) -> tuple[dict[str, object], bool]:
     straight, killed = workspace / "straight", workspace / "killed"
     straight.mkdir()
     killed.mkdir()
-    began = time.monotonic()
-    if start(straight, steps, seed).wait():
-        raise SystemExit("the uninterrupted run failed")
-    seconds = time.monotonic() - began
+    start_up, training = time_of(straight, steps, seed)
     rng = random.Random(seed)
-    moments, faults, early_ends = [], [], 0
+    moments: list[int] = []
+    faults: list[str] = []
     while len(moments) < kills:
         process = start(killed, steps, seed)
         try:
-            process.wait(timeout=rng.uniform(0.3, 1.0) * seconds / 2)
-            early_ends += 1
+            # Together the kills leave the run about three quarters of its way.
+            process.wait(timeout=start_up + rng.uniform(0, 1.5 * training / kills))
             break
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
@@ -137,7 +148,7 @@ def measure(workspace: Path, kills: int, steps: int, seed: int) -> tuple[dict[st
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
