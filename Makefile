@@ -32,7 +32,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python run.py --pipeline all --name $(NAME)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -42,6 +42,8 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.rl_step
 	$(BIN)/python -m benchmarks.email_db
+	$(BIN)/python -m benchmarks.kill_resume
+	$(BIN)/python -m benchmarks.seeds
 
 lock:
 	uv pip compile requirements.in -o requirements.txt --python-version 3.11 --no-header \

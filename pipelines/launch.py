@@ -15,6 +15,7 @@ from typing import Any
 
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
+from pipelines.errors import USER_ERRORS, Interrupted
 from training.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -60,10 +61,22 @@ class Run:
 
 
 def keep_log(folder: Path) -> None:
-    """Append everything that is logged from now on to ``run.log`` in the run's folder."""
+    """Append everything that is logged from now on to ``run.log`` in the run's folder. There alone
+    the user's own errors have their traceback, which ZenML logs when a step fails."""
     handler = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
+    import zenml  # noqa: F401 (sets up its handlers)
+
+    root = logging.getLogger()
+    for console in root.handlers:
+        console.addFilter(_without_traceback_of_user_errors)
+    root.handlers.insert(0, handler)
+
+
+def _without_traceback_of_user_errors(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], (*USER_ERRORS, Interrupted)):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _peak_rss_mib() -> float:
