@@ -17,6 +17,7 @@ from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS, Interrupted
 from training.files import write_atomically
+from training.run_log import first_and_last
 
 log = logging.getLogger(__name__)
 
@@ -174,16 +175,17 @@ def training_summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for record in records:
         dropped.update(record["data/dropped"])
     correlations = [r["loss/probs_corr"] for r in records if "loss/probs_corr" in r]
+    reward, success = (first_and_last(records, f"train/{key}") for key in ("reward", "success"))
     return {
         "steps": len(records),
         "trajectories": sum(r["data/step_num_trajectories"] for r in records),
         "trained": sum(r["data/step_trained_trajectories"] for r in records),
         "dropped": dict(dropped.most_common()),
         "probs_corr_min": min(correlations, default=None),
-        "reward_first": records[0]["train/reward"] if records else None,
-        "reward_last": records[-1]["train/reward"] if records else None,
-        "success_first": records[0]["train/success"] if records else None,
-        "success_last": records[-1]["train/success"] if records else None,
+        "reward_first": reward[0],
+        "reward_last": reward[1],
+        "success_first": success[0],
+        "success_last": success[1],
     }
 
 

@@ -10,13 +10,24 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from training.files import write_atomically
 
 Record = dict[str, Any]
 STEP = "training_step"
+
+
+def first_and_last(records: Sequence[Record], key: str) -> tuple[float | None, float | None]:
+    """The mean over the first tenth of the steps and over the last one: a single step has so few
+    scenarios that it says little."""
+    if not records:
+        return None, None
+    tenth = max(1, len(records) // 10)
+    return fmean(r[key] for r in records[:tenth]), fmean(r[key] for r in records[-tenth:])
 
 
 class RunLog:

@@ -32,7 +32,7 @@ def evaluation_report(
             s.metrics.get("source_precision", 0.0),
             s.metrics.get("source_recall", 0.0),
             s.turns,
-            s.tokens,
+            round(s.tokens),
             s.seconds_p50,
         ]
         for label, modes in comparison.policies.items()

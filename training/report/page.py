@@ -58,13 +58,16 @@ def tiles(values: Mapping[str, str]) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table; numbers are set flush right."""
 
-    def cell(tag: str, value: object) -> str:
+    def cell(tag: str, text: str, value: object) -> str:
         css = " class='n'" if isinstance(value, (int, float)) else ""
-        text = f"{value:.3f}" if isinstance(value, float) else str(value)
         return f"<{tag}{css}>{escape(text)}</{tag}>"
 
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join(f"<tr>{''.join(cell('td', v) for v in row)}</tr>" for row in rows)
+    def shown(value: object) -> str:
+        return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+    first = rows[0] if rows else [""] * len(header)
+    head = "".join(cell("th", name, value) for name, value in zip(header, first, strict=True))
+    body = "".join(f"<tr>{''.join(cell('td', shown(v), v) for v in row)}</tr>" for row in rows)
     return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from agent.rollout import Rollout
 from training.report import page as html
-from training.run_log import STEP, Record
+from training.run_log import STEP, Record, first_and_last
 
 _SETTINGS_SHOWN = 40
 
@@ -54,13 +54,14 @@ def training_report(
     trajectories = sum(r["data/step_num_trajectories"] for r in records)
     trained = sum(r["data/step_trained_trajectories"] for r in records)
     correlations = [r["loss/probs_corr"] for r in records if "loss/probs_corr" in r]
+    first, last = first_and_last(records, "train/success")
     overview = {
         "steps": str(len(records)),
         "rollouts": f"{trajectories:,}",
         "of them trained on": f"{trained:,}",
         "lowest probs_corr": f"{min(correlations):.4f}" if correlations else "none",
-        "success, first step": f"{records[0]['train/success']:.2f}" if records else "none",
-        "success, last step": f"{records[-1]['train/success']:.2f}" if records else "none",
+        "success, first tenth of the steps": f"{first:.2f}" if first is not None else "none",
+        "success, last tenth": f"{last:.2f}" if last is not None else "none",
     }
     left_out = [[reason, n, n / max(1, trajectories)] for reason, n in dropped.most_common()]
     return html.page(

@@ -28,14 +28,15 @@ def model_card(name: str, versions: Sequence[Version]) -> str:
     serving = next((str(v.number) for v in versions if v.stage == "production"), "none")
     return html.page(
         f"Model {name}",
-        "Every training run makes a version; an evaluation decides whether it goes to production.",
+        "Every training run makes a version; an evaluation decides whether it goes to production. "
+        "Success is sampled success on held-out scenarios.",
         [
             html.tiles({"in production": serving, "newest": str(newest.number)}),
             html.section(
                 "Versions",
                 html.table(
-                    ("version", "stage", "created", "run", "step", "sampled success, base",
-                     "trained", "gain over base, with interval", "decision"),
+                    ("version", "stage", "created", "run", "step", "base's success", "its own",
+                     "gain", "decision"),
                     [_row(version) for version in versions],
                 ),
             ),
