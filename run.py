@@ -29,7 +29,7 @@ USAGE_ERROR, INTERRUPTED = 2, 130
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run.py",
-        description="Train, evaluate and deploy a tool-using agent with reinforcement learning.",
+        description="Train and evaluate a tool-using agent with reinforcement learning.",
         epilog="Without --config it is the laptop profile: sample mails, a small policy, the CPU, "
         "no key and no download. configs/ holds the others.",
     )
