@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _SAMPLES = 3
 # May change between the attempts of a run without making it another run.
-_FREE_SETTINGS = {"max_steps", "budget", "keep_checkpoints", "min_probs_corr"}
+_FREE_SETTINGS = {"max_steps", "budget", "empty_steps_limit", "keep_checkpoints", "min_probs_corr"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,7 @@ def test_free_settings_may_change_between_attempts(
         max_steps=2,
         **EVALUATED,
         keep_checkpoints=9,
+        empty_steps_limit=7,
         min_probs_corr=0.5,
         budget=BudgetConfig(minutes=60),
     )
