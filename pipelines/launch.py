@@ -83,10 +83,15 @@ def _without_traceback_of_user_errors(record: logging.LogRecord) -> bool:
 def _peak_rss_mib() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     own, children = (
-        resource.getrusage(who).ru_maxrss
+        resource.getrusage(who).ru_maxrss * unit
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    return max(own, children) * unit / 2**20
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Linux counts into ru_maxrss what the process was before exec: its parent's memory.
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        own = int(lines["VmHWM"].split()[0]) * 1024
+    return max(own, children) / 2**20
 
 
 def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import re
+import select
 import struct
 import termios
 from collections.abc import Callable, Iterator
@@ -87,15 +88,24 @@ def test_steps_of_an_earlier_attempt_are_counted_but_not_timed(
     assert 998 <= left < 1100
 
 
+def read_line(terminal: int) -> str:
+    # What was written arrives in pieces, and not at once.
+    text = ""
+    while not text.endswith("\n"):
+        ready, _, _ = select.select([terminal], [], [], 10)
+        assert ready, f"the line did not end: {text!r}"
+        text += os.read(terminal, 100_000).decode()
+    return text
+
+
 @contextmanager
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """Makes stderr a terminal; gives what a person has seen there."""
+    """Makes stderr a terminal; gives what a person has seen there up to the end of a line."""
     person, program = os.openpty()
-    os.set_blocking(person, False)
     fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
     with os.fdopen(program, "w") as stderr, monkeypatch.context() as patched:
         patched.setattr("sys.stderr", stderr)
-        yield lambda: os.read(person, 100_000).decode()
+        yield lambda: read_line(person)
     os.close(person)
 
 

@@ -30,6 +30,7 @@ BACKEND = BackendConfig.model_validate(
         "device": "cpu",
         "lora": {"rank": 8, "alpha": 16},
         "max_sequence_tokens": 2048,
+        "micro_batch_tokens": 2048,
     }
 )
 ROLLOUT = RolloutConfig(max_turns=6, max_reply_tokens=64, max_tokens=2048, timeout_s=60)
