@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel
 
-from backends.embedded.cache import Prefix, RaggedCache
+from backends.embedded.cache import ATTENTION, Prefix, RaggedCache
 
-_PREFILL_BUCKET = 16
 _COLDEST = 1e-5
 
 
@@ -68,6 +67,15 @@ class _Row:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.request.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A prompt, of which the first ``kept`` tokens are in ``prefix``."""
+
+    ids: list[int]
+    prefix: Prefix | None
+    kept: int
 
 
 class PrefixStore:
@@ -126,14 +134,19 @@ class Sampler:
         self, model: PreTrainedModel, end_ids: Sequence[int], prefix_bytes: int = 256 << 20
     ) -> None:
         self._model = model
+        model.set_attn_implementation(ATTENTION)
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self._end_ids = frozenset(end_ids)
+        self._no_mask = self._head.weight.new_zeros((1, 1, 1, 1))
         self._rows: list[_Row] = []
-        self._cache: RaggedCache | None = None
-        self._next_ids = torch.empty(0, dtype=torch.long)
+        self._cache = self._empty_cache()
+        self._next_ids = torch.empty(0, dtype=torch.long, device=self._head.weight.device)
         self._prefixes = PrefixStore(prefix_bytes)
         self.stats = SamplerStats()
+
+    def _empty_cache(self) -> RaggedCache:
+        return RaggedCache(self._model.config, self._head.weight)
 
     @property
     def active(self) -> int:
@@ -141,7 +154,7 @@ class Sampler:
 
     def abort(self) -> None:
         """Drop the running batch and all caches."""
-        self._rows, self._cache = [], None
+        self._rows, self._cache = [], self._empty_cache()
         self._next_ids = self._next_ids[:0]
         self._prefixes.clear()
 
@@ -149,22 +162,23 @@ class Sampler:
     def admit(self, requests: Sequence[SampleRequest]) -> list[tuple[SampleRequest, Sample]]:
         """Prefill new requests and sample their first token; returns those finished already."""
         started = time.perf_counter()
-        firsts: dict[tuple[int, ...], int] = {}
-        row_of = [firsts.setdefault(tuple(r.prompt_ids), len(firsts)) for r in requests]
-        prompts = [list(prompt) for prompt in firsts]
-        cache = RaggedCache(self._model.config, len(prompts), self._head.weight)
-        logits = self._prefill(prompts, cache)
-        rows = torch.tensor(row_of, device=logits.device)
-        if len(prompts) < len(requests):
-            cache.select(rows)
-            logits = logits[rows]
-        if self._cache is None or not self._rows:
-            self._cache = cache
-        else:
-            self._cache.append(cache)
-        new = [_Row(request) for request in requests]
+        alike: dict[tuple[int, ...], list[SampleRequest]] = {}
+        for request in requests:
+            alike.setdefault(tuple(request.prompt_ids), []).append(request)
+        prompts = [self._begin(prompt) for prompt in alike]
+        first = self._cache.add(len(prompts))
+        logits = self._prefill(prompts, first)
+        of = list(range(len(prompts)))
+        new = [_Row(asking[0]) for asking in alike.values()]
+        for index, asking in enumerate(alike.values()):
+            for request in asking[1:]:
+                self._cache.copy(first + index, self._cache.add())
+                of.append(index)
+                new.append(_Row(request))
+        if len(new) > len(prompts):
+            logits = logits[torch.tensor(of, device=logits.device)]
         self._rows += new
-        self._next_ids = torch.cat([self._next_ids.to(logits.device), self._draw(logits, new)])
+        self._next_ids = torch.cat([self._next_ids, self._draw(logits, new)])
         self.stats.requests += len(requests)
         self.stats.prompt_tokens += sum(len(r.prompt_ids) for r in requests)
         self.stats.prefill_s += time.perf_counter() - started
@@ -172,52 +186,53 @@ class Sampler:
 
     @torch.inference_mode()
     def step(self) -> list[tuple[SampleRequest, Sample]]:
-        """Sample one more token for every running request; returns those that finished."""
+        """Sample one more token for every running request; returns those that finished.
+
+        Raises:
+            RuntimeError: none is running.
+        """
+        if not self._rows:
+            raise RuntimeError("no request was admitted")
         started = time.perf_counter()
-        hidden = self._forward(self._next_ids[:, None], self._require_cache())
-        self._require_cache().lengths += 1
-        self._next_ids = self._draw(self._head(hidden[:, 0]), self._rows)
+        hidden_T_E = self._forward(self._next_ids, 0, [1] * len(self._rows))
+        self._next_ids = self._draw(self._head(hidden_T_E), self._rows)
         self.stats.decode_s += time.perf_counter() - started
         return self._collect()
 
-    def _require_cache(self) -> RaggedCache:
-        if self._cache is None:
-            raise RuntimeError("no request was admitted")
-        return self._cache
+    def _begin(self, prompt: Sequence[int]) -> _Prompt:
+        found = self._prefixes.best(prompt)
+        # The last token is always run again: its logits are what sampling starts from.
+        kept = min(found[1], len(prompt) - 1) if found else 0
+        return _Prompt(list(prompt), found[0] if found else None, kept)
 
-    def _prefill(self, prompts: list[list[int]], cache: RaggedCache) -> torch.Tensor:
-        """Fill ``cache`` with the prompts; the logits after each prompt's last token, ``(B, V)``."""
-        rest: list[list[int]] = []
-        for row, prompt in enumerate(prompts):
-            found = self._prefixes.best(prompt)
-            # The last token is always run again: its logits are what sampling starts from.
-            kept = min(found[1], len(prompt) - 1) if found else 0
-            if found and kept:
-                cache.load(row, found[0], kept)
-            rest.append(prompt[kept:])
-        longest = max(map(len, rest))
-        width = -(-longest // _PREFILL_BUCKET) * _PREFILL_BUCKET
-        ids = torch.zeros((len(rest), width), dtype=torch.long)
-        for row, new in enumerate(rest):
-            ids[row, : len(new)] = torch.tensor(new)
+    def _prefill(self, prompts: Sequence[_Prompt], first: int) -> torch.Tensor:
+        """Fill the rows from ``first`` on; the logits after each prompt's last token, ``(B, V)``."""
+        counts = [len(prompt.ids) - prompt.kept for prompt in prompts]
+        new: list[int] = []
+        for row, prompt in enumerate(prompts, start=first):
+            if prompt.prefix and prompt.kept:
+                self._cache.load(row, prompt.prefix, prompt.kept)
+            new += prompt.ids[prompt.kept :]
         device = self._head.weight.device
-        counts = torch.tensor([len(new) for new in rest], device=device)
-        hidden = self._forward(ids.to(device), cache)
-        cache.lengths += counts
-        self.stats.prefilled_tokens += int(counts.sum())
-        return self._head(hidden[torch.arange(len(rest), device=device), counts - 1])
+        hidden_T_E = self._forward(torch.tensor(new, device=device), first, counts)
+        self.stats.prefilled_tokens += len(new)
+        last = torch.tensor(counts, device=device).cumsum(0) - 1
+        return self._head(hidden_T_E[last])
 
-    def _forward(self, ids_B_T: torch.Tensor, cache: RaggedCache) -> torch.Tensor:
-        positions, mask = cache.begin(ids_B_T.shape[1])
+    def _forward(self, ids_T: torch.Tensor, first: int, counts: Sequence[int]) -> torch.Tensor:
+        """Run ``counts`` new tokens of each row from ``first`` on; their hidden states, ``(T, E)``."""
+        positions = self._cache.begin(first, counts)
         output = self._decoder(
-            input_ids=ids_B_T,
-            attention_mask=mask,
+            input_ids=ids_T[None],
+            # The cache knows what may be seen. A mask of four dimensions is left as it is.
+            attention_mask=self._no_mask,
             position_ids=positions,
-            past_key_values=cache,
+            past_key_values=self._cache,
             use_cache=True,
             cache_position=positions[0],
+            ragged_cache=self._cache,
         )
-        return output.last_hidden_state
+        return output.last_hidden_state[0]
 
     def _draw(self, logits_B_V: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
         """One token a row, recorded with the log-probability it was drawn with."""
@@ -250,19 +265,18 @@ class Sampler:
     def _collect(self) -> list[tuple[SampleRequest, Sample]]:
         """Take the finished rows out of the batch and keep their caches."""
         finished: list[tuple[SampleRequest, Sample]] = []
-        running: list[int] = []
-        cache = self._require_cache()
-        for index, row in enumerate(self._rows):
+        running = list(range(len(self._rows)))
+        for index in reversed(range(len(self._rows))):
+            row = self._rows[index]
             ended = row.token_ids[-1] in self._end_ids
             if ended or len(row.token_ids) >= row.request.max_tokens:
                 sample = Sample(row.token_ids, row.logprobs, ended)
                 finished.append((row.request, sample))
-                self._prefixes.put(cache.save(index, row.request.prompt_ids + row.token_ids))
-            else:
-                running.append(index)
+                ids = row.request.prompt_ids + row.token_ids
+                self._prefixes.put(self._cache.save(index, ids))
+                self._cache.remove(index)
+                self._rows[index], running[index] = self._rows[-1], running[-1]
+                del self._rows[-1], running[-1]
         if finished:
-            keep = torch.tensor(running, dtype=torch.long, device=cache.kv.device)
-            cache.select(keep)
-            self._next_ids = self._next_ids[keep]
-            self._rows = [self._rows[index] for index in running]
+            self._next_ids = self._next_ids[running]
         return finished

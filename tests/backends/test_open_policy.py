@@ -106,8 +106,10 @@ async def test_a_step_makes_the_next_checkpoint_and_serves_it(tmp_path: Path) ->
             assert metrics[name] == pytest.approx(recorded[name])
 
         newest = await surprise(policy, "clerk@1")
-        assert newest == await surprise(policy, "clerk") != base
-        assert await surprise(policy, "clerk@0") == base
+        # Equal but for rounding: the second time most of the prompt comes from the cache.
+        assert await surprise(policy, "clerk") == pytest.approx(newest, abs=1e-5)
+        assert await surprise(policy, "clerk@0") == pytest.approx(base, abs=1e-5)
+        assert abs(newest - base) > 1e-3
         with pytest.raises(openai.NotFoundError):
             await ask(policy, "clerk@2")
         with pytest.raises(openai.NotFoundError):
