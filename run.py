@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from pipelines.config import ProjectConfig
     from pipelines.launch import Run
 
 ROOT = Path(__file__).resolve().parent
@@ -22,14 +23,17 @@ PIPELINES = {
     "train": ("train",),
     "eval": ("eval",),
     "all": ("data", "train", "eval"),
+    "deploy": (),
+    "rollback": (),
 }
+SERVICES = ("deploy", "rollback")
 USAGE_ERROR, INTERRUPTED = 2, 130
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run.py",
-        description="Train and evaluate a tool-using agent with reinforcement learning.",
+        description="Train, evaluate and deploy a tool-using agent with reinforcement learning.",
         epilog="Without --config it is the laptop profile: sample mails, a small policy, the CPU, "
         "no key and no download. configs/ holds the others.",
     )
@@ -52,14 +56,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--name",
         help="name of the run and of its folder runs/NAME; the same name continues a run "
-        "(default: the time)",
+        "(default: the time). Of deploy and rollback: name of the service (default: email-agent)",
     )
-    parser.add_argument("--model-version", help="what to evaluate (default: the newest trained)")
+    parser.add_argument(
+        "--model-version",
+        help="what to evaluate (default: the newest trained) or deploy (default: what is in "
+        "production)",
+    )
     parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
     arguments = parser.parse_args()
     # As seen from where the command was given; everything else is relative to the project.
     arguments.config = [file.absolute() for file in arguments.config or []]
-    arguments.name = arguments.name or time.strftime("%Y%m%d-%H%M%S")
+    default_name = (
+        "email-agent" if arguments.pipeline in SERVICES else time.strftime("%Y%m%d-%H%M%S")
+    )
+    arguments.name = arguments.name or default_name
     if not arguments.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         parser.error("--name: letters, digits, dots, dashes and underscores only")
     return arguments
@@ -71,13 +82,16 @@ def main() -> int:
     _prepare_process()
     from pipelines.config import ConfigError, load_config
     from pipelines.errors import USER_ERRORS
-    from pipelines.launch import MissingArtifact, Run, keep_log, preflight
+    from pipelines.launch import Run, keep_log, preflight
+    from steps.model_versions import MissingArtifact
 
     parts = PIPELINES[arguments.pipeline]
     try:
         config = load_config(arguments.config or [DEFAULT_CONFIG], arguments.set)
+        if arguments.pipeline in SERVICES:
+            return _serve(config, arguments)
         preflight(config, parts)
-    except (ConfigError, *USER_ERRORS) as error:
+    except (ConfigError, MissingArtifact, *USER_ERRORS) as error:
         _fail(str(error))
     folder = ROOT / "runs" / arguments.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +102,22 @@ def main() -> int:
     except (ConfigError, MissingArtifact) as error:
         run.write_summary("failed")
         _fail(str(error))
+
+
+def _serve(config: ProjectConfig, arguments: argparse.Namespace) -> int:
+    from pipelines.deploy import DeploymentFailed, run_deploy, run_rollback
+    from pipelines.deployed import lines
+
+    try:
+        if arguments.pipeline == "rollback":
+            deployed = run_rollback(config, arguments.name)
+        else:
+            deployed = run_deploy(config, arguments.name, arguments.model_version)
+    except DeploymentFailed as error:
+        _fail(str(error))
+    for line in lines(deployed):
+        print(line)
+    return 0
 
 
 def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) -> int:

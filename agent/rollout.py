@@ -213,6 +213,18 @@ def seed_from(*parts: object) -> int:
     return int.from_bytes(digest) >> 1
 
 
+@dataclass(slots=True)
+class Play:
+    """What an agent did in a session; the fields are those of ``Rollout``."""
+
+    messages: list[dict[str, Any]]
+    replies: list[dict[str, Any]]
+    stop: StopReason
+    turns: int
+    seconds: float
+    error: str
+
+
 async def run_rollout(
     model: ChatModel,
     environment: Environment[Any, Any],
@@ -228,43 +240,63 @@ async def run_rollout(
     Raises:
         Exception: a fault of the environment (its tools or its reward) is a broken program.
     """
-    started = time.monotonic()
     session = environment.session(scenario)
-    error = ""
     try:
-        with recording() as replies:
-            start: list[AnyMessage] = [
-                SystemMessage(environment.system_prompt),
-                HumanMessage(session.user_prompt),
-            ]
-            context = _Context(model, session, limits, seed, replies, messages=[*start])
-            try:
-                async with asyncio.timeout(limits.timeout_s) as clock:
-                    await _GRAPH.ainvoke(
-                        {"messages": start},
-                        {"recursion_limit": 2 * limits.max_turns + 2},
-                        context=context,
-                    )
-            except (TimeoutError, openai.APITimeoutError) as failure:
-                if isinstance(failure, TimeoutError) and not clock.expired():
-                    raise  # a tool's own
-                context.stop = StopReason.TIMEOUT
-                error = f"longer than {limits.timeout_s:g} s"
-            except openai.OpenAIError as failure:
-                context.stop = StopReason.ERROR
-                error = f"{type(failure).__name__}: {failure}"
-        outcome = session.outcome(context.stop or StopReason.ERROR, context.turns)
+        played = await play(model, session, environment.system_prompt, limits, seed)
+        outcome = session.outcome(played.stop, played.turns)
         return Rollout(
             scenario=scenario,
-            messages=[_as_openai(message) for message in context.messages],
-            replies=replies,
+            messages=played.messages,
+            replies=played.replies,
             outcome=outcome,
             reward=environment.reward(scenario, outcome),
-            seconds=time.monotonic() - started,
-            error=error,
+            seconds=played.seconds,
+            error=played.error,
         )
     finally:
         session.close()
+
+
+async def play(
+    model: ChatModel,
+    session: Session[Any],
+    system_prompt: str,
+    limits: Limits,
+    seed: int | None = None,
+) -> Play:
+    """Run the agent in a session, which stays open.
+
+    Raises:
+        Exception: a fault of a tool is a broken program.
+    """
+    started = time.monotonic()
+    error = ""
+    with recording() as replies:
+        start: list[AnyMessage] = [SystemMessage(system_prompt), HumanMessage(session.user_prompt)]
+        context = _Context(model, session, limits, seed, replies, messages=[*start])
+        try:
+            async with asyncio.timeout(limits.timeout_s) as clock:
+                await _GRAPH.ainvoke(
+                    {"messages": start},
+                    {"recursion_limit": 2 * limits.max_turns + 2},
+                    context=context,
+                )
+        except (TimeoutError, openai.APITimeoutError) as failure:
+            if isinstance(failure, TimeoutError) and not clock.expired():
+                raise  # a tool's own
+            context.stop = StopReason.TIMEOUT
+            error = f"longer than {limits.timeout_s:g} s"
+        except openai.OpenAIError as failure:
+            context.stop = StopReason.ERROR
+            error = f"{type(failure).__name__}: {failure}"
+    return Play(
+        messages=[_as_openai(message) for message in context.messages],
+        replies=replies,
+        stop=context.stop or StopReason.ERROR,
+        turns=context.turns,
+        seconds=time.monotonic() - started,
+        error=error,
+    )
 
 
 def _as_openai(message: AnyMessage) -> dict[str, Any]:

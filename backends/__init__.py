@@ -173,10 +173,12 @@ class PolicyHandle:
         await self._backend.close()
 
 
-def install_adapter(adapter: Path, path: Path, project: str, name: str) -> None:
-    """Put an exported adapter where ``open_policy`` with the same arguments finds it."""
-    folder = checkpoints.checkpoint_dir(path / project / "models" / name, 1)
-    shutil.copytree(adapter, folder)
+def install_adapter(adapter: Path, path: Path, project: str, name: str) -> Path:
+    """Put an exported adapter where ``open_policy`` with the same arguments finds it, as its
+    checkpoint of step 1. Returns the model's folder."""
+    model_dir = path / project / "models" / name
+    shutil.copytree(adapter, checkpoints.checkpoint_dir(model_dir, 1))
+    return model_dir
 
 
 async def open_policy(

@@ -9,7 +9,7 @@ no pipeline.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
@@ -78,6 +78,7 @@ class Reward:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+Watch = Callable[[dict[str, Any]], None]
 ScenarioT = TypeVar("ScenarioT", bound=Scenario)
 OutcomeT = TypeVar("OutcomeT", bound=Outcome)
 
@@ -93,11 +94,19 @@ class Session(ABC, Generic[OutcomeT]):
         tools: a tool answers a bad call with a text that says what to do; an exception it raises
             is a fault of the environment, not of the agent.
         finished: True once the agent has called the tool that ends the episode.
+        watch: told of what the agent does as it happens, in records that JSON can hold; each has
+            ``event``, the environment decides on the rest.
     """
 
     user_prompt: str
     tools: Sequence[BaseTool]
     finished: bool = False
+    watch: Watch | None = None
+
+    def note(self, event: str, **details: Any) -> None:
+        """Tell whoever watches."""
+        if self.watch:
+            self.watch({"event": event, **details})
 
     @abstractmethod
     def outcome(self, stop: StopReason, turns: int) -> OutcomeT:

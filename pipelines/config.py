@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
 
 from backends.config import BackendConfig
 from environment.base import StrictModel
@@ -24,6 +24,34 @@ _DEFAULT_ENVIRONMENT = "email_search"
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the text names the key and what to write instead."""
+
+
+class DeploymentConfig(StrictModel):
+    """How the trained agent is served."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; the local deployer's.")
+    port: int = Field(8080, ge=1, le=65535, description="Taken: the next free one; as host.")
+    key: str | None = Field(
+        None,
+        description="What callers must show: generate, or $NAME of an environment variable. "
+        "Needed wherever other machines can reach the service.",
+    )
+    record_runs: bool = Field(
+        False,
+        description="Record every answer as a pipeline run in ZenML, which takes longer than "
+        "answering.",
+    )
+    examples: int = Field(6, ge=0, le=20, description="Questions to try that the page shows.")
+    start_timeout_s: int = Field(300, ge=10)
+
+    @field_validator("key")
+    @classmethod
+    def _is_no_key_itself(cls, value: str | None) -> str | None:
+        if value is None or value == "generate" or (value.startswith("$") and len(value) > 1):
+            return value
+        raise ValueError(
+            "a key does not belong in a file: write generate, or $NAME of an environment variable"
+        )
 
 
 class ProjectConfig(StrictModel):
@@ -41,6 +69,11 @@ class ProjectConfig(StrictModel):
     rollout: RolloutConfig = RolloutConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    deployment: DeploymentConfig = DeploymentConfig()
+    stack: str | None = Field(None, description="A ZenML stack to use instead of the active one.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="ZenML's own settings, handed on as they are."
+    )
 
 
 def load_config(files: Sequence[Path], settings: Sequence[str] = ()) -> ProjectConfig:
@@ -126,7 +159,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
         return f"unknown key {where}: {hint}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" + (f" (got {first['input']!r})" if where else "")
+    told = where and where != "deployment.key"  # which may be a secret
+    return f"{where}: {message}" + (f" (got {first['input']!r})" if told else "")
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:

@@ -16,17 +16,19 @@ from typing import Any
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS, Interrupted
+from steps.model_versions import (
+    DATA_STEPS,
+    adapter_of,
+    data_artifacts,
+    production_version,
+    trained_version,
+)
 from training.files import write_atomically
 from training.run_log import first_and_last
 
 log = logging.getLogger(__name__)
 
-DATA_STEPS = {"database": "create_database", "scenarios": "load_scenarios"}
 _NO_SECONDS: dict[str, float | None] = {"data": None, "train": None, "eval": None}
-
-
-class MissingArtifact(LookupError):
-    """A pipeline that needs what another one makes; the text names the command to run first."""
 
 
 @dataclass(slots=True)
@@ -219,8 +221,8 @@ def run_eval(run: Run, version: str | None) -> None:
     model = Model(name=config.model_name, version=trained.number)
     made = evaluation_pipeline.with_options(model=model)(
         settings=settings,
-        adapter=_adapter_of(trained),
-        incumbent=_adapter_of(incumbent) if incumbent is not None else None,
+        adapter=adapter_of(trained),
+        incumbent=adapter_of(incumbent) if incumbent is not None else None,
         **data,
     )
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
@@ -254,67 +256,6 @@ def evaluation_summary(metrics: dict[str, Any]) -> dict[str, Any]:
             label: modes["sampled"]["by_kind"] for label, modes in metrics["policies"].items()
         },
     }
-
-
-def data_artifacts(environment: str) -> dict[str, Any]:
-    """The artifacts of the newest completed data run that this environment needs.
-
-    Raises:
-        MissingArtifact: there was none yet.
-    """
-    from zenml.client import Client
-
-    wanted = environment_package(environment).ARTIFACTS
-    if not wanted:
-        return {}
-    runs = Client().list_pipeline_runs(
-        pipeline="data_preparation", status="completed", sort_by="desc:created", size=1
-    )
-    if not runs.items:
-        raise MissingArtifact("there is no data yet: run python run.py --pipeline data first")
-    steps = runs.items[0].steps
-    return {name: _output(steps[DATA_STEPS[name]], name) for name in wanted}
-
-
-def trained_version(model_name: str, version: str | None) -> Any:
-    """The version to evaluate: the one asked for, or the newest that holds an adapter.
-
-    Raises:
-        MissingArtifact: there is none.
-    """
-    from zenml.client import Client
-
-    client = Client()
-    try:
-        if version is not None:
-            found = client.get_model_version(model_name, version)
-            if _adapter_of(found) is None:
-                raise MissingArtifact(f"version {version} of {model_name} holds no adapter")
-            return found
-        for candidate in client.list_model_versions(
-            model=model_name, sort_by="desc:number", size=50
-        ):
-            if _adapter_of(candidate) is not None:
-                return candidate
-    except KeyError as error:
-        if version is not None:
-            raise MissingArtifact(f"there is no version {version} of {model_name}") from error
-    raise MissingArtifact(
-        f"no trained version of {model_name} yet: run python run.py --pipeline train first"
-    )
-
-
-def production_version(model_name: str) -> Any | None:
-    from zenml.client import Client
-
-    try:
-        return Client().get_model_version(model_name, "production")
-    except KeyError:
-        return None
-
-
-def _adapter_of(version: Any) -> Any | None:
-    return version.get_artifact("adapter")
 
 
 def _output(step: Any, name: str) -> Any:

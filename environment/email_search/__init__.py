@@ -9,7 +9,7 @@ from pathlib import Path
 from environment.base import Environment, Reward, Split
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
 from environment.email_search.email_db import EmailDatabase
-from environment.email_search.models import EmailOutcome, EmailScenario
+from environment.email_search.models import EmailOutcome, EmailQuestion, EmailScenario
 from environment.email_search.rewards import email_reward
 from environment.email_search.scenarios import read_jsonl
 from environment.email_search.tools import EmailSession, tool_schemas
@@ -48,9 +48,13 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
         return chosen[:limit]
 
     def session(self, scenario: EmailScenario) -> EmailSession:
+        return self.ask(scenario)
+
+    def ask(self, question: EmailQuestion) -> EmailSession:
+        """A session for a question whose answer nobody knows yet."""
         config = self._config
         return EmailSession(
-            scenario,
+            question,
             self.database,
             max_hits=config.max_hits,
             snippet_words=config.snippet_words,

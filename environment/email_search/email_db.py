@@ -276,6 +276,10 @@ class EmailDatabase:
             return None
         return _email(row)
 
+    def has_inbox(self, address: str) -> bool:
+        """Whether any mail lies in this inbox."""
+        return self._address_number(address) is not None
+
     def emails(self) -> Iterator[Email]:
         """Every mail, oldest first."""
         rows = self._connection.execute(

@@ -66,15 +66,16 @@ _NO_ANSWER = re.compile(
 )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Without case and accents."""
     decomposed = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
 def is_no_answer(text: str) -> bool:
     """The agent says that it does not know."""
-    plain = _plain(text).strip(" .!")
-    return not plain or plain in ("unknown", "n/a", "none") or bool(_NO_ANSWER.search(plain))
+    said = plain(text).strip(" .!")
+    return not said or said in ("unknown", "n/a", "none") or bool(_NO_ANSWER.search(said))
 
 
 def _date(month: int, day: int, year: str | None) -> str:
@@ -97,33 +98,32 @@ def content_words(text: str) -> tuple[Counter[str], Counter[str]]:
         values[canonical.strip()] += 1
         return " "
 
-    plain = _ORDINAL.sub(r"\1", _plain(text))
-    plain = _ISO_DAY.sub(lambda m: take(_date(int(m[2]), int(m[3]), m[1])), plain)
-    plain = _MONTH_DAY.sub(lambda m: take(_date(_MONTHS[m[1]], int(m[2]), m[3])), plain)
-    plain = _DAY_MONTH.sub(lambda m: take(_date(_MONTHS[m[2]], int(m[1]), m[3])), plain)
-    plain = _US_DAY.sub(lambda m: take(_date(int(m[1]), int(m[2]), m[3])), plain)
-    plain = _PHONE.sub(lambda m: take(f"tel{m[1]}{m[2]}{m[3]}"), plain)
-    plain = _CLOCK.sub(
-        lambda m: take(f"{int(m[1]) % 12 + 12 * (m[3] == 'p')}:{m[2] or '00'}"), plain
-    )
-    plain = _CLOCK_24.sub(lambda m: take(f"{int(m[1])}:{m[2]}"), plain)
-    plain = _AMOUNT.sub(lambda m: take(_number(m)), plain)
-    plain = _CODE.sub(lambda m: take(f"code {m[0]}"), plain)
-    plain = _NUMBER.sub(lambda m: take(_number(m)), plain)
-    plain = re.sub(r"'s\b", " ", plain)
-    words = Counter(word for word in _WORD.findall(plain) if word not in _STOP)
+    rest = _ORDINAL.sub(r"\1", plain(text))
+    rest = _ISO_DAY.sub(lambda m: take(_date(int(m[2]), int(m[3]), m[1])), rest)
+    rest = _MONTH_DAY.sub(lambda m: take(_date(_MONTHS[m[1]], int(m[2]), m[3])), rest)
+    rest = _DAY_MONTH.sub(lambda m: take(_date(_MONTHS[m[2]], int(m[1]), m[3])), rest)
+    rest = _US_DAY.sub(lambda m: take(_date(int(m[1]), int(m[2]), m[3])), rest)
+    rest = _PHONE.sub(lambda m: take(f"tel{m[1]}{m[2]}{m[3]}"), rest)
+    rest = _CLOCK.sub(lambda m: take(f"{int(m[1]) % 12 + 12 * (m[3] == 'p')}:{m[2] or '00'}"), rest)
+    rest = _CLOCK_24.sub(lambda m: take(f"{int(m[1])}:{m[2]}"), rest)
+    rest = _AMOUNT.sub(lambda m: take(_number(m)), rest)
+    rest = _CODE.sub(lambda m: take(f"code {m[0]}"), rest)
+    rest = _NUMBER.sub(lambda m: take(_number(m)), rest)
+    rest = re.sub(r"'s\b", " ", rest)
+    words = Counter(word for word in _WORD.findall(rest) if word not in _STOP)
     return values, words
 
 
+def same_value(one: str, other: str) -> bool:
+    """Whether two canonical values are the same; a date without its year stands for any year."""
+    a_year_is_missing = len(one) == 6 or len(other) == 6
+    return one == other or (one[0] == "d" and one[:6] == other[:6] and a_year_is_missing)
+
+
 def _same_values(answer: Counter[str], gold: Counter[str]) -> bool:
-    """Every gold value is there and no other; a date without its year stands for any year."""
-
-    def covers(one: str, other: str) -> bool:
-        a_year_is_missing = len(one) == 6 or len(other) == 6
-        return one == other or (one[0] == "d" and one[:6] == other[:6] and a_year_is_missing)
-
-    return all(any(covers(a, g) for a in answer) for g in gold) and all(
-        any(covers(a, g) for g in gold) for a in answer
+    """Every gold value is there and no other."""
+    return all(any(same_value(a, g) for a in answer) for g in gold) and all(
+        any(same_value(a, g) for g in gold) for a in answer
     )
 
 
@@ -131,12 +131,12 @@ def answers_match(answer: str, gold: str) -> bool:
     """True if ``answer`` says what ``gold`` says; see the module for the rule."""
     if is_no_answer(answer):
         return is_no_answer(gold)
-    if bool(_DENIAL.search(_plain(answer))) != bool(_DENIAL.search(_plain(gold))):
+    if bool(_DENIAL.search(plain(answer))) != bool(_DENIAL.search(plain(gold))):
         return False
     answer_values, answer_words = content_words(answer)
     gold_values, gold_words = content_words(gold)
     if not gold_values and not gold_words:
-        return _plain(answer).strip() == _plain(gold).strip()
+        return plain(answer).strip() == plain(gold).strip()
     if gold_values and not _same_values(answer_values, gold_values):
         return False
     if not gold_values and len(answer_values) > _SPARE_VALUES:

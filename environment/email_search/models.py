@@ -63,7 +63,21 @@ def parse_day(text: str) -> date:
         raise ValueError(f"{text!r} is not a day of the calendar") from error
 
 
-class EmailScenario(Scenario):
+class EmailQuestion(StrictModel):
+    """What somebody wants to know of an inbox on a day."""
+
+    question: str = Field(min_length=1)
+    inbox_address: str = Field(min_length=1)
+    query_date: str
+
+    @field_validator("query_date")
+    @classmethod
+    def _is_a_day(cls, value: str) -> str:
+        parse_day(value)
+        return value
+
+
+class EmailScenario(EmailQuestion, Scenario):
     """A question about one inbox, with its gold answer.
 
     The fields are those of the data set ``corbt/enron_emails_sample_questions``; ``kind`` names
@@ -71,19 +85,10 @@ class EmailScenario(Scenario):
     """
 
     id: Annotated[str, BeforeValidator(str)]
-    question: str = Field(min_length=1)
     answer: str = Field(min_length=1)
     message_ids: tuple[str, ...] = Field(min_length=1)
-    inbox_address: str = Field(min_length=1)
-    query_date: str
     how_realistic: float = Field(1.0, allow_inf_nan=False)
     kind: str = ""
-
-    @field_validator("query_date")
-    @classmethod
-    def _is_a_day(cls, value: str) -> str:
-        parse_day(value)
-        return value
 
 
 @dataclass(slots=True)

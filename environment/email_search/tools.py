@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from environment.base import Session, StopReason
 from environment.email_search.email_db import BadQuery, EmailDatabase
-from environment.email_search.models import Email, EmailOutcome, EmailScenario, SearchHit
+from environment.email_search.models import Email, EmailOutcome, EmailQuestion, SearchHit
 
 SEARCH = "search_inbox_tool"
 READ = "read_email_tool"
@@ -93,7 +93,7 @@ class EmailSession(Session[EmailOutcome]):
 
     def __init__(
         self,
-        scenario: EmailScenario,
+        question: EmailQuestion,
         database: EmailDatabase,
         *,
         max_hits: int,
@@ -101,9 +101,9 @@ class EmailSession(Session[EmailOutcome]):
         max_mail_chars: int,
     ) -> None:
         self.user_prompt = (
-            f"Inbox: {scenario.inbox_address}\nToday: {scenario.query_date}\n{scenario.question}"
+            f"Inbox: {question.inbox_address}\nToday: {question.query_date}\n{question.question}"
         )
-        self._inbox = scenario.inbox_address
+        self._inbox = question.inbox_address
         self._database = database
         self._max_hits, self._snippet_words = max_hits, snippet_words
         self._max_mail_chars = max_mail_chars
@@ -146,7 +146,9 @@ class EmailSession(Session[EmailOutcome]):
             )
         except BadQuery as error:
             self._tool_errors += 1
+            self.note("search", keywords=keywords, **filters, error=str(error))
             return f"error: {error}"
+        self.note("search", keywords=keywords, **filters, hits=len(hits))
         self._found.update(hit.message_id for hit in hits)
         return format_hits(hits)
 
@@ -154,8 +156,17 @@ class EmailSession(Session[EmailOutcome]):
         mail = self._database.read(self._inbox, message_id)
         if mail is None:
             self._tool_errors += 1
+            self.note("read", message_id=message_id, found=False)
             return "error: no mail with this id in the inbox; use an id that a search printed"
         self._read.add(mail.message_id)
+        self.note(
+            "read",
+            message_id=mail.message_id,
+            found=True,
+            subject=mail.subject,
+            sender=mail.sender,
+            date=mail.date[:10],
+        )
         return format_mail(mail, self._max_mail_chars)
 
     def _return_final_answer(self, answer: str, source_ids: list[str]) -> str:

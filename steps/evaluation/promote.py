@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from zenml import get_step_context, log_metadata, step
 
-log = logging.getLogger(__name__)
+from steps.model_versions import PRODUCTION
 
-STAGE = "production"
+log = logging.getLogger(__name__)
 
 
 @step(enable_cache=False)
@@ -18,6 +18,6 @@ def promote(decision: dict[str, Any]) -> Annotated[bool, "promoted"]:
     """True if this version is in production now. The one it replaces is archived by ZenML."""
     log.info(decision["reason"])
     if decision["promote"]:
-        get_step_context().model.set_stage(STAGE, force=True)
+        get_step_context().model.set_stage(PRODUCTION, force=True)
         log_metadata({"promoted_at": datetime.now(UTC).isoformat()}, infer_model=True)
     return bool(decision["promote"])

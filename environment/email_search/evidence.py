@@ -1,0 +1,49 @@
+"""Does an answer stand in the mails that it cites, and where?
+
+The check is of words, as in ``matching``: every value of the answer (number, amount, date, code)
+must be in the cited mails, and at least half of its words. It cannot tell a wrong reading of the
+right mail, but an answer that was made up does not pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from environment.email_search.matching import content_words, plain, same_value
+from environment.email_search.models import Email
+
+_WORD = re.compile(r"[^\W_]+")
+_BESIDE = 3
+
+
+def stands_in(answer: str, mails: Iterable[Email]) -> bool:
+    values, words = content_words(answer)
+    if not values and not words:
+        return False
+    cited = "\n".join(_text(mail) for mail in mails)
+    cited_values, cited_words = content_words(cited)
+    if not all(any(same_value(value, other) for other in cited_values) for value in values):
+        return False
+    return 2 * sum(word in cited_words for word in words) >= len(words)
+
+
+def _text(mail: Email) -> str:
+    people = " ".join((mail.sender, *mail.to, *mail.cc))
+    return f"{mail.date[:10]}\n{people}\n{mail.subject}\n{mail.body}"
+
+
+def marks(answer: str, text: str) -> list[tuple[int, int]]:
+    """Where words of ``answer`` stand in ``text``: ranges of characters, in order, words that
+    stand side by side in one."""
+    _, words = content_words(answer)
+    wanted = {*words, *(w for w in _WORD.findall(plain(answer)) if any(c.isdigit() for c in w))}
+    found: list[tuple[int, int]] = []
+    for match in _WORD.finditer(text):
+        if plain(match[0]) not in wanted:
+            continue
+        start, end = match.span()
+        if found and start - found[-1][1] <= _BESIDE:
+            start = found.pop()[0]
+        found.append((start, end))
+    return found

@@ -1,0 +1,204 @@
+"""Deploy a version of the model as an HTTP service, and put an earlier one back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from zenml import Model
+from zenml.client import Client
+from zenml.deployers.exceptions import DeployerError
+
+from pipelines.config import ConfigError, DeploymentConfig, ProjectConfig
+from pipelines.deployed import Deployed
+from pipelines.inference import deployment_settings, inference_pipeline
+from serving.http import is_loopback
+from steps.model_versions import (
+    PRODUCTION,
+    MissingArtifact,
+    data_artifacts,
+    model_version,
+    production_version,
+)
+
+log = logging.getLogger(__name__)
+_ENVIRONMENT = "email_search"
+
+
+class DeploymentFailed(RuntimeError):
+    """The service did not become healthy; the text says what it logged last."""
+
+
+def run_deploy(config: ProjectConfig, name: str, version: str | None) -> Deployed:
+    """Deploy a version, or what is in production, and wait until it is healthy.
+
+    Raises:
+        ConfigError: the configuration asks for what cannot or must not be.
+        MissingArtifact: there is nothing to deploy yet.
+        DeploymentFailed: the service did not start.
+    """
+    if config.environment.name != _ENVIRONMENT:
+        raise ConfigError(f"environment.name: only {_ENVIRONMENT} can be deployed")
+    key = deployment_key(config.deployment)
+    with _active_stack(config.stack):
+        flavor = _deployer_flavor()
+        if flavor == "local" and config.deployment.key is None:
+            if not is_loopback(config.deployment.host):
+                raise ConfigError(
+                    f"deployment.host: {config.deployment.host} can be reached from other machines,"
+                    " so deployment.key is needed: generate, or $NAME of an environment variable"
+                )
+        elif config.deployment.key is None:
+            raise ConfigError(
+                f"deployment.key: a {flavor} deployment can be reached from other machines, so it "
+                "needs one: generate, or $NAME of an environment variable"
+            )
+        data_artifacts(_ENVIRONMENT)
+        found = model_version(config.model_name, version or PRODUCTION)
+        pipeline = inference_pipeline.with_options(
+            model=Model(name=config.model_name, version=str(found.number)),
+            on_init_kwargs={
+                "model_name": config.model_name,
+                "version": str(found.number),
+                "examples": config.deployment.examples,
+            },
+            settings=zenml_settings(config, flavor, key),
+        )
+        started = time.monotonic()
+        try:
+            with _children_are_reaped():
+                deployment = pipeline.deploy(name, timeout=config.deployment.start_timeout_s)
+        except DeployerError as error:
+            raise DeploymentFailed(f"{name} did not start: {error}{_last_words(name)}") from error
+    about, example = _introduce(deployment.url, deployment.auth_key)
+    seconds = time.monotonic() - started
+    return Deployed(name, deployment.url, deployment.auth_key, seconds, about, example)
+
+
+def run_rollback(config: ProjectConfig, name: str) -> Deployed:
+    """Put the version back that was in production before the present one, and deploy it.
+
+    Raises:
+        MissingArtifact: there is no earlier one.
+    """
+    previous = previous_production(config.model_name)
+    previous.set_stage(PRODUCTION, force=True)
+    log.info("version %s of %s is in production again", previous.number, config.model_name)
+    return run_deploy(config, name, str(previous.number))
+
+
+def previous_production(model_name: str) -> Any:
+    """The version that was promoted last before the one in production was. Rolled back again, it
+    leads one further back."""
+    current = production_version(model_name)
+    if current is None:
+        raise MissingArtifact(f"no version of {model_name} is in production: there is no way back")
+    until = current.run_metadata.get("promoted_at", "9999")
+    earlier = [
+        (when, version)
+        for page in Client().list_model_versions(model=model_name, sort_by="desc:number", size=200)
+        if page.id != current.id
+        for version in [Client().get_model_version(model_name, page.number)]
+        if (when := version.run_metadata.get("promoted_at", "")) and when < until
+    ]
+    if not earlier:
+        raise MissingArtifact(
+            f"version {current.number} of {model_name} is the first that was in production: there "
+            "is none to go back to"
+        )
+    return max(earlier, key=lambda found: found[0])[1]
+
+
+def deployment_key(config: DeploymentConfig) -> str | None:
+    """
+    Raises:
+        ConfigError: the environment variable it names is not set.
+    """
+    if config.key is None or config.key == "generate":
+        return None
+    name = config.key.removeprefix("$")
+    key = os.environ.get(name)
+    if not key:
+        raise ConfigError(f"deployment.key: the environment variable {name} is not set")
+    return key
+
+
+def zenml_settings(config: ProjectConfig, flavor: str, key: str | None) -> dict[str, Any]:
+    """ZenML's settings of the configuration, with what the deployment section says."""
+    settings = dict(config.settings)
+    deployer = {**settings.pop("deployer", {}), **settings.pop(f"deployer.{flavor}", {})}
+    deployer |= {"auth_key": key, "generate_auth_key": config.deployment.key == "generate"}
+    if flavor == "local":
+        deployer |= {"address": config.deployment.host, "port": config.deployment.port}
+    return settings | {
+        f"deployer.{flavor}": deployer,
+        "deployment": deployment_settings(config.deployment.record_runs),
+    }
+
+
+def _introduce(url: str, key: str | None) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        with httpx.Client(base_url=url, headers=headers, timeout=10) as client:
+            about = client.get("/about").raise_for_status().json()
+            examples = client.get("/examples").raise_for_status().json()
+    except httpx.HTTPError as error:
+        log.warning("%s cannot be reached from here (%s): try it from where it can", url, error)
+        return None, None
+    return about, examples[0] if examples else None
+
+
+@contextmanager
+def _active_stack(name: str | None) -> Iterator[None]:
+    client = Client()
+    if name is None:
+        yield
+        return
+    try:
+        wanted = client.get_stack(name).id
+    except KeyError as error:
+        raise ConfigError(
+            f"stack: ZenML knows no stack {name}; zenml stack list shows them"
+        ) from error
+    before = client.active_stack_model.id
+    client.activate_stack(wanted)
+    try:
+        yield
+    finally:
+        client.activate_stack(before)
+
+
+def _deployer_flavor() -> str:
+    deployer = Client().active_stack.deployer
+    if deployer is None:
+        raise ConfigError(
+            "stack: the active ZenML stack has no deployer; docs/deployment.md has the commands"
+        )
+    return deployer.flavor
+
+
+@contextmanager
+def _children_are_reaped() -> Iterator[None]:
+    """A service that dies while ZenML waits for it would stay a zombie, which ZenML takes for a
+    process that is still starting."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _last_words(name: str) -> str:
+    try:
+        lines = list(Client().get_deployment_logs(name, tail=200))
+    except (KeyError, DeployerError):
+        return ""
+    errors = [line.strip() for line in lines if "Error" in line or "error" in line]
+    hint = f"; zenml deployment logs {name} has the whole"
+    return f" ({errors[-1]}{hint})" if errors else hint

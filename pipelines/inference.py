@@ -1,0 +1,110 @@
+"""The inference pipeline: one question to the trained agent, deployable as an HTTP service.
+
+python run.py --pipeline deploy --name my-email-agent
+zenml pipeline deploy pipelines.inference.inference_pipeline --name my-email-agent
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zenml import get_pipeline_context, pipeline
+from zenml.config import (
+    AppExtensionSpec,
+    CORSConfig,
+    DeploymentDefaultEndpoints,
+    DeploymentDefaultMiddleware,
+    DeploymentSettings,
+    EndpointMethod,
+    EndpointSpec,
+    SecureHeadersConfig,
+)
+from zenml.enums import ExecutionMode
+
+from serving.http import CONTENT_SECURITY_POLICY
+from steps.inference import endpoints, run_single_inference
+from steps.inference.load_agent import MODEL_NAME, load_agent, release_agent
+from steps.model_versions import PRODUCTION, data_artifacts, model_version
+
+_ASK: dict[str, Any] = {
+    "responses": {
+        422: {"description": "A field is wrong; the text names it."},
+        503: {"description": "It cannot answer now."},
+    }
+}
+
+
+def deployment_settings(record_runs: bool = False) -> DeploymentSettings:
+    """What the service consists of, beside the pipeline itself."""
+    default = DeploymentDefaultEndpoints
+    return DeploymentSettings(
+        app_title="Email agent",
+        app_description="Answers questions from the mails of an inbox, with its sources.",
+        include_default_endpoints=default.DOC | default.HEALTH | default.INFO | default.METRICS,
+        # No other site may read answers out of somebody's browser.
+        include_default_middleware=DeploymentDefaultMiddleware.SECURE_HEADERS,
+        cors=CORSConfig(allow_origins=[]),
+        secure_headers=SecureHeadersConfig(
+            csp=CONTENT_SECURITY_POLICY, xfo="DENY", referrer="no-referrer", server=False
+        ),
+        custom_endpoints=[
+            _endpoint("GET", "/health", endpoints.health, auth_required=False),
+            _endpoint("GET", "/about", endpoints.about, auth_required=False),
+            _endpoint("GET", "/examples", endpoints.examples),
+            _endpoint("POST", "/invoke", endpoints.invoke, {"record_runs": record_runs}, _ASK),
+            _endpoint("POST", "/submit", endpoints.submit, extra=_ASK),
+            _endpoint("POST", "/stream", endpoints.stream, extra=_ASK),
+        ],
+        app_extensions=[AppExtensionSpec(extension=endpoints.extend)],
+        startup_hook=endpoints.on_startup,
+        # Requests in flight are broken off after five seconds; this is the net below that.
+        uvicorn_kwargs={
+            "timeout_graceful_shutdown": 8,
+            "access_log": False,
+            "server_header": False,
+        },
+    )
+
+
+def _endpoint(
+    method: str,
+    path: str,
+    handler: Any,
+    options: dict[str, Any] | None = None,
+    extra: dict[str, Any] | None = None,
+    auth_required: bool = True,
+) -> EndpointSpec:
+    return EndpointSpec(
+        path=path,
+        method=EndpointMethod(method),
+        handler=handler,
+        auth_required=auth_required,
+        init_kwargs=options or {},
+        extra_kwargs=extra or {},
+    )
+
+
+# The defaults let the pipeline be compiled without a question; the service asks for all three.
+@pipeline(
+    name="inference",
+    enable_cache=False,
+    execution_mode=ExecutionMode.FAIL_FAST,
+    on_init=load_agent,
+    on_cleanup=release_agent,
+    settings={"deployment": deployment_settings()},
+)
+def inference_pipeline(
+    question: str = "", inbox_address: str = "", query_date: str = ""
+) -> tuple[Any, ...]:
+    """
+    Raises:
+        MissingArtifact: there is no version in production.
+    """
+    if get_pipeline_context().model is None:
+        # Deployed by ZenML's own command: find out now, not in the log of a service that died.
+        model_version(MODEL_NAME, PRODUCTION)
+        data_artifacts("email_search")
+    # A tuple: of a list, which the step gives, ZenML makes no outputs of the pipeline.
+    return tuple(
+        run_single_inference(question=question, inbox_address=inbox_address, query_date=query_date)
+    )

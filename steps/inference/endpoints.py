@@ -1,0 +1,188 @@
+"""The HTTP endpoints of a deployment, in the form that ZenML's deployment app takes them.
+
+``/invoke`` speaks ZenML's envelope. Unless runs are recorded it asks the agent itself: recording a
+request as a pipeline run with its artifacts takes several times as long as answering it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+from zenml.deployers.server import BaseDeploymentAppRunner
+from zenml.deployers.server.models import (
+    BaseDeploymentInvocationRequest,
+    BaseDeploymentInvocationResponse,
+    BaseDeploymentSubmitResponse,
+    DeploymentInvocationResponseMetadata,
+)
+from zenml.exceptions import EntityExistsError
+from zenml.steps.step_context import get_or_create_run_context
+
+from environment.base import StrictModel
+from serving.answer import Answer, Checkpoint, Question
+from serving.answerer import Answerer, Unavailable
+from serving.http import (
+    Guard,
+    add_error_answers,
+    add_page,
+    drain_on_sigterm,
+    events,
+    is_loopback,
+)
+
+_GRACE_S = 5.0
+
+
+class InvokeRequest(BaseDeploymentInvocationRequest):
+    """ZenML's request around a question."""
+
+    parameters: Question
+    run_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+
+
+class InvokeResponse(BaseDeploymentInvocationResponse):
+    """ZenML's envelope around an answer."""
+
+    outputs: Answer | None = None
+
+
+class StreamRequest(BaseModel):
+    parameters: Question
+
+
+class About(StrictModel):
+    deployment: str
+    key_required: bool
+    checkpoint: Checkpoint
+
+
+def _answerer() -> Answerer:
+    answerer = get_or_create_run_context().state
+    assert isinstance(answerer, Answerer)
+    return answerer
+
+
+def health(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
+    async def check_health() -> dict[str, str]:
+        """Whether questions are answered."""
+        if not _answerer().healthy:
+            raise Unavailable("the agent cannot answer")
+        return {"status": "ok"}
+
+    return check_health
+
+
+def invoke(app_runner: BaseDeploymentAppRunner, record_runs: bool = False) -> Callable[..., Any]:
+    async def invoke_pipeline(request: InvokeRequest) -> InvokeResponse:
+        """Answer a question."""
+        answerer = _answerer()
+        if record_runs:
+            answerer.check(request.parameters)
+            recorded = await asyncio.to_thread(app_runner.service.execute_pipeline, request)
+            response = recorded.model_dump()
+            if response["outputs"]:
+                response["outputs"]["reason"] = response["outputs"]["reason"] or None
+            return InvokeResponse.model_validate(response)
+        started = time.perf_counter()
+        answered = await answerer.answer(request.parameters)
+        return InvokeResponse(
+            success=True,
+            outputs=answered.answer,
+            execution_time=time.perf_counter() - started,
+            metadata=_metadata(app_runner, request),
+        )
+
+    return invoke_pipeline
+
+
+def _metadata(
+    app_runner: BaseDeploymentAppRunner, request: InvokeRequest
+) -> DeploymentInvocationResponseMetadata:
+    deployment, snapshot = app_runner.deployment, app_runner.snapshot
+    return DeploymentInvocationResponseMetadata(
+        deployment_id=deployment.id,
+        deployment_name=deployment.name,
+        snapshot_id=snapshot.id,
+        snapshot_name=snapshot.name,
+        pipeline_name=snapshot.pipeline_configuration.name,
+        parameters_used=request.parameters.model_dump(),
+    )
+
+
+def submit(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
+    async def submit_pipeline(request: InvokeRequest) -> BaseDeploymentSubmitResponse:
+        """Answer a question in a recorded pipeline run; returns its id at once."""
+        _answerer().check(request.parameters)
+        try:
+            run, snapshot = await asyncio.to_thread(
+                app_runner.service.prepare_pipeline_run, request
+            )
+        except EntityExistsError as error:
+            raise HTTPException(409, f"run_name: there is a run {request.run_name}") from error
+        app_runner._executor.submit(app_runner.service.execute_pipeline_run, request, run, snapshot)
+        return BaseDeploymentSubmitResponse(run_id=run.id)
+
+    return submit_pipeline
+
+
+def stream(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
+    async def stream_answer(request: StreamRequest) -> StreamingResponse:
+        """Answer a question as server-sent events: each search, each mail, then the answer with
+        its sources."""
+        answerer = _answerer()
+        answerer.check(request.parameters)
+        return StreamingResponse(
+            events(answerer, request.parameters), media_type="text/event-stream"
+        )
+
+    return stream_answer
+
+
+def examples(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
+    async def list_examples() -> list[Question]:
+        """Questions to try."""
+        return _answerer().examples
+
+    return list_examples
+
+
+def about(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
+    async def tell_about() -> About:
+        """What answers here."""
+        deployment = app_runner.deployment
+        return About(
+            deployment=deployment.name,
+            key_required=bool(deployment.auth_key),
+            checkpoint=_answerer().checkpoint,
+        )
+
+    return tell_about
+
+
+def extend(app_runner: BaseDeploymentAppRunner) -> None:
+    """Put page, guards and error answers around the app.
+
+    Raises:
+        RuntimeError: it would be reached from other machines without a key.
+    """
+    key, host = app_runner.deployment.auth_key, app_runner.settings.uvicorn_host
+    if not key and not is_loopback(host):
+        raise RuntimeError(
+            f"this deployment listens on {host} without a key, so anybody who reaches it could "
+            "read the mails: set deployment.key, or deployment.host to 127.0.0.1"
+        )
+    app = app_runner.asgi_app
+    assert isinstance(app, FastAPI)
+    add_page(app)
+    add_error_answers(app)
+    app.add_middleware(Guard, local_only=not key)
+
+
+def on_startup(app_runner: BaseDeploymentAppRunner) -> None:
+    drain_on_sigterm(_answerer(), _GRACE_S)

@@ -1,0 +1,90 @@
+"""What earlier runs left in ZenML: data artifacts, and versions of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zenml.client import Client
+
+from environment.registry import environment_package
+
+DATA_STEPS = {"database": "create_database", "scenarios": "load_scenarios"}
+PRODUCTION = "production"
+
+
+class MissingArtifact(LookupError):
+    """A pipeline that needs what another one makes; the text names the command to run first."""
+
+
+def data_artifacts(environment: str) -> dict[str, Any]:
+    """The artifacts of the newest completed data run that this environment needs.
+
+    Raises:
+        MissingArtifact: there was none yet.
+    """
+    wanted = environment_package(environment).ARTIFACTS
+    if not wanted:
+        return {}
+    runs = Client().list_pipeline_runs(
+        pipeline="data_preparation", status="completed", sort_by="desc:created", size=1
+    )
+    if not runs.items:
+        raise MissingArtifact("there is no data yet: run python run.py --pipeline data first")
+    steps = runs.items[0].steps
+    return {name: steps[DATA_STEPS[name]].outputs[name][0] for name in wanted}
+
+
+def trained_version(model_name: str, version: str | None) -> Any:
+    """The version to evaluate: the one asked for, or the newest that holds an adapter.
+
+    Raises:
+        MissingArtifact: there is none.
+    """
+    client = Client()
+    try:
+        if version is not None:
+            found = client.get_model_version(model_name, version)
+            if adapter_of(found) is None:
+                raise MissingArtifact(f"version {version} of {model_name} holds no adapter")
+            return found
+        for candidate in client.list_model_versions(
+            model=model_name, sort_by="desc:number", size=50
+        ):
+            if adapter_of(candidate) is not None:
+                return candidate
+    except KeyError as error:
+        if version is not None:
+            raise MissingArtifact(f"there is no version {version} of {model_name}") from error
+    raise MissingArtifact(
+        f"no trained version of {model_name} yet: run python run.py --pipeline train first"
+    )
+
+
+def production_version(model_name: str) -> Any | None:
+    try:
+        return Client().get_model_version(model_name, PRODUCTION)
+    except KeyError:
+        return None
+
+
+def adapter_of(version: Any) -> Any:
+    return version.get_artifact("adapter")
+
+
+def model_version(model_name: str, version: str) -> Any:
+    """A version by number, or by the stage it is in.
+
+    Raises:
+        MissingArtifact: there is none, or it holds no adapter.
+    """
+    if version != PRODUCTION:
+        return trained_version(model_name, version)
+    found = production_version(model_name)
+    if found is None:
+        raise MissingArtifact(
+            f"no version of {model_name} is in production: python run.py --pipeline eval promotes "
+            "one if it is better than its base; --model-version takes another one"
+        )
+    if adapter_of(found) is None:
+        raise MissingArtifact(f"version {found.number} of {model_name} holds no adapter")
+    return found
