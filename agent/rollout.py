@@ -186,11 +186,12 @@ def _last_length(replies: Sequence[dict[str, Any]]) -> int:
     return (replies[-1].get("usage") or {}).get("total_tokens", 0) if replies else 0
 
 
-def _after_model(state: _State, runtime: Runtime[_Context]) -> str:
+# Async, or LangGraph runs them in threads, which costs more than all they do.
+async def _after_model(state: _State, runtime: Runtime[_Context]) -> str:
     return END if runtime.context.stop else "tools"
 
 
-def _after_tools(state: _State, runtime: Runtime[_Context]) -> str:
+async def _after_tools(state: _State, runtime: Runtime[_Context]) -> str:
     return END if runtime.context.stop else "model"
 
 

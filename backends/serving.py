@@ -49,9 +49,9 @@ def serve_adapter(config: BackendConfig, adapter: Path, workspace: Path) -> Serv
     Raises:
         BackendError: it cannot run as configured.
     """
-    check(config)
     if config.kind == "embedded":
         return _EmbeddedProcess(config, adapter, workspace)
+    check(config)
     return _ThroughArt(config, adapter, workspace)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import random
 import statistics
 import time
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--questions", type=int, default=590, help="held-out questions, at most")
     arguments = parser.parse_args()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     deployment = Client().get_deployment(arguments.name)
     server = psutil.Process(deployment.deployment_metadata["pid"])
     headers = {"Authorization": f"Bearer {deployment.auth_key}"} if deployment.auth_key else {}

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("agent", "backends", "environment", "pipelines", "steps", "training")
+PACKAGES = ("agent", "backends", "environment", "pipelines", "serving", "steps", "training")
 OURS = {*PACKAGES, "benchmarks", "examples", "models", "run", "service", "tests", "web"}
 FORBIDDEN = {
     "environment": OURS - {"environment"},
     "backends": OURS - {"backends", "environment"},
     "agent": OURS - {"agent", "environment"},
     "training": OURS - {"training", "agent", "backends", "environment"},
-    "steps": OURS - {"steps", "training", "agent", "backends", "environment"},
+    "serving": OURS - {"serving", "training", "agent", "backends", "environment"},
+    "steps": OURS - {"steps", "serving", "training", "agent", "backends", "environment"},
     "pipelines": OURS - {*PACKAGES},
 }
 MAY_PRINT = {"run.py", "benchmarks", "examples", "tests"}

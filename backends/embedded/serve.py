@@ -51,8 +51,8 @@ def main() -> None:
 
 def _app(settings: dict[str, Any]) -> Any:
     config = BackendConfig.model_validate(settings["backend"])
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    # One core is left to the process that asks.
+    torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 2) - 1))
     engine = Engine(Policy(config, Path(settings["model_dir"])))
     return create_app(engine, settings["name"], api_key=settings["api_key"])
 

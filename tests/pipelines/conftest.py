@@ -32,8 +32,10 @@ SOURCES = (
     "environment",
     "models",
     "pipelines",
+    "serving",
     "steps",
     "training",
+    "web",
 )
 KEYS = ("OPENAI_API_KEY", "WANDB_API_KEY", "TINKER_API_KEY", "WANDB_MODE")
 SMALL = (

@@ -1,0 +1,29 @@
+// Deployments may lie side by side on one host, each with its own key.
+const NAME = `key of ${location.pathname}`;
+
+let current = stored();
+
+function stored() {
+  try {
+    return sessionStorage.getItem(NAME) ?? "";
+  } catch {
+    return ""; // storage may be forbidden; then the key lives as long as the page
+  }
+}
+
+export function key() {
+  return current;
+}
+
+export function keepKey(value) {
+  current = value;
+  try {
+    sessionStorage.setItem(NAME, value);
+  } catch {
+    // as above
+  }
+}
+
+export function forgetKey() {
+  keepKey("");
+}

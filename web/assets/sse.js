@@ -1,0 +1,41 @@
+/** The lines of a body of bytes, however its chunks are cut: in the middle of a character or of a
+ * CRLF. What is left without a line end when the body ends is no line. */
+async function* lines(body) {
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      rest += decoder.decode(value, { stream: true });
+      // A CR at the very end may be the first half of a CRLF: it waits.
+      const whole = rest.split(/\r\n|\n|\r(?!$)/);
+      rest = whole.pop();
+      yield* whole;
+    }
+    if (rest.endsWith("\r")) yield rest.slice(0, -1);
+  } finally {
+    // Whoever stops listening also ends the request. A body that broke cannot be cancelled.
+    reader.cancel().catch(() => {});
+  }
+}
+
+/** The events of a text/event-stream body, each as ``{ name, data }``. */
+export async function* events(body) {
+  let name = "";
+  let data = [];
+  for await (const line of lines(body)) {
+    if (line === "") {
+      if (data.length) yield { name: name || "message", data: data.join("\n") };
+      name = "";
+      data = [];
+      continue;
+    }
+    const colon = line.indexOf(":");
+    const field = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+    if (field === "event") name = value;
+    if (field === "data") data.push(value);
+  }
+}

@@ -1,0 +1,60 @@
+const DAY = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "long",
+  year: "numeric",
+  timeZone: "UTC",
+});
+
+/** ``2001-05-03`` or a time on that day as 3 May 2001, in one piece; else the text itself. */
+export function day(text) {
+  const found = /^\d{4}-\d{2}-\d{2}/.exec(text ?? "");
+  const date = found ? new Date(`${found[0]}T00:00:00Z`) : NaN;
+  return Number.isNaN(Number(date)) ? (text ?? "") : DAY.format(date).replaceAll(" ", "\u00a0");
+}
+
+export function count(number, one, many = `${one}s`) {
+  return number === 0 ? `no ${many}` : `${number} ${number === 1 ? one : many}`;
+}
+
+export function duration(seconds) {
+  const whole = Math.floor(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+export function took(seconds) {
+  return seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
+}
+
+/** What a search looked for. */
+export function wanted({ keywords, sender, recipient, sent_after, sent_before }) {
+  const filters = [
+    sender && `from ${sender}`,
+    recipient && `to ${recipient}`,
+    sent_after && `since ${day(sent_after)}`,
+    sent_before && `before ${day(sent_before)}`,
+  ].filter(Boolean);
+  const words = (keywords ?? []).map((word) => `“${word}”`).join(" ");
+  return [words, ...filters].filter(Boolean).join(", ") || "all mails";
+}
+
+/** What a search came to. */
+export function found({ hits, error }) {
+  return error ? "failed" : count(hits ?? 0, "mail");
+}
+
+/** A text cut at its marks, each piece ``{ text, marked }``. Marks count code points. */
+export function pieces(text, marks) {
+  const points = Array.from(text);
+  const cut = [];
+  let at = 0;
+  const take = (end, marked) => {
+    if (end > at) cut.push({ text: points.slice(at, end).join(""), marked });
+    at = Math.max(at, end);
+  };
+  for (const [start, end] of marks) {
+    take(Math.min(start, points.length), false);
+    take(Math.min(end, points.length), true);
+  }
+  take(points.length, false);
+  return cut;
+}
