@@ -62,7 +62,7 @@ def run_deploy(config: ProjectConfig, name: str, version: str | None) -> Deploye
         data_artifacts(_ENVIRONMENT)
         found = model_version(config.model_name, version or PRODUCTION)
         pipeline = inference_pipeline.with_options(
-            model=Model(name=config.model_name, version=str(found.number)),
+            model=Model(name=config.model_name, version=found.number),
             on_init_kwargs={
                 "model_name": config.model_name,
                 "version": str(found.number),

@@ -96,6 +96,11 @@ class Answerer:
     def healthy(self) -> bool:
         return self._policy.alive and not self._ending
 
+    @property
+    def busy(self) -> bool:
+        """Whether a question is being answered."""
+        return bool(self._running)
+
     def check(self, question: Question) -> None:
         """Whether the question can be asked at all.
 

@@ -6,6 +6,8 @@ import asyncio
 import ipaddress
 import json
 import signal
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ CONTENT_SECURITY_POLICY = (
 MAX_BODY_BYTES = 1 << 20
 _KEEP_ALIVE_S = 10
 _RETRY_AFTER_S = 2
+_LINGER_S = 1.0
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -182,13 +185,22 @@ def _without_port(host: str) -> str:
 
 
 def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:
-    """From SIGTERM on take no more questions, and let those in flight have ``grace_s`` seconds.
-    The handler that was there (uvicorn's) is called too. In the main thread only."""
+    """On SIGTERM take no more questions, and give those in flight ``grace_s`` seconds; only then
+    hand on to the handler that was there (uvicorn's), which closes the socket. Until it is closed
+    who comes gets a clean 503. In the main thread only."""
     previous = signal.getsignal(signal.SIGTERM)
+
+    def wind_down(number: int, frame: Any) -> None:
+        started = time.monotonic()
+        while (waited := time.monotonic() - started) < grace_s + _LINGER_S:
+            if waited > _LINGER_S and not answerer.busy:
+                break
+            time.sleep(0.05)
+        if callable(previous):
+            previous(number, frame)
 
     def on_sigterm(number: int, frame: Any) -> None:
         answerer.drain(grace_s)
-        if callable(previous):
-            previous(number, frame)
+        threading.Thread(target=wind_down, args=(number, frame), daemon=True).start()
 
     signal.signal(signal.SIGTERM, on_sigterm)

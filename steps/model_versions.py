@@ -43,7 +43,9 @@ def trained_version(model_name: str, version: str | None) -> Any:
     client = Client()
     try:
         if version is not None:
-            found = client.get_model_version(model_name, version)
+            # A text of digits would be looked up as a name.
+            key = int(version) if version.isdigit() else version
+            found = client.get_model_version(model_name, key)
             if adapter_of(found) is None:
                 raise MissingArtifact(f"version {version} of {model_name} holds no adapter")
             return found
@@ -61,10 +63,13 @@ def trained_version(model_name: str, version: str | None) -> Any:
 
 
 def production_version(model_name: str) -> Any | None:
+    """What is in production, if anything is."""
+    # A list: in the body of a pipeline get_model_version gives a promise of a version instead.
     try:
-        return Client().get_model_version(model_name, PRODUCTION)
+        found = Client().list_model_versions(model=model_name, stage=PRODUCTION, size=1)
     except KeyError:
         return None
+    return found.items[0] if found.items else None
 
 
 def adapter_of(version: Any) -> Any:
