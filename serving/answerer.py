@@ -32,11 +32,6 @@ from serving.answer import (
 )
 from training.config import RolloutConfig
 
-try:
-    from uvloop import new_event_loop
-except ImportError:  # not on Windows
-    from asyncio import new_event_loop
-
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -74,7 +69,7 @@ class Answerer:
         self._limits = Limits(config.max_turns, config.max_tokens, config.timeout_s)
         self._running: set[asyncio.Task[Any]] = set()
         self._ending = False
-        self._loop = new_event_loop()
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="agent", daemon=True)
         self._thread.start()
         self._model: ChatModel = self._submit(self._connect(config)).result()

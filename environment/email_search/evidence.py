@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from environment.email_search.matching import content_words, plain, same_value
+from environment.email_search.matching import STOP_WORDS, content_words, plain, same_value
 from environment.email_search.models import Email
 
-_WORD = re.compile(r"[^\W_]+")
+# Letters may carry accents as characters of their own.
+_WORD = re.compile("(?:[^\\W_][\u0300-\u036f]*)+")
+_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
 _BESIDE = 3
 
 
@@ -36,14 +38,19 @@ def _text(mail: Email) -> str:
 def marks(answer: str, text: str) -> list[tuple[int, int]]:
     """Where words of ``answer`` stand in ``text``: ranges of characters, in order, words that
     stand side by side in one."""
-    _, words = content_words(answer)
-    wanted = {*words, *(w for w in _WORD.findall(plain(answer)) if any(c.isdigit() for c in w))}
+    wanted = {_key(word) for word in _WORD.findall(answer.replace("'s", " "))} - STOP_WORDS
     found: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
-        if plain(match[0]) not in wanted:
+        if _key(match[0]) not in wanted:
             continue
         start, end = match.span()
         if found and start - found[-1][1] <= _BESIDE:
             start = found.pop()[0]
         found.append((start, end))
     return found
+
+
+def _key(word: str) -> str:
+    word = plain(word)
+    ordinal = _ORDINAL.fullmatch(word)
+    return ordinal[1] if ordinal else word

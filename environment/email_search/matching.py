@@ -39,7 +39,7 @@ _MONTHS = {
     for name in names.split()
 }
 _MONTH = "(" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
-_STOP = frozenset(
+STOP_WORDS = frozenset(
     "a an the is are was were be been it its this that of to in on at for by from with and or as "
     "he she they his her their we our you your i would has have had do does did "
     "room suite hotel flight number confirmation".split()
@@ -110,7 +110,7 @@ def content_words(text: str) -> tuple[Counter[str], Counter[str]]:
     rest = _CODE.sub(lambda m: take(f"code {m[0]}"), rest)
     rest = _NUMBER.sub(lambda m: take(_number(m)), rest)
     rest = re.sub(r"'s\b", " ", rest)
-    words = Counter(word for word in _WORD.findall(rest) if word not in _STOP)
+    words = Counter(word for word in _WORD.findall(rest) if word not in STOP_WORDS)
     return values, words
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unicodedata import combining
 
 import pytest
 from hypothesis import given
@@ -155,7 +156,7 @@ MARKED = [
     ("alpha beta", "alpha north beta", ["alpha", "beta"]),
     # whole words only
     ("cat", "category cat_s concat", ["cat"]),
-    ("5", "50 5 15 5th", ["5"]),
+    ("5", "50 5 15 5x", ["5"]),
     # nothing to mark
     ("the of in", "the of in", []),
     ("", "anything", []),
@@ -176,17 +177,14 @@ def test_marks_count_code_points() -> None:
     assert marked("nunez strasse", text) == ["Núñez", "Straße"]
 
 
-@pytest.mark.xfail(strict=True, reason="the month of a date is no word of the answer for marks")
 def test_the_month_of_a_date_is_marked_with_its_day() -> None:
     assert marked("May 14", "It is on May 14, Monday.") == ["May 14"]
 
 
-@pytest.mark.xfail(strict=True, reason="an ordinal is no number for marks")
 def test_an_ordinal_is_marked_for_its_number() -> None:
     assert marked("May 14", "It is on the 14th.") == ["14th"]
 
 
-@pytest.mark.xfail(strict=True, reason="marks looks for words before it takes the accents away")
 @pytest.mark.parametrize("text", ["Mu\u0308ller", "Jose\u0301"])
 def test_a_word_with_an_accent_of_its_own_is_marked_whole(text: str) -> None:
     assert marked(plain(text), text) == [text]
@@ -210,7 +208,7 @@ def test_marks_are_ranges_of_whole_words_in_order(answer: str, text: str) -> Non
     for start, end in found:
         assert 0 <= start < end <= len(text)
         assert text[start].isalnum()
-        assert text[end - 1].isalnum()
+        assert text[end - 1].isalnum() or combining(text[end - 1])
         assert start == 0 or not text[start - 1].isalnum()
         assert end == len(text) or not text[end].isalnum()
 
