@@ -69,6 +69,7 @@ class Answerer:
         self._limits = Limits(config.max_turns, config.max_tokens, config.timeout_s)
         self._running: set[asyncio.Task[Any]] = set()
         self._ending = False
+        self._last_asked = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="agent", daemon=True)
         self._thread.start()
@@ -92,9 +93,9 @@ class Answerer:
         return self._policy.alive and not self._ending
 
     @property
-    def busy(self) -> bool:
-        """Whether a question is being answered."""
-        return bool(self._running)
+    def idle_s(self) -> float:
+        """Seconds since somebody asked last; 0 while a question is being answered."""
+        return 0.0 if self._running else time.monotonic() - self._last_asked
 
     def check(self, question: Question) -> None:
         """Whether the question can be asked at all.
@@ -102,6 +103,7 @@ class Answerer:
         Raises:
             UnknownInbox, Unavailable: see ``answer``.
         """
+        self._last_asked = time.monotonic()
         if self._ending:
             raise Unavailable("the service is shutting down")
         if not self._environment.database.has_inbox(question.inbox_address):

@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY = (
 MAX_BODY_BYTES = 1 << 20
 _KEEP_ALIVE_S = 10
 _RETRY_AFTER_S = 2
-_LINGER_S = 1.0
+_LINGER_S = 0.5
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -191,10 +191,8 @@ def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:
     previous = signal.getsignal(signal.SIGTERM)
 
     def wind_down(number: int, frame: Any) -> None:
-        started = time.monotonic()
-        while (waited := time.monotonic() - started) < grace_s + _LINGER_S:
-            if waited > _LINGER_S and not answerer.busy:
-                break
+        deadline = time.monotonic() + grace_s + _LINGER_S
+        while answerer.idle_s < _LINGER_S and time.monotonic() < deadline:
             time.sleep(0.05)
         if callable(previous):
             previous(number, frame)

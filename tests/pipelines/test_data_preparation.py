@@ -15,6 +15,7 @@ from environment.email_search.sample.corpus import generate
 from pipelines import launch
 from pipelines.config import load_config
 from pipelines.launch import Run
+from steps.model_versions import data_artifacts
 
 STEPS = ("download_enron_data", "create_database", "load_scenarios")
 
@@ -93,9 +94,9 @@ def test_a_second_run_executes_no_step(first: dict[str, Any], mails: Path, tmp_p
 def test_the_artifacts_of_a_cached_run_are_those_of_the_first(
     first: dict[str, Any], mails: Path, tmp_path: Path
 ) -> None:
-    before = launch.data_artifacts("email_search")
+    before = data_artifacts("email_search")
     prepare(tmp_path, mails)
-    after = launch.data_artifacts("email_search")
+    after = data_artifacts("email_search")
     assert {name: made.id for name, made in after.items()} == {
         name: made.id for name, made in before.items()
     }
@@ -129,11 +130,11 @@ def test_a_changed_mail_is_read_again(first: dict[str, Any], tmp_path: Path) -> 
     folder = tmp_path / "mails"
     file = write_maildir(folder)[0]
     prepare(tmp_path, folder)
-    before = launch.data_artifacts("email_search")["database"].id
+    before = data_artifacts("email_search")["database"].id
     file.write_bytes(file.read_bytes().replace(b"Subject:", b"Subject: Re:"))
     prepare(tmp_path, folder)
     assert executed() == list(STEPS)
-    assert launch.data_artifacts("email_search")["database"].id != before
+    assert data_artifacts("email_search")["database"].id != before
 
 
 def test_without_the_cache_every_step_is_executed(

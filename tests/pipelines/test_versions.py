@@ -13,9 +13,10 @@ from backends.config import BackendConfig
 from backends.errors import BackendError
 from pipelines import launch, summary_table
 from pipelines.config import load_config
-from pipelines.launch import MissingArtifact, Run
+from pipelines.launch import Run
 from steps.evaluation import compute_metrics, load_trained_model, promote
 from steps.materializers import FileMaterializer, scratch_folder
+from steps.model_versions import MissingArtifact, production_version
 from tests.pipelines.commands import ROOT
 from tests.pipelines.conftest import SMALL, Finished
 from tests.training.rows import rows
@@ -96,7 +97,7 @@ def stages(second: Run) -> list[str | None]:
 def test_only_a_sure_gain_moves_a_version_to_production(stages: list[str | None]) -> None:
     assert stages[1] == stages[0]
     assert stages[2] == "production"
-    version = launch.production_version(MODEL)
+    version = production_version(MODEL)
     assert version is not None
     assert version.number == 1
     assert "promoted_at" in version.run_metadata
@@ -148,7 +149,7 @@ def test_the_version_in_production_is_not_compared_with_itself(
 def test_a_promoted_version_archives_the_one_before(stages: list[str | None]) -> None:
     assert decide(2, base="--------", trained="++++++++", incumbent="--------") == "production"
     assert stage(1) == "archived"
-    assert launch.production_version(MODEL).number == 2  # type: ignore[union-attr]
+    assert production_version(MODEL).number == 2  # type: ignore[union-attr]
 
 
 def test_a_run_continues_under_its_name(second: Run) -> None:
@@ -193,7 +194,7 @@ def test_a_version_that_is_not_there_is_told(
     with pytest.raises(MissingArtifact, match=told):
         launch.trained_version(model, version)
     assert launch.trained_version(MODEL, None).number >= 2
-    assert launch.production_version("nobody") is None
+    assert production_version("nobody") is None
 
 
 def test_an_adapter_of_another_base_is_refused(second: Run) -> None:

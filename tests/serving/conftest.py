@@ -154,7 +154,7 @@ def desks(folder: Path) -> Iterator[OpenDesk]:
             path = folder / f"desk {len(list(folder.iterdir()))}.db"
             build_database(path, mails)
             policy, inboxes = Scripted(server), Inboxes(EmailDatabase(path))
-            settings = {"max_turns": 6, "timeout_s": PATIENCE_S} | rollout
+            settings = {"max_turns": 6, "timeout_s": 10 * PATIENCE_S} | rollout
             answerer = Answerer(policy, inboxes, RolloutConfig(**settings), CHECKPOINT)
             opened.callback(lambda: policy.closed or close_in_time(answerer))
             return Desk(server, policy, inboxes, answerer)

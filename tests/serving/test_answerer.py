@@ -427,16 +427,16 @@ def test_it_can_be_closed_twice(open_desk: OpenDesk) -> None:
     assert in_time(desk.answerer.close, 0.5)
 
 
-def test_it_is_busy_while_somebody_waits_for_an_answer(open_desk: OpenDesk) -> None:
+def test_it_is_idle_unless_somebody_waits_for_an_answer(open_desk: OpenDesk) -> None:
     gate = threading.Event()
     desk = open_desk(late(LOOK, gate), TELL)
-    assert not desk.answerer.busy
+    assert desk.answerer.idle_s > 60
     future = desk.answerer.submit(question())
     desk.until_asked(1)
-    assert desk.answerer.busy
+    assert desk.answerer.idle_s == 0
     gate.set()
     future.result(PATIENCE_S)
-    until(lambda: not desk.answerer.busy)
+    until(lambda: 0 < desk.answerer.idle_s < PATIENCE_S)
 
 
 def test_it_is_healthy_while_its_policy_serves_and_until_it_ends(open_desk: OpenDesk) -> None:

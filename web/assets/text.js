@@ -18,11 +18,11 @@ export function count(number, one, many = `${one}s`) {
 
 export function duration(seconds) {
   const whole = Math.floor(seconds);
-  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return whole < 60 ? `${whole}\u00a0s` : `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
 }
 
 export function took(seconds) {
-  return seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
+  return seconds < 10 ? `${seconds.toFixed(1)}\u00a0s` : duration(seconds);
 }
 
 /** What a search looked for. */
