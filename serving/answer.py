@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
@@ -120,6 +120,3 @@ def source(mail: Email, answer: str) -> Source:
         body=mail.body,
         marks=marks(answer, mail.body),
     )
-
-
-Event = dict[str, Any]

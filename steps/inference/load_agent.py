@@ -78,8 +78,8 @@ def _training_settings(adapter: Any) -> dict[str, Any]:
 
 
 def _examples(version: Any, environment: EmailSearchEnvironment, count: int) -> list[Question]:
-    """Held-out questions that this version solved when it was evaluated, of as many kinds as there
-    are; any held-out ones if it never was."""
+    """Held-out questions that this version solved when it was evaluated last, of as many kinds as
+    there are; any held-out ones if it solved none."""
     rows = version.get_artifact("evaluation_rows")
     solved = {
         row.scenario_id
@@ -88,7 +88,7 @@ def _examples(version: Any, environment: EmailSearchEnvironment, count: int) -> 
     }
     chosen: dict[str, Question] = {}
     for scenario in environment.scenarios("test"):
-        if not rows or scenario.id in solved:
+        if not solved or scenario.id in solved:
             question = Question(
                 question=scenario.question,
                 inbox_address=scenario.inbox_address,

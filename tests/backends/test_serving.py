@@ -178,7 +178,7 @@ def test_a_ctrl_c_is_left_to_its_parent(shared: Served) -> None:
     assert ask(served.endpoint, served.name).status_code == 200
     child.send_signal(signal.SIGINT)
     with pytest.raises(psutil.TimeoutExpired):
-        child.wait(0.7)
+        child.wait(1)
     assert served.alive
     assert ask(served.endpoint, served.name).status_code == 200
 

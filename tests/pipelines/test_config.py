@@ -89,7 +89,7 @@ def test_a_setting_is_read_as_yaml(setting: str, section: str, key: str, value: 
         ),
         ("data.train_inbox=1", "unknown key data.train_inbox: did you mean train_inboxes?"),
         ("training.xyzzy=1", "unknown key training.xyzzy: known keys: budget, "),
-        ("xyzzy=1", "unknown key xyzzy: known keys: backend, data, environment, evaluation, "),
+        ("xyzzy=1", "unknown key xyzzy: known keys: backend, data, deployment, environment, "),
     ],
 )
 def test_an_unknown_key_is_told_with_the_nearest_name(setting: str, told: str) -> None:

@@ -174,7 +174,7 @@ def test_no_question_is_logged(service: Service) -> None:
         ({"inbox_address": "nobody@nowhere.example"}, "inbox_address"),
         ({"inbox": "a@b.c"}, "inbox"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 def test_a_wrong_field_is_named(service: Service, changes: dict[str, Any], field: str) -> None:
     for path in ("/invoke", "/submit", "/stream"):

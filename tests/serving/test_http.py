@@ -210,9 +210,8 @@ def test_a_stream_with_nothing_to_tell_is_kept_alive(
             if seen.count(": still at work\n\n") >= 3:
                 gate.set()
     kinds = [name for name, _ in parsed(seen)]
-    assert kinds[0] == "search"
-    assert kinds[1:4] == ["", "", ""]
-    assert kinds[-1] == "answer"
+    assert kinds.count("") >= 3
+    assert [name for name in kinds if name] == ["search", "answer"]
 
 
 def test_a_client_that_hangs_up_stops_its_agent(open_site: OpenSite) -> None:
