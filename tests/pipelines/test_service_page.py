@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from zenml.client import Client
 
 from tests.pipelines.conftest import Finished, Project
-from tests.pipelines.test_deploy import Service, start
+from tests.pipelines.test_service import Service, start
 
 NAME = "page-under-test"
 
