@@ -96,6 +96,8 @@ class _EmbeddedProcess(ServedPolicy):
     def close(self) -> None:
         assert self._process.stdin
         assert self._process.stdout
+        if self._process.stdin.closed:
+            return
         with self._process.stdout, self._process:
             # Closing stdin ends it, and leaving the block waits for that.
             self._process.stdin.close()

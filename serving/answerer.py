@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Coroutine, Sequence
@@ -69,7 +70,9 @@ class Answerer:
         self._limits = Limits(config.max_turns, config.max_tokens, config.timeout_s)
         self._running: set[asyncio.Task[Any]] = set()
         self._ending = False
-        self._last_asked = 0.0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._last_asked = -math.inf
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="agent", daemon=True)
         self._thread.start()
@@ -122,7 +125,12 @@ class Answerer:
 
     def submit(self, question: Question, watch: Watch | None = None) -> Future[Answered]:
         """``answer`` for callers without a loop. Cancelling the future stops the agent."""
-        return self._submit(self._answer(question, watch))
+        with self._lock:
+            if not self._closed:
+                return self._submit(self._answer(question, watch))
+        refused: Future[Answered] = Future()
+        refused.set_exception(Unavailable("the service has ended"))
+        return refused
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -175,7 +183,9 @@ class Answerer:
     def drain(self, grace_s: float) -> None:
         """Take no more questions, and break off what is not answered ``grace_s`` seconds from
         now. Returns at once."""
-        self._loop.call_soon_threadsafe(self._end, grace_s)
+        with self._lock:
+            if not self._closed:
+                self._loop.call_soon_threadsafe(self._end, grace_s)
 
     def _end(self, grace_s: float) -> None:
         self._ending = True
@@ -194,8 +204,14 @@ class Answerer:
             await asyncio.gather(*self._running, return_exceptions=True)
             await self._model.close()
 
-        self._submit(finish()).result()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            finished = self._submit(finish())
+        finished.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
         self._policy.close()
         self._environment.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import logging
 import signal
 import threading
 import time
@@ -29,6 +30,9 @@ MAX_BODY_BYTES = 1 << 20
 _KEEP_ALIVE_S = 10
 _RETRY_AFTER_S = 2
 _LINGER_S = 0.5
+_FAILED = "the service failed; its log says why"
+
+log = logging.getLogger(__name__)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -37,7 +41,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 def is_loopback(host: str) -> bool:
     """Whether an address is reached from this machine only."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
@@ -64,7 +68,7 @@ def add_error_answers(app: FastAPI) -> None:
 
 async def _failed(_: Request, error: Exception) -> Response:
     # What went wrong inside is for the log, which has it, and not for the caller.
-    return _json(500, {"detail": "the service failed; its log says why"})
+    return _json(500, {"detail": _FAILED}, Connection="close")
 
 
 def _json(status: int, content: Any, **headers: str) -> Response:
@@ -122,6 +126,10 @@ async def events(answerer: Answerer, question: Question) -> AsyncIterator[bytes]
             done = working.result()
         except Unavailable as error:
             yield _event("error", {"message": str(error)})
+            return
+        except Exception:
+            log.exception("the agent failed")
+            yield _event("error", {"message": _FAILED})
             return
         sources = [source.model_dump(mode="json") for source in done.sources]
         yield _event("answer", done.answer.model_dump(mode="json") | {"sources": sources})

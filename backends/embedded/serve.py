@@ -15,6 +15,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,14 @@ def main() -> None:
         _say(report, {"port": listener.getsockname()[1]})
         threading.Thread(target=_end_with_stdin, daemon=True).start()
         config = uvicorn.Config(app, log_level="warning", access_log=False)
-        uvicorn.Server(config).run([listener])
+        _Server(config).run([listener])
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves them as they are: uvicorn would put its own handlers over ours."""
+        yield
 
 
 def _app(settings: dict[str, Any]) -> Any:

@@ -15,15 +15,18 @@ from environment.email_search.models import Email
 
 # Letters may carry accents as characters of their own.
 _WORD = re.compile("(?:[^\\W_][\u0300-\u036f]*)+")
+_POSSESSIVE = re.compile("['’]s\\b", re.IGNORECASE)
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
 _BESIDE = 3
+# No value may be read across the end of a field: "Dinner in May", "3 people come".
+_APART = "\n|\n"
 
 
 def stands_in(answer: str, mails: Iterable[Email]) -> bool:
     values, words = content_words(answer)
     if not values and not words:
         return False
-    cited = "\n".join(_text(mail) for mail in mails)
+    cited = _APART.join(_text(mail) for mail in mails)
     cited_values, cited_words = content_words(cited)
     if not all(any(same_value(value, other) for other in cited_values) for value in values):
         return False
@@ -32,13 +35,13 @@ def stands_in(answer: str, mails: Iterable[Email]) -> bool:
 
 def _text(mail: Email) -> str:
     people = " ".join((mail.sender, *mail.to, *mail.cc))
-    return f"{mail.date[:10]}\n{people}\n{mail.subject}\n{mail.body}"
+    return _APART.join((mail.date[:10], people, mail.subject, mail.body))
 
 
 def marks(answer: str, text: str) -> list[tuple[int, int]]:
     """Where words of ``answer`` stand in ``text``: ranges of characters, in order, words that
     stand side by side in one."""
-    wanted = {_key(word) for word in _WORD.findall(answer.replace("'s", " "))} - STOP_WORDS
+    wanted = {_key(word) for word in _WORD.findall(_POSSESSIVE.sub(" ", answer))} - STOP_WORDS
     found: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
         if _key(match[0]) not in wanted:

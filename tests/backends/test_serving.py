@@ -172,7 +172,6 @@ def test_questions_at_once_are_all_answered(shared: Served) -> None:
     assert all(message == said[0] for message in said)
 
 
-@pytest.mark.xfail(strict=True, reason="uvicorn puts a handler of its own over SIG_IGN")
 def test_a_ctrl_c_is_left_to_its_parent(shared: Served) -> None:
     served, child = shared
     assert ask(served.endpoint, served.name).status_code == 200
@@ -191,7 +190,6 @@ def test_closed_its_process_has_ended(ended: Served) -> None:
         ask(served.endpoint, served.name)
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="a closed pipe cannot be closed again")
 def test_it_can_be_closed_twice(ended: Served) -> None:
     ended[0].close()
 

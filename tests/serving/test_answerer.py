@@ -402,7 +402,6 @@ def test_closed_it_leaves_nothing_behind(open_desk: OpenDesk) -> None:
     assert not [c for c in own if c.raddr and c.raddr.port == port and c.status == "ESTABLISHED"]
 
 
-@pytest.mark.xfail(strict=True, reason="the loop is stopped but not closed")
 def test_closed_it_leaves_no_file_open(open_desk: OpenDesk) -> None:
     desk = open_desk(TELL)
     before = psutil.Process().num_fds()
@@ -412,7 +411,6 @@ def test_closed_it_leaves_no_file_open(open_desk: OpenDesk) -> None:
     assert psutil.Process().num_fds() == before
 
 
-@pytest.mark.xfail(strict=True, raises=TimeoutError, reason="nothing runs that could refuse it")
 def test_a_question_after_the_end_is_refused(open_desk: OpenDesk) -> None:
     desk = open_desk(TELL)
     assert in_time(desk.answerer.close)
@@ -420,7 +418,6 @@ def test_a_question_after_the_end_is_refused(open_desk: OpenDesk) -> None:
         desk.answerer.submit(question()).result(0.5)
 
 
-@pytest.mark.xfail(strict=True, reason="the second close waits for a loop that has stopped")
 def test_it_can_be_closed_twice(open_desk: OpenDesk) -> None:
     desk = open_desk(TELL)
     assert in_time(desk.answerer.close)

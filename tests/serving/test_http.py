@@ -260,7 +260,6 @@ def test_a_service_that_ends_tells_those_it_breaks_off(open_site: OpenSite) -> N
     assert "shut down" in told[1][1]["message"]
 
 
-@pytest.mark.xfail(strict=True, raises=httpx.RemoteProtocolError, reason="the stream breaks off")
 def test_an_unforeseen_fault_ends_the_stream_with_an_error_that_says_nothing_of_it(
     site: Site,
 ) -> None:
@@ -442,7 +441,6 @@ def test_a_fault_of_the_agent_is_a_500_that_says_nothing_of_it(site: Site) -> No
     assert httpx.post(f"{site.url}/ask", json=ASKED, trust_env=False).json()["success"]
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="the connection is closed without a word")
 def test_after_a_fault_the_client_is_told_that_its_connection_ends(site: Site) -> None:
     assert site.post("/broken", {"text": ""}).headers["connection"] == "close"
 
