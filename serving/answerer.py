@@ -35,10 +35,12 @@ from training.config import RolloutConfig
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_AT_ONCE = 256
 
 
 class Unavailable(RuntimeError):
-    """The service cannot answer now: it is ending, or the model server has failed."""
+    """The service cannot answer now: it is ending, has too much to do, or the model server has
+    failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Answerer:
 
     Args:
         examples: questions that it answers well, for people to try.
+        at_once: how many it works on together; those beyond are refused, so that nobody waits for
+            an answer that comes too late.
     """
 
     def __init__(
@@ -63,11 +67,13 @@ class Answerer:
         config: RolloutConfig,
         checkpoint: Checkpoint,
         examples: Sequence[Question] = (),
+        at_once: int = _AT_ONCE,
     ) -> None:
         self.checkpoint = checkpoint
         self.examples = list(examples)
         self._policy, self._environment = policy, environment
         self._limits = Limits(config.max_turns, config.max_tokens, config.timeout_s)
+        self._at_once = at_once
         self._running: set[asyncio.Task[Any]] = set()
         self._ending = False
         self._closed = False
@@ -109,6 +115,8 @@ class Answerer:
         self._last_asked = time.monotonic()
         if self._ending:
             raise Unavailable("the service is shutting down")
+        if len(self._running) >= self._at_once:
+            raise Unavailable(f"{self._at_once} questions are being answered; try again")
         if not self._environment.database.has_inbox(question.inbox_address):
             raise UnknownInbox("there is no such inbox here")
 
@@ -159,7 +167,8 @@ class Answerer:
         finally:
             session.close()
         if played.stop is StopReason.ERROR:
-            log.error("the model server failed: %s", played.error)
+            # Its text may hold parts of the prompt.
+            log.error("the model server failed: %s", played.error.partition(" - ")[0])
             raise Unavailable("the model server failed")
         found, mails, reason = judge_outcome(
             outcome, question.inbox_address, self._environment.database

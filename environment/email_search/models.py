@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from environment.base import Outcome, Scenario, StrictModel
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_SHOWN = 40
 
 
 @dataclass(slots=True)
@@ -56,7 +57,8 @@ def parse_day(text: str) -> date:
         ValueError: the text is not a day of the calendar in that form.
     """
     if not _DAY.fullmatch(text):
-        raise ValueError(f"{text!r} is not a date of the form YYYY-MM-DD")
+        start = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+        raise ValueError(f"{start!r} is not a date of the form YYYY-MM-DD")
     try:
         return date.fromisoformat(text)
     except ValueError as error:

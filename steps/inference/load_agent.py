@@ -79,20 +79,20 @@ def _training_settings(adapter: Any) -> dict[str, Any]:
 
 def _examples(version: Any, environment: EmailSearchEnvironment, count: int) -> list[Question]:
     """Held-out questions that this version solved when it was evaluated last, of as many kinds as
-    there are; any held-out ones if it solved none."""
+    there are; any questions about today's mails if it solved none of those."""
     rows = version.get_artifact("evaluation_rows")
     solved = {
         row.scenario_id
         for row in (read_rows(rows.load()) if rows else [])
         if (row.policy, row.mode, row.success) == ("trained", "greedy", True)
     }
+    held_out = environment.scenarios("test") or environment.scenarios("train")
     chosen: dict[str, Question] = {}
-    for scenario in environment.scenarios("test"):
-        if not solved or scenario.id in solved:
-            question = Question(
-                question=scenario.question,
-                inbox_address=scenario.inbox_address,
-                query_date=scenario.query_date,
-            )
-            chosen.setdefault(scenario.kind or scenario.id, question)
+    for scenario in [one for one in held_out if one.id in solved] or held_out:
+        question = Question(
+            question=scenario.question,
+            inbox_address=scenario.inbox_address,
+            query_date=scenario.query_date,
+        )
+        chosen.setdefault(scenario.kind or scenario.id, question)
     return list(chosen.values())[:count]

@@ -169,6 +169,13 @@ def finished(project: Project) -> Finished:
     return Finished(ended, project.folder / "runs" / "first")
 
 
+@pytest.fixture(scope="module")
+def mails(project: Project, finished: Finished) -> None:
+    """The first run's mails are the newest again, whatever other tests made."""
+    ended = project.run("--pipeline", "data", *settings(*SMALL))
+    assert ended.code == 0, ended.out + ended.err
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, str], Path]:
     def write(name: str, text: str) -> Path:

@@ -72,14 +72,14 @@ def start(project: Project, name: str, *values: str) -> Service:
 
 
 @pytest.fixture(scope="module")
-def service(project: Project, finished: Finished) -> Iterator[Service]:
+def service(project: Project, mails: None) -> Iterator[Service]:
     service = start(project, NAME, "deployment.port=18480")
     yield service
     Client().deprovision_deployment(NAME)
 
 
 @pytest.fixture(scope="module")
-def guarded(project: Project, finished: Finished) -> Iterator[Service]:
+def guarded(project: Project, mails: None) -> Iterator[Service]:
     """One that wants a key and records its runs."""
     values = ("deployment.port=18490", "deployment.key=generate", "deployment.record_runs=true")
     service = start(project, "guarded", *values)
@@ -214,7 +214,7 @@ def test_a_submitted_question_becomes_a_run_of_its_model_version(service: Servic
         "run_id"
     ]
     deadline = time.monotonic() + 60
-    while (run := Client().get_pipeline_run(run_id)).status == "running":
+    while not (run := Client().get_pipeline_run(run_id)).status.is_finished:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert run.status == "completed"

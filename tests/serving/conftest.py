@@ -149,13 +149,17 @@ def desks(folder: Path) -> Iterator[OpenDesk]:
     """Makes desks whose model servers follow the scripts given, and closes them at the end."""
     with ExitStack() as opened:
 
-        def open_desk(*scripts: Script, mails: list[Email] = MAILS, **rollout: Any) -> Desk:
+        def open_desk(
+            *scripts: Script, mails: list[Email] = MAILS, at_once: int = 99, **rollout: Any
+        ) -> Desk:
             server = opened.enter_context(ChatServer(*scripts))
             path = folder / f"desk {len(list(folder.iterdir()))}.db"
             build_database(path, mails)
             policy, inboxes = Scripted(server), Inboxes(EmailDatabase(path))
             settings = {"max_turns": 6, "timeout_s": 10 * PATIENCE_S} | rollout
-            answerer = Answerer(policy, inboxes, RolloutConfig(**settings), CHECKPOINT)
+            answerer = Answerer(
+                policy, inboxes, RolloutConfig(**settings), CHECKPOINT, at_once=at_once
+            )
             opened.callback(lambda: policy.closed or close_in_time(answerer))
             return Desk(server, policy, inboxes, answerer)
 

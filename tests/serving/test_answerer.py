@@ -281,6 +281,17 @@ def test_the_log_holds_neither_questions_nor_mails(
         assert private not in caplog.text
 
 
+def test_more_questions_than_it_works_on_at_once_are_refused(open_desk: OpenDesk) -> None:
+    gate = threading.Event()
+    desk = open_desk(late(TELL, gate), TELL, TELL, TELL, at_once=2)
+    futures = [desk.answerer.submit(question()) for _ in range(3)]
+    with pytest.raises(Unavailable, match="2 questions are being answered"):
+        futures[2].result(PATIENCE_S)
+    gate.set()
+    assert all(future.result(PATIENCE_S).answer.success for future in futures[:2])
+    assert desk.ask().answer.success
+
+
 # Breaking off
 
 
