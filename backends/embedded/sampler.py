@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from backends.embedded.cache import ATTENTION, Prefix, RaggedCache
+from backends.embedded.packed import pack_linears
 
 _COLDEST = 1e-5
 
@@ -135,6 +136,7 @@ class Sampler:
     ) -> None:
         self._model = model
         model.set_attn_implementation(ATTENTION)
+        pack_linears(model)
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self._end_ids = frozenset(end_ids)
