@@ -1,0 +1,70 @@
+"""The service's check that an answer stands in its mails, against the truth.
+
+    python -m benchmarks.evidence [--version N]
+
+Asks a version (the one in production) every held-out question, greedy, and counts: right and wrong
+answers by the verifiable reward, each served or refused. A right answer that is refused is lost; a
+wrong one that is served misleads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from agent.rollout import Rollout
+from backends import install_adapter, open_policy
+from environment.email_search import EmailSearchEnvironment
+from pipelines.config import load_config
+from serving.answer import judge_outcome
+from steps.model_versions import PRODUCTION, adapter_of, data_artifacts, model_version
+from steps.open_environment import open_environment
+from training.gather import chat_model, gather_rollouts, limits
+
+_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "laptop.yaml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--version", default=PRODUCTION)
+    config = load_config([_CONFIG])
+    found = model_version(config.model_name, parser.parse_args().version)
+    data = {name: a.load() for name, a in data_artifacts(config.environment.name).items()}
+    environment = open_environment(
+        config.environment.name, config.environment.model_dump(), config.rollout.max_turns, data
+    )
+    assert isinstance(environment, EmailSearchEnvironment)
+
+    async def ask_all() -> list[Rollout]:
+        with tempfile.TemporaryDirectory() as workspace:
+            install_adapter(adapter_of(found).load(), Path(workspace), "evidence", "agent")
+            policy = await open_policy(
+                config.backend, project="evidence", name="agent", path=Path(workspace)
+            )
+            async with policy:
+                model = chat_model(policy, environment, config.rollout, 1, 0.0)
+                scenarios = environment.scenarios("test")
+                return await gather_rollouts(
+                    model,
+                    environment,
+                    scenarios,
+                    limits(config.rollout),
+                    seeds=[0] * len(scenarios),
+                    concurrency=config.rollout.concurrency,
+                )
+
+    counts: Counter[str] = Counter()
+    for rollout in asyncio.run(ask_all()):
+        inbox = rollout.scenario.inbox_address  # type: ignore[attr-defined]
+        _, _, reason = judge_outcome(rollout.outcome, inbox, environment.database)  # type: ignore[arg-type]
+        truth = "right" if rollout.reward.success else "wrong"
+        counts[f"{truth}, {'served' if reason is None else f'refused: {reason}'}"] += 1
+    for what, count in counts.most_common():
+        print(f"{count:>5}  {what}")
+
+
+if __name__ == "__main__":
+    main()
