@@ -1,0 +1,252 @@
+"""Ask a hosted language model for an answer of a given form.
+
+On top of LiteLLM, so any provider's model or any OpenAI-compatible server will do, with what judging
+at scale needs: the form is checked and a bad reply is shown its fault once, rate limits are waited
+for as the server says, no more requests run at once than allowed, replies are kept by what was
+asked, and what it costs is counted and bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, TypeVar
+
+import litellm
+import openai
+from pydantic import BaseModel, Field, ValidationError
+
+from environment.base import StrictModel
+
+log = logging.getLogger(__name__)
+
+Form = TypeVar("Form", bound=BaseModel)
+Message = dict[str, Any]
+# It prints advice for its developers on every error.
+litellm.suppress_debug_info = True
+_ATTEMPTS = 4
+_LONGEST_WAIT_S = 60.0
+_PASSING = (
+    openai.RateLimitError,
+    openai.InternalServerError,
+    openai.APIConnectionError,
+    openai.APITimeoutError,
+)
+
+
+class LlmConfig(StrictModel):
+    """A language model that is asked, not trained."""
+
+    model: str = Field("openai/o4-mini", description="Any LiteLLM name.")
+    api_base: str | None = Field(
+        None, description="An OpenAI-compatible server to ask instead of the provider's."
+    )
+    timeout_s: float = Field(120, gt=0, description="Of one request.")
+    concurrency: int = Field(16, ge=1, description="Requests at once.")
+    max_cost_usd: float | None = Field(
+        None, gt=0, description="Spent by one run at most; then it stops."
+    )
+    usd_per_million_in: float | None = Field(
+        None, ge=0, description="Price of prompt tokens, where LiteLLM knows none."
+    )
+    usd_per_million_out: float | None = Field(
+        None, ge=0, description="Price of completion tokens, where LiteLLM knows none."
+    )
+
+
+class LlmUnavailable(RuntimeError):
+    """The model cannot be asked at all; the text says what to set."""
+
+
+class LlmFailed(RuntimeError):
+    """No usable answer to one question; the text says why."""
+
+
+class LlmBudgetSpent(RuntimeError):
+    """The model has cost as much as it may."""
+
+
+@dataclass(slots=True)
+class LlmUsage:
+    """Totals so far. ``cached`` answers were not asked for again."""
+
+    requests: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+def check_llm(config: LlmConfig) -> None:
+    """
+    Raises:
+        LlmUnavailable: the environment has no key for it, or its cost is bounded but unknown.
+    """
+    if not config.api_base:
+        missing = litellm.validate_environment(config.model)["missing_keys"]
+        if missing:
+            raise LlmUnavailable(
+                f"the model {config.model} needs {' and '.join(missing)} in the environment; or "
+                "name a server of your own as api_base"
+            )
+    if config.max_cost_usd is not None and _price(config, 1, 1) is None:
+        raise LlmUnavailable(
+            f"max_cost_usd is set, but nobody knows what {config.model} costs: set "
+            "usd_per_million_in and usd_per_million_out"
+        )
+
+
+class LanguageModel:
+    """One model, asked by many at once.
+
+    Args:
+        cache: a folder that keeps every usable answer under what was asked for; a run that is
+            continued pays for nothing twice.
+    """
+
+    def __init__(self, config: LlmConfig, cache: Path | None = None) -> None:
+        self.config, self.usage = config, LlmUsage()
+        self._cache = cache
+        self._slots = asyncio.Semaphore(config.concurrency)
+        self._options: dict[str, Any] = {}
+        if config.api_base:
+            key = os.environ.get("OPENAI_API_KEY", "none")
+            self._options = {"api_base": config.api_base, "api_key": key}
+
+    async def ask(
+        self,
+        messages: list[Message],
+        form: type[Form],
+        check: Callable[[Form], None] | None = None,
+    ) -> Form:
+        """An answer of the given form.
+
+        Args:
+            check: raises ValueError, with a text for the model, on an answer that cannot be.
+
+        Raises:
+            LlmFailed: it could not be reached, or gave no usable answer twice.
+            LlmBudgetSpent: it may not be asked any more.
+        """
+        kept = self._kept_at(messages, form)
+        if kept is not None and kept.exists():
+            self.usage.cached += 1
+            return form.model_validate_json(kept.read_text())
+        fault = ""
+        for _ in range(2):
+            if fault:
+                messages = [*messages, {"role": "user", "content": f"{fault} Answer again."}]
+            content = await self._reply(messages, form)
+            try:
+                answer = _parsed(content, form)
+                if check:
+                    check(answer)
+            except ValueError as error:
+                fault = str(error)
+                messages = [*messages, {"role": "assistant", "content": content}]
+                continue
+            if kept is not None:
+                _write(kept, answer.model_dump_json())
+            return answer
+        raise LlmFailed(f"{self.config.model} gave no usable answer: {fault}")
+
+    async def _reply(self, messages: list[Message], form: type[BaseModel]) -> str:
+        for attempt in range(1, _ATTEMPTS + 1):
+            # Looked at before each request: those under way may go over by what they cost.
+            limit = self.config.max_cost_usd
+            if limit is not None and self.usage.cost_usd >= limit:
+                raise LlmBudgetSpent(f"{self.config.model} has cost {limit:g} USD, all it may")
+            try:
+                async with self._slots:
+                    return await self._request(messages, form)
+            except _PASSING as error:
+                if attempt == _ATTEMPTS:
+                    raise LlmFailed(f"{self.config.model}: {error}") from error
+                wait = _wait_s(error, attempt)
+                log.warning(
+                    "%s: %s; again in %.1f s", self.config.model, type(error).__name__, wait
+                )
+                await asyncio.sleep(wait)
+            except openai.OpenAIError as error:  # LiteLLM's errors are all of these
+                raise LlmFailed(f"{self.config.model}: {error}") from error
+        raise AssertionError("unreachable")
+
+    async def _request(self, messages: list[Message], form: type[BaseModel]) -> str:
+        response = await litellm.acompletion(
+            model=self.config.model,
+            messages=messages,
+            response_format=form,
+            timeout=self.config.timeout_s,
+            max_retries=0,
+            **self._options,
+        )
+        self._count(response)
+        if not response.choices:
+            raise LlmFailed(f"{self.config.model}: a reply without choices")
+        return response.choices[0].message.content or ""
+
+    def _count(self, response: Any) -> None:
+        used = response.get("usage")
+        given = (used.prompt_tokens or 0) if used else 0
+        written = (used.completion_tokens or 0) if used else 0
+        self.usage.requests += 1
+        self.usage.prompt_tokens += given
+        self.usage.completion_tokens += written
+        self.usage.cost_usd += _price(self.config, given, written) or 0.0
+
+    def _kept_at(self, messages: list[Message], form: type[BaseModel]) -> Path | None:
+        if self._cache is None:
+            return None
+        asked = [self.config.model, self.config.api_base, messages, form.model_json_schema()]
+        # In ASCII, as a text may hold what UTF-8 cannot.
+        digest = hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16)
+        return self._cache / f"{digest.hexdigest()}.json"
+
+
+def _parsed(content: str, form: type[Form]) -> Form:
+    try:
+        return form.model_validate_json(content)
+    except ValidationError as error:
+        raise ValueError("The reply was not JSON of the form asked for.") from error
+
+
+def _price(config: LlmConfig, given: int, written: int) -> float | None:
+    """US dollars, or None if nobody knows."""
+    per_in, per_out = config.usd_per_million_in, config.usd_per_million_out
+    if per_in is not None and per_out is not None:
+        return (given * per_in + written * per_out) / 1e6
+    if config.api_base:
+        return None  # whatever the name, it is not the provider's price
+    try:
+        name, provider, *_ = litellm.get_llm_provider(config.model)
+    except openai.BadRequestError:
+        return None
+    known = litellm.model_cost.get(f"{provider}/{name}") or litellm.model_cost.get(name)
+    if not known or "input_cost_per_token" not in known:
+        return None
+    rates = known["input_cost_per_token"], known.get("output_cost_per_token", 0.0)
+    return float(given * rates[0] + written * rates[1])
+
+
+def _wait_s(error: openai.OpenAIError, attempt: int) -> float:
+    """What the server asks for, or twice as long each time, with some chance in it."""
+    response = getattr(error, "response", None)
+    asked = response.headers.get("retry-after", "") if response is not None else ""
+    if asked.replace(".", "", 1).isdigit():
+        return min(float(asked), _LONGEST_WAIT_S)
+    return min(2.0**attempt * random.uniform(0.25, 0.5), _LONGEST_WAIT_S)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
