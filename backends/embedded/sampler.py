@@ -88,10 +88,13 @@ class PrefixStore:
         self._entries: OrderedDict[int, Prefix] = OrderedDict()
         self._next_key = 0
 
-    def best(self, ids: Sequence[int]) -> tuple[Prefix, int] | None:
+    def best(self, ids: list[int]) -> tuple[Prefix, int] | None:
         """The entry that shares the longest start with ``ids``, and how many tokens that is."""
         best_key, best_length = None, 0
         for key, prefix in self._entries.items():
+            # Most share no more than the best one so far, which one comparison shows.
+            if prefix.ids[: best_length + 1] != ids[: best_length + 1]:
+                continue
             length = _common(prefix.ids, ids)
             if length > best_length:
                 best_key, best_length = key, length
@@ -117,7 +120,7 @@ class PrefixStore:
         self._bytes = 0
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+def _common(one: list[int], other: list[int]) -> int:
     """The length of the common start."""
     limit = min(len(one), len(other))
     if one[:limit] == other[:limit]:
@@ -167,7 +170,7 @@ class Sampler:
         alike: dict[tuple[int, ...], list[SampleRequest]] = {}
         for request in requests:
             alike.setdefault(tuple(request.prompt_ids), []).append(request)
-        prompts = [self._begin(prompt) for prompt in alike]
+        prompts = [self._begin(list(prompt)) for prompt in alike]
         first = self._cache.add(len(prompts))
         logits = self._prefill(prompts, first)
         of = list(range(len(prompts)))
@@ -201,11 +204,11 @@ class Sampler:
         self.stats.decode_s += time.perf_counter() - started
         return self._collect()
 
-    def _begin(self, prompt: Sequence[int]) -> _Prompt:
+    def _begin(self, prompt: list[int]) -> _Prompt:
         found = self._prefixes.best(prompt)
         # The last token is always run again: its logits are what sampling starts from.
         kept = min(found[1], len(prompt) - 1) if found else 0
-        return _Prompt(list(prompt), found[0] if found else None, kept)
+        return _Prompt(prompt, found[0] if found else None, kept)
 
     def _prefill(self, prompts: Sequence[_Prompt], first: int) -> torch.Tensor:
         """Fill the rows from ``first`` on; the logits after each prompt's last token, ``(B, V)``."""
