@@ -14,8 +14,10 @@ import json
 import logging
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
@@ -33,12 +35,14 @@ Message = dict[str, Any]
 # It prints advice for its developers on every error.
 litellm.suppress_debug_info = True
 _ATTEMPTS = 4
-_LONGEST_WAIT_S = 60.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
+_SHOWN_OF_A_BAD_REPLY = 120
 _PASSING = (
     openai.RateLimitError,
     openai.InternalServerError,
     openai.APIConnectionError,
     openai.APITimeoutError,
+    TimeoutError,
 )
 
 
@@ -104,8 +108,17 @@ def check_llm(config: LlmConfig) -> None:
         )
 
 
+def as_data(value: object) -> str:
+    """JSON to quote in a prompt. Half of a surrogate pair, which UTF-8 cannot hold, becomes ``?``."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()
+
+
 class LanguageModel:
     """One model, asked by many at once.
+
+    Attributes:
+        usage: what was asked and what it cost so far.
+        priced: whether anybody knows what it costs.
 
     Args:
         cache: a folder that keeps every usable answer under what was asked for; a run that is
@@ -114,6 +127,7 @@ class LanguageModel:
 
     def __init__(self, config: LlmConfig, cache: Path | None = None) -> None:
         self.config, self.usage = config, LlmUsage()
+        self.priced = _price(config, 1, 1) is not None
         self._cache = cache
         self._slots = asyncio.Semaphore(config.concurrency)
         self._options: dict[str, Any] = {}
@@ -138,38 +152,43 @@ class LanguageModel:
         """
         kept = self._kept_at(messages, form)
         if kept is not None and kept.exists():
-            self.usage.cached += 1
-            return form.model_validate_json(kept.read_text())
-        fault = ""
+            try:
+                answer = _usable(kept.read_text(encoding="utf-8"), form, check)
+            except ValueError:  # cut off by a power cut, or of an older version
+                log.warning("%s is no usable answer; the model is asked again", kept)
+            else:
+                self.usage.cached += 1
+                return answer
+        content = fault = ""
         for _ in range(2):
             if fault:
-                messages = [*messages, {"role": "user", "content": f"{fault} Answer again."}]
+                shown_fault = {"role": "user", "content": f"{fault} Answer again."}
+                messages = [*messages, {"role": "assistant", "content": content}, shown_fault]
             content = await self._reply(messages, form)
             try:
-                answer = _parsed(content, form)
-                if check:
-                    check(answer)
+                answer = _usable(content, form, check)
             except ValueError as error:
                 fault = str(error)
-                messages = [*messages, {"role": "assistant", "content": content}]
                 continue
             if kept is not None:
                 _write(kept, answer.model_dump_json())
             return answer
-        raise LlmFailed(f"{self.config.model} gave no usable answer: {fault}")
+        raise LlmFailed(
+            f"{self.config.model} gave no usable answer, twice: {fault} It said: "
+            f"{content[:_SHOWN_OF_A_BAD_REPLY]!r}"
+        )
 
     async def _reply(self, messages: list[Message], form: type[BaseModel]) -> str:
         for attempt in range(1, _ATTEMPTS + 1):
-            # Looked at before each request: those under way may go over by what they cost.
-            limit = self.config.max_cost_usd
-            if limit is not None and self.usage.cost_usd >= limit:
-                raise LlmBudgetSpent(f"{self.config.model} has cost {limit:g} USD, all it may")
             try:
                 async with self._slots:
-                    return await self._request(messages, form)
+                    self._check_budget()
+                    async with asyncio.timeout(self.config.timeout_s):
+                        return await self._request(messages, form)
             except _PASSING as error:
                 if attempt == _ATTEMPTS:
-                    raise LlmFailed(f"{self.config.model}: {error}") from error
+                    told = str(error) or f"no answer within {self.config.timeout_s:g} s"
+                    raise LlmFailed(f"{self.config.model}: {told}") from error
                 wait = _wait_s(error, attempt)
                 log.warning(
                     "%s: %s; again in %.1f s", self.config.model, type(error).__name__, wait
@@ -178,6 +197,15 @@ class LanguageModel:
             except openai.OpenAIError as error:  # LiteLLM's errors are all of these
                 raise LlmFailed(f"{self.config.model}: {error}") from error
         raise AssertionError("unreachable")
+
+    def _check_budget(self) -> None:
+        # Before each request, so those under way may go over it by what they cost.
+        limit = self.config.max_cost_usd
+        if limit is not None and self.usage.cost_usd >= limit:
+            raise LlmBudgetSpent(
+                f"{self.config.model} has cost {self.usage.cost_usd:.4f} USD; max_cost_usd is "
+                f"{limit:g}"
+            )
 
     async def _request(self, messages: list[Message], form: type[BaseModel]) -> str:
         response = await litellm.acompletion(
@@ -191,7 +219,8 @@ class LanguageModel:
         self._count(response)
         if not response.choices:
             raise LlmFailed(f"{self.config.model}: a reply without choices")
-        return response.choices[0].message.content or ""
+        message = response.choices[0].message
+        return message.content or message.get("refusal") or "(nothing)"
 
     def _count(self, response: Any) -> None:
         used = response.get("usage")
@@ -211,11 +240,18 @@ class LanguageModel:
         return self._cache / f"{digest.hexdigest()}.json"
 
 
-def _parsed(content: str, form: type[Form]) -> Form:
+def _usable(content: str, form: type[Form], check: Callable[[Form], None] | None) -> Form:
+    """
+    Raises:
+        ValueError: the reply is not what was asked for; the text tells the model how.
+    """
     try:
-        return form.model_validate_json(content)
+        answer = form.model_validate_json(content)
     except ValidationError as error:
         raise ValueError("The reply was not JSON of the form asked for.") from error
+    if check:
+        check(answer)
+    return answer
 
 
 def _price(config: LlmConfig, given: int, written: int) -> float | None:
@@ -236,17 +272,30 @@ def _price(config: LlmConfig, given: int, written: int) -> float | None:
     return float(given * rates[0] + written * rates[1])
 
 
-def _wait_s(error: openai.OpenAIError, attempt: int) -> float:
+def _wait_s(error: Exception, attempt: int) -> float:
     """What the server asks for, or twice as long each time, with some chance in it."""
     response = getattr(error, "response", None)
-    asked = response.headers.get("retry-after", "") if response is not None else ""
-    if asked.replace(".", "", 1).isdigit():
-        return min(float(asked), _LONGEST_WAIT_S)
-    return min(2.0**attempt * random.uniform(0.25, 0.5), _LONGEST_WAIT_S)
+    asked = (
+        _retry_after_s(response.headers.get("retry-after", "")) if response is not None else None
+    )
+    if asked is None:
+        asked = _FIRST_WAIT_S * 2.0 ** (attempt - 1) * random.uniform(0.5, 1)
+    return min(asked, _LONGEST_WAIT_S)
+
+
+def _retry_after_s(header: str) -> float | None:
+    """Seconds, written as such or as a date (RFC 9110, 10.2.3)."""
+    if header.replace(".", "", 1).isdigit():
+        return float(header)
+    try:
+        when = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, when.timestamp() - time.time())
 
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+    with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
         file.write(text)
     os.replace(file.name, path)

@@ -1,5 +1,15 @@
 """Judges: language models that score what an agent did."""
 
-from agent.judge.ruler import JudgeFailed, JudgeUnavailable, RulerJudge, check_judge
+from agent.judge.config import JudgeConfig, JudgeFailed, JudgeUnavailable, check_judge
+from agent.judge.correctness import CorrectnessJudge, Verdict
+from agent.judge.ruler import RulerJudge
 
-__all__ = ["JudgeFailed", "JudgeUnavailable", "RulerJudge", "check_judge"]
+__all__ = [
+    "CorrectnessJudge",
+    "JudgeConfig",
+    "JudgeFailed",
+    "JudgeUnavailable",
+    "RulerJudge",
+    "Verdict",
+    "check_judge",
+]
