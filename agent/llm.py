@@ -202,10 +202,8 @@ class LanguageModel:
         # Before each request, so those under way may go over it by what they cost.
         limit = self.config.max_cost_usd
         if limit is not None and self.usage.cost_usd >= limit:
-            raise LlmBudgetSpent(
-                f"{self.config.model} has cost {self.usage.cost_usd:.4f} USD; max_cost_usd is "
-                f"{limit:g}"
-            )
+            spent = f"{self.usage.cost_usd:.4f} USD; max_cost_usd is {limit:g}"
+            raise LlmBudgetSpent(f"{self.config.model} has cost {spent}")
 
     async def _request(self, messages: list[Message], form: type[BaseModel]) -> str:
         response = await litellm.acompletion(

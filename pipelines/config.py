@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
 
+from agent.judge import JudgeConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
 from environment.registry import UnknownEnvironment, environment_package
@@ -68,6 +69,7 @@ class ProjectConfig(StrictModel):
     backend: BackendConfig = BackendConfig()
     rollout: RolloutConfig = RolloutConfig()
     training: TrainingConfig = TrainingConfig()
+    judge: JudgeConfig = JudgeConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     deployment: DeploymentConfig = DeploymentConfig()
     stack: str | None = Field(None, description="A ZenML stack to use instead of the active one.")

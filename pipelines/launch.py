@@ -24,6 +24,7 @@ from steps.model_versions import (
     trained_version,
 )
 from training.files import write_atomically
+from training.judging import judge_summary
 from training.run_log import first_and_last
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
     Raises:
         ConfigError: a path of the data section does not exist.
         BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
-        JudgeUnavailable: there is no key for the judge.
+        JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
     """
     if "data" in pipelines:
         for key in ("path", "scenarios_path"):
@@ -118,7 +119,7 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
     if "train" in pipelines and config.training.reward == "ruler":
         from agent.judge import check_judge
 
-        check_judge(config.training.ruler_model, config.training.ruler_api_base)
+        check_judge(config.judge)
 
 
 def run_data(run: Run, use_cache: bool) -> None:
@@ -163,6 +164,7 @@ def run_train(run: Run) -> None:
         backend=config.backend,
         training=config.training,
         rollout=config.rollout,
+        judge=config.judge,
     )
     data = data_artifacts(config.environment.name)
     started = time.monotonic()
@@ -189,6 +191,7 @@ def training_summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "trained": sum(r["data/step_trained_trajectories"] for r in records),
         "dropped": dict(dropped.most_common()),
         "probs_corr_min": min(correlations, default=None),
+        "judge": judge_summary(records),
         "reward_first": reward[0],
         "reward_last": reward[1],
         "success_first": success[0],

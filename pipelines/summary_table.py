@@ -31,6 +31,8 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
         )
         for reason, count in train["dropped"].items():
             yield f"              {count:,} left out: {reason}"
+        if judge := train.get("judge"):
+            yield f"judge       {_judge(judge)}"
     if evaluation := summary["eval"]:
         yield f"held out    {evaluation['scenarios']} scenarios"
         yield "              success      sampled   greedy"
@@ -45,3 +47,18 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
         )
         yield f"              {evaluation['decision']}"
     yield f"details     {folder}/"
+
+
+def _judge(judge: dict[str, Any]) -> str:
+    """How far to trust it, and what it cost."""
+    known = [
+        f"{name} {judge[key]:+.2f}"
+        for key, name in (
+            ("agreement", "rank correlation with the environment's own reward"),
+            ("consistency", "with itself in another order"),
+        )
+        if judge[key] is not None
+    ]
+    cost = "cost unknown" if judge["usd"] is None else f"{judge['usd']:.4f} USD"
+    counts = f"{judge['requests']:,} requests, {judge['cached']:,} from the cache, {cost}"
+    return ", ".join([*known, f"{judge['failed_groups']} groups not judged", counts])

@@ -33,11 +33,8 @@ class TrainingConfig(StrictModel):
     learning_rate: float = Field(1e-5, gt=0)
     max_steps: int = Field(20, ge=0)
     reward: Literal["ruler", "verifiable"] = Field(
-        "ruler", description="ruler: a judge compares; verifiable: the environment's own reward."
-    )
-    ruler_model: str = Field("openai/o4-mini", description="Any LiteLLM name.")
-    ruler_api_base: str | None = Field(
-        None, description="An OpenAI-compatible server to ask instead of the provider's."
+        "ruler",
+        description="ruler: the judge compares; verifiable: the environment's own reward.",
     )
     loss: Literal["cispo", "ppo"] = "cispo"
     scale_rewards: bool = Field(True, description="Divide advantages by the group's deviation.")

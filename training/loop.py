@@ -19,6 +19,7 @@ from statistics import fmean
 from typing import Any, Literal, TypeVar
 
 from agent.judge import RulerJudge
+from agent.llm import LlmBudgetSpent
 from agent.model import ChatModel
 from agent.rollout import Rollout, seed_from
 from backends import PolicyHandle
@@ -26,7 +27,7 @@ from environment.base import Environment, Scenario
 from training.accounting import StepAccount, account
 from training.config import RolloutConfig, TrainingConfig
 from training.gather import chat_model, gather_rollouts, limits
-from training.judging import judge_groups
+from training.judging import JUDGE_COST, distrust, judge_faults, judge_groups
 from training.run_log import STEP, Record, RunLog
 from training.schedule import scenarios_of_step
 from training.signals import Interrupted, stop_on_signals
@@ -34,6 +35,7 @@ from training.statistics import means
 
 log = logging.getLogger(__name__)
 
+_STEPS_BETWEEN_WARNINGS = 10
 T = TypeVar("T")
 
 
@@ -71,13 +73,14 @@ class TrainingResult:
     """How a run ended, over all its attempts.
 
     Args:
-        stopped_by: ``max_steps``; the ``budget`` that ran out; or ``converged``: after it had
-            trained, no group's rewards differed for as many steps in a row as may be empty.
+        stopped_by: ``max_steps``; the ``budget`` that ran out; ``judge_budget``: the judge has
+            cost all it may; or ``converged``: after it had trained, no group's rewards differed
+            for as many steps in a row as may be empty.
     """
 
     step: int
     records: list[Record] = field(default_factory=list)
-    stopped_by: Literal["max_steps", "budget", "converged"] = "max_steps"
+    stopped_by: Literal["max_steps", "budget", "judge_budget", "converged"] = "max_steps"
 
 
 async def train_policy(run: TrainingRun) -> TrainingResult:
@@ -94,6 +97,8 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
     result = TrainingResult(start, run.run_log.recover(start, run.policy.trainer_metrics(start)))
     for record in result.records:
         run.on_step(record)
+    if run.judge:
+        run.judge.llm.usage.cost_usd += sum(r.get(JUDGE_COST, 0.0) for r in result.records)
     empty, limit = 0, run.config.empty_steps_limit
     minutes = run.config.budget.minutes
     deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
@@ -109,10 +114,16 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                     log.info("the budget of %g minutes is used up after step %d", minutes, step)
                     result.stopped_by = "budget"
                     break
-                record = await _one_step(run, model, scenarios, step, stop)
+                try:
+                    record = await _one_step(run, model, scenarios, step, stop)
+                except LlmBudgetSpent as spent:
+                    log.info("stopped after step %d: %s", step, spent)
+                    result.stopped_by = "judge_budget"
+                    break
                 result.step = step + 1
                 result.records.append(record)
                 run.on_step(record)
+                _warn_of_judge(result.records)
                 empty = 0 if record["data/step_num_groups_trainable"] else empty + 1
                 if empty >= limit and not _converged(result.records, limit):
                     raise EmptySteps(_why_empty(result.records[-empty:]))
@@ -153,13 +164,16 @@ async def _one_step(
     model.name = run.policy.inference_name(step)
     groups = await _unless(stop, _roll_out(run, model, chosen, step), _interrupted(step))
     rolled_out = time.monotonic()
-    faults = await judge_groups(run.judge, groups, run.environment) if run.judge else []
+    judged: Record = {}
+    faults: list[str] = []
+    if run.judge:
+        judging = judge_groups(run.judge, groups, run.environment)
+        faults, judged = await _unless(stop, judging, _interrupted(step))
+        judged["time/step_judge_s"] = time.monotonic() - rolled_out
     run.on_groups(step + 1, groups)
     accounted = account(groups, run.environment, run.policy.max_tokens, faults)
-    record = _rollout_metrics(step + 1, chosen, groups, accounted)
+    record = _rollout_metrics(step + 1, chosen, groups, accounted) | judged
     record["time/step_rollout_s"] = rolled_out - started
-    if run.judge:
-        record["time/step_judge_s"] = time.monotonic() - rolled_out
     run.run_log.begin(record)
     trained = await _train(run, step, accounted)
     # Of what the backend counts too, our own counts stand: it saw only the groups it trained on.
@@ -263,6 +277,11 @@ def _warn_of_mismatch(record: Record, lowest: float) -> None:
         )
 
 
+def _warn_of_judge(records: Sequence[Record]) -> None:
+    if len(records) % _STEPS_BETWEEN_WARNINGS == 0 and (text := distrust(records)):
+        log.warning("%s", text)
+
+
 def _why_empty(records: Sequence[Record]) -> str:
     counts: dict[str, int] = {}
     for record in records:
@@ -271,6 +290,8 @@ def _why_empty(records: Sequence[Record]) -> str:
     reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
     error = next((r["data/first_error"] for r in records if r["data/first_error"]), "")
     detail = f" The first error was: {error}." if error else ""
+    if judge := "; ".join(f"{fault} ({n} groups)" for fault, n in judge_faults(records).items()):
+        detail = f" The judge failed: {judge}. Mend judge.model or judge.api_base."
     return (
         f"{len(records)} steps in a row had nothing to train on ({reasons}).{detail} "
         "zero_variance: the task is too easy or too hard for this policy, or the groups are too "

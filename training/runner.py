@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from agent.judge import RulerJudge
+from agent.judge import JudgeConfig, RulerJudge
+from agent.llm import LanguageModel
 from agent.rollout import seed_from
 from backends import BackendConfig, PolicyHandle, open_policy
 from environment.base import Environment, Scenario
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 _SAMPLES = 3
 # May change between the attempts of a run without making it another run.
 _FREE_SETTINGS = {"max_steps", "budget", "empty_steps_limit", "keep_checkpoints", "min_probs_corr"}
+_JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,13 @@ class RunSpec:
     rollout: RolloutConfig
     environment: dict[str, Any]
     data: dict[str, str]
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
     def settings(self) -> dict[str, Any]:
         """What must stay the same for the run to continue."""
-        return {
+        judged = self.training.reward == "ruler"
+        judge = {"judge": self.judge.model_dump(include=_JUDGES_SCORES)} if judged else {}
+        return judge | {
             "seed": self.seed,
             "backend": self.backend.model_dump(),
             "base_fingerprint": base_fingerprint(self.backend.base_model),
@@ -121,7 +126,7 @@ async def run_training(spec: RunSpec, environment: Environment[Any, Any]) -> Run
             on_step=on_step,
             on_groups=lambda step, groups: write_trajectories(trajectories, step, groups),
             evaluate=lambda: _validate(spec, policy, environment),
-            judge=_judge(spec.training),
+            judge=_judge(spec),
         )
         try:
             result = await train_policy(run)
@@ -146,10 +151,10 @@ async def run_training(spec: RunSpec, environment: Environment[Any, Any]) -> Run
     return RunOutput(adapter, trajectories, report, result)
 
 
-def _judge(config: TrainingConfig) -> RulerJudge | None:
-    if config.reward == "verifiable":
+def _judge(spec: RunSpec) -> RulerJudge | None:
+    if spec.training.reward == "verifiable":
         return None
-    return RulerJudge(config.ruler_model, config.ruler_api_base)
+    return RulerJudge(LanguageModel(spec.judge, spec.folder / "judge"), spec.judge)
 
 
 async def _validate(

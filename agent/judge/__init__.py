@@ -2,14 +2,17 @@
 
 from agent.judge.config import JudgeConfig, JudgeFailed, JudgeUnavailable, check_judge
 from agent.judge.correctness import CorrectnessJudge, Verdict
-from agent.judge.ruler import RulerJudge
+from agent.judge.ranks import rank_correlation
+from agent.judge.ruler import Judged, RulerJudge
 
 __all__ = [
     "CorrectnessJudge",
     "JudgeConfig",
     "JudgeFailed",
     "JudgeUnavailable",
+    "Judged",
     "RulerJudge",
     "Verdict",
     "check_judge",
+    "rank_correlation",
 ]

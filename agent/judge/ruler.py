@@ -134,12 +134,12 @@ def _without_call_ids(conversation: Conversation) -> list[dict[str, Any]]:
 
     plain = []
     for message in conversation:
-        message = dict(message)
+        numbered = dict(message)
         if message.get("tool_calls"):
-            message["tool_calls"] = [c | {"id": number(c["id"])} for c in message["tool_calls"]]
+            numbered["tool_calls"] = [c | {"id": number(c["id"])} for c in message["tool_calls"]]
         if "tool_call_id" in message:
-            message["tool_call_id"] = number(message["tool_call_id"])
-        plain.append(message)
+            numbered["tool_call_id"] = number(message["tool_call_id"])
+        plain.append(numbered)
     return plain
 
 

@@ -10,6 +10,7 @@ from zenml import ArtifactConfig, log_metadata, step
 from zenml.enums import ArtifactType
 from zenml.types import HTMLString
 
+from agent.judge import JudgeConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
 from steps.materializers import FileMaterializer
@@ -31,6 +32,7 @@ class TrainSettings(StrictModel):
     backend: BackendConfig
     training: TrainingConfig
     rollout: RolloutConfig
+    judge: JudgeConfig = JudgeConfig()
 
 
 @step(
@@ -64,6 +66,7 @@ def train_agent(
         backend=settings.backend,
         training=settings.training,
         rollout=settings.rollout,
+        judge=settings.judge,
         environment=settings.environment_settings,
         data={name: fingerprint(path) for name, path in artifacts.items() if path},
     )

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from agent.rollout import Rollout
+from training.judging import AGREEMENT, CONSISTENCY, distrust, judge_faults, judge_summary
 from training.report import page as html
 from training.run_log import STEP, Record, first_and_last
 
-_SETTINGS_SHOWN = 40
+_SETTINGS_SHOWN, _FAULTS_SHOWN = 40, 5
 
 
 class Sample(BaseModel):
@@ -74,6 +75,7 @@ def training_report(
                 "Success of the training rollouts",
                 html.line_chart(_series(records, "train/success"), "success"),
             ),
+            *_judge(records),
             html.section(
                 "Trained and left out",
                 html.paragraph(
@@ -96,6 +98,44 @@ def training_report(
             ),
         ],
     )
+
+
+def _judge(records: Sequence[Record]) -> list[str]:
+    """How far the judge can be trusted; nothing for a run without one."""
+    summary = judge_summary(records)
+    if summary is None:
+        return []
+
+    def shown(key: str, form: str) -> str:
+        value = summary[key]
+        return "unknown" if value is None else form.format(value)
+
+    warning = distrust(records)
+    faults = [[fault, n] for fault, n in judge_faults(records).most_common(_FAULTS_SHOWN)]
+    return [
+        html.section(
+            "Judge",
+            *([html.paragraph(f"Warning: {warning}", "bad")] if warning else []),
+            html.tiles(
+                {
+                    "rank correlation with the environment's own reward, within groups": shown(
+                        "agreement", "{:.2f}"
+                    ),
+                    "rank correlation with itself, shown in another order": shown(
+                        "consistency", "{:.2f}"
+                    ),
+                    "groups not judged": shown("failed_groups", "{:,}"),
+                    "requests": shown("requests", "{:,}"),
+                    "answers from the cache": shown("cached", "{:,}"),
+                    "US dollars": shown("usd", "{:.4f}"),
+                }
+            ),
+            html.line_chart(
+                _series(records, AGREEMENT) | _series(records, CONSISTENCY), "rank correlation"
+            ),
+            *([html.table(("not judged because", "groups"), faults)] if faults else []),
+        )
+    ]
 
 
 def _series(records: Sequence[Record], key: str) -> dict[str, list[tuple[float, float]]]:
