@@ -37,13 +37,6 @@ litellm.suppress_debug_info = True
 _ATTEMPTS = 4
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 _SHOWN_OF_A_BAD_REPLY = 120
-_PASSING = (
-    openai.RateLimitError,
-    openai.InternalServerError,
-    openai.APIConnectionError,
-    openai.APITimeoutError,
-    TimeoutError,
-)
 
 
 class LlmConfig(StrictModel):
@@ -185,8 +178,8 @@ class LanguageModel:
                     self._check_budget()
                     async with asyncio.timeout(self.config.timeout_s):
                         return await self._request(messages, form)
-            except _PASSING as error:
-                if attempt == _ATTEMPTS:
+            except (openai.OpenAIError, TimeoutError) as error:  # LiteLLM's are all of the first
+                if attempt == _ATTEMPTS or not _may_pass(error):
                     told = str(error) or f"no answer within {self.config.timeout_s:g} s"
                     raise LlmFailed(f"{self.config.model}: {told}") from error
                 wait = _wait_s(error, attempt)
@@ -194,8 +187,6 @@ class LanguageModel:
                     "%s: %s; again in %.1f s", self.config.model, type(error).__name__, wait
                 )
                 await asyncio.sleep(wait)
-            except openai.OpenAIError as error:  # LiteLLM's errors are all of these
-                raise LlmFailed(f"{self.config.model}: {error}") from error
         raise AssertionError("unreachable")
 
     def _check_budget(self) -> None:
@@ -218,7 +209,9 @@ class LanguageModel:
         if not response.choices:
             raise LlmFailed(f"{self.config.model}: a reply without choices")
         message = response.choices[0].message
-        return message.content or message.get("refusal") or "(nothing)"
+        # LiteLLM has no field for a refusal.
+        refusal = (message.get("provider_specific_fields") or {}).get("refusal")
+        return message.content or refusal or "(nothing)"
 
     def _count(self, response: Any) -> None:
         used = response.get("usage")
@@ -270,12 +263,18 @@ def _price(config: LlmConfig, given: int, written: int) -> float | None:
     return float(given * rates[0] + written * rates[1])
 
 
+def _may_pass(error: Exception) -> bool:
+    status = getattr(error, "status_code", None)
+    if isinstance(error, TimeoutError | openai.APIConnectionError) or status is None:
+        return True
+    return status in (408, 409, 429) or status >= 500
+
+
 def _wait_s(error: Exception, attempt: int) -> float:
     """What the server asks for, or twice as long each time, with some chance in it."""
-    response = getattr(error, "response", None)
-    asked = (
-        _retry_after_s(response.headers.get("retry-after", "")) if response is not None else None
-    )
+    # LiteLLM keeps the server's headers there; those of its error's response are empty.
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    asked = _retry_after_s(headers.get("retry-after", ""))
     if asked is None:
         asked = _FIRST_WAIT_S * 2.0 ** (attempt - 1) * random.uniform(0.5, 1)
     return min(asked, _LONGEST_WAIT_S)

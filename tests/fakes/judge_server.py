@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tests.fakes.completions import completion, http_error
 from tests.fakes.loopback import LoopbackServer, Response
 
 Deserved = dict[str, float]
@@ -23,25 +24,17 @@ def shown(request: dict[str, Any]) -> dict[str, Any]:
     return json.loads(request["messages"][1]["content"])
 
 
-def _answer(content: str | None, refusal: str | None = None) -> Response:
-    message = {"role": "assistant", "content": content, "refusal": refusal}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    head = {"id": "1", "object": "chat.completion", "created": 1, "model": "judge"}
-    return Response(head | {"choices": [choice], "usage": usage})
-
-
 def _scores(pairs: list[tuple[str, Any]]) -> str:
     return json.dumps({"scores": [{"id": id_, "score": score} for id_, score in pairs]})
 
 
 def good(deserved: Deserved) -> Response:
-    return _answer(_scores(list(deserved.items())))
+    return completion(_scores(list(deserved.items())))
 
 
 def backwards(deserved: Deserved) -> Response:
     """The right scores in the reversed order of what was shown."""
-    return _answer(_scores(list(deserved.items())[::-1]))
+    return completion(_scores(list(deserved.items())[::-1]))
 
 
 def scoring(score: float) -> Manner:
@@ -49,54 +42,54 @@ def scoring(score: float) -> Manner:
 
     def manner(deserved: Deserved) -> Response:
         first = next(iter(deserved))
-        return _answer(_scores(list((deserved | {first: score}).items())))
+        return completion(_scores(list((deserved | {first: score}).items())))
 
     return manner
 
 
 def nothing(deserved: Deserved) -> Response:
-    return _answer(_scores([]))
+    return completion(_scores([]))
 
 
 def one_missing(deserved: Deserved) -> Response:
-    return _answer(_scores(list(deserved.items())[1:]))
+    return completion(_scores(list(deserved.items())[1:]))
 
 
 def one_too_many(deserved: Deserved) -> Response:
-    return _answer(_scores([*deserved.items(), ("ffffff", 0.5)]))
+    return completion(_scores([*deserved.items(), ("ffffff", 0.5)]))
 
 
 def unknown_id(deserved: Deserved) -> Response:
-    return _answer(_scores([("ffffff", 0.5), *list(deserved.items())[1:]]))
+    return completion(_scores([("ffffff", 0.5), *list(deserved.items())[1:]]))
 
 
 def same_id_twice(deserved: Deserved) -> Response:
     first = next(iter(deserved.items()))
-    return _answer(_scores([first, *list(deserved.items())[:-1]]))
+    return completion(_scores([first, *list(deserved.items())[:-1]]))
 
 
 def one_repeated(deserved: Deserved) -> Response:
-    return _answer(_scores([*deserved.items(), next(iter(deserved.items()))]))
+    return completion(_scores([*deserved.items(), next(iter(deserved.items()))]))
 
 
 def broken_json(deserved: Deserved) -> Response:
-    return _answer(_scores(list(deserved.items()))[:-3])
+    return completion(_scores(list(deserved.items()))[:-3])
 
 
 def prose(deserved: Deserved) -> Response:
-    return _answer(f"Here you are: {_scores(list(deserved.items()))} Anything else?")
+    return completion(f"Here you are: {_scores(list(deserved.items()))} Anything else?")
 
 
 def words_for_scores(deserved: Deserved) -> Response:
-    return _answer(_scores([(id_, "very good") for id_ in deserved]))
+    return completion(_scores([(id_, "very good") for id_ in deserved]))
 
 
 def not_a_number(deserved: Deserved) -> Response:
-    return _answer(_scores([(id_, float("nan")) for id_ in deserved]))
+    return completion(_scores([(id_, float("nan")) for id_ in deserved]))
 
 
 def refusal(deserved: Deserved) -> Response:
-    return _answer(None, refusal="I would rather not.")
+    return completion(None, refusal="I would rather not.")
 
 
 def no_choices(deserved: Deserved) -> Response:
@@ -112,10 +105,8 @@ def silence(deserved: Deserved) -> Response:
 
 
 def failing(status: int, **headers: str) -> Manner:
-    """An HTTP error; ``Retry-After`` may be among the headers."""
-    error = {"error": {"message": "not now", "type": "error", "param": None, "code": None}}
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _: Response(error, status, named)
+    """An HTTP error; ``Retry_After`` may be among the headers."""
+    return lambda _: http_error(status, **headers)
 
 
 class JudgeServer(LoopbackServer):
