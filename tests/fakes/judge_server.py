@@ -37,6 +37,13 @@ def backwards(deserved: Deserved) -> Response:
     return completion(_scores(list(deserved.items())[::-1]))
 
 
+def first_is_best(deserved: Deserved) -> Response:
+    """Nothing counts but the place an attempt is shown in."""
+    last = len(deserved) - 1
+    pairs = [(id_, 1 - place / last) for place, id_ in enumerate(deserved)]
+    return completion(_scores(pairs))
+
+
 def scoring(score: float) -> Manner:
     """The first attempt gets this score."""
 

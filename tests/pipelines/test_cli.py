@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a judge without a key": (
         ["--pipeline", "train", "--set", "training.reward=ruler"],
-        ["the judge openai/o4-mini needs OPENAI_API_KEY"],
+        ["judge: the model openai/o4-mini needs OPENAI_API_KEY"],
     ),
 }
 

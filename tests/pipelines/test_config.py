@@ -26,7 +26,7 @@ def test_the_local_profile_is_the_one_that_was_asked_for() -> None:
     assert config.backend.base_model == "Qwen/Qwen2.5-7B-Instruct"
     assert (training.groups_per_step, training.rollouts_per_group, training.max_steps) == (2, 4, 20)
     assert (training.learning_rate, training.reward) == (1e-5, "ruler")
-    assert training.ruler_model == "openai/o4-mini"
+    assert config.judge.model == "openai/o4-mini"
 
 
 def test_the_default_profile_needs_no_key_and_no_network() -> None:
@@ -63,8 +63,8 @@ def test_an_empty_file_changes_nothing(write: Write) -> None:
         ("training.scale_rewards=false", "training", "scale_rewards", False),
         ("training.learning_rate=1.0e-3", "training", "learning_rate", 0.001),
         ("training.learning_rate=1e-3", "training", "learning_rate", 0.001),
-        ("training.ruler_model=openai/o4-mini", "training", "ruler_model", "openai/o4-mini"),
-        ("training.ruler_api_base=http://h:1/v1?a=b", "training", "ruler_api_base", "http://h:1/v1?a=b"),
+        ("judge.model=openai/o4-mini", "judge", "model", "openai/o4-mini"),
+        ("judge.api_base=http://h:1/v1?a=b", "judge", "api_base", "http://h:1/v1?a=b"),
         ("training.train_scenarios=null", "training", "train_scenarios", None),
         ("data.path=mails/mine", "data", "path", Path("mails/mine")),
     ],

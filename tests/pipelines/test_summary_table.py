@@ -95,6 +95,7 @@ def test_a_training_is_summed_up_over_its_steps() -> None:
         "trained": 10,
         "dropped": {"zero_variance": 9, "timeout": 2},
         "probs_corr_min": 0.9999,
+        "judge": None,
         "reward_first": 0.5,
         "reward_last": 0.75,
         "success_first": 0.25,
@@ -106,3 +107,22 @@ def test_a_training_without_steps_has_a_summary() -> None:
     summary = training_summary([])
     assert (summary["steps"], summary["dropped"], summary["probs_corr_min"]) == (0, {}, None)
     assert summary["reward_first"] is summary["reward_last"] is None
+
+
+def test_what_a_run_says_of_its_judge_is_shown() -> None:
+    judge = {
+        "agreement": 0.756,
+        "consistency": None,
+        "failed_groups": 2,
+        "requests": 1200,
+        "cached": 30,
+        "usd": 0.123456,
+    }
+    text = text_of(train=SUMMARY["train"] | {"judge": judge})
+    assert (
+        "judge       rank correlation with the environment's own reward +0.76, 2 groups not "
+        "judged, 1,200 requests, 30 from the cache, 0.1235 USD"
+    ) in text
+    unpriced = text_of(train=SUMMARY["train"] | {"judge": judge | {"usd": None}})
+    assert "cost unknown" in unpriced
+    assert "judge  " not in text_of()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from agent.judge import RulerJudge
 from backends import PolicyHandle, open_policy
 from backends.embedded import checkpoints
 from environment.email_search.models import EmailScenario
-from tests.fakes.judge_server import Deserved, JudgeServer, good, prose
+from tests.fakes.judge_server import Deserved, JudgeServer, good, prose, silence
 from tests.training.conftest import EVALUATED, Finished
+from tests.training.test_judging import judge_at
 from tests.training.world import (
     BACKEND,
     GROUPS,
@@ -333,23 +335,90 @@ def test_a_sampler_that_disagrees_with_the_trainer_is_told_aloud(
     assert "step 1: the sampler's and the trainer's probabilities correlate only" in caplog.text
 
 
-def test_a_judges_scores_are_the_rewards(environment: RankedEnvironment, tmp_path: Path) -> None:
-    def in_order(deserved: Deserved) -> Any:
-        return good({id_: number / 10 for number, id_ in enumerate(deserved)})
+def in_order(deserved: Deserved) -> Any:
+    return good({id_: number / 10 for number, id_ in enumerate(deserved)})
 
+
+def test_a_judges_scores_are_the_rewards(environment: RankedEnvironment, tmp_path: Path) -> None:
     with JudgeServer(in_order) as server:
-        judge = RulerJudge("openai/judge", server.base_url)
+        judge = judge_at(server)
         (record,) = train(tmp_path, environment, 1, judge=judge).records
     assert record["train/reward"] == pytest.approx(sum(range(SIZE)) / SIZE / 10)
     assert record["train/independent_reward"] != record["train/reward"]
     assert record["time/step_judge_s"] > 0
+    assert -1 <= record["judge/agreement"] <= 1
+    assert (record["judge/requests"], record["judge/failed_groups"]) == (GROUPS, 0)
     assert record["data/step_trained_trajectories"] == GROUPS * SIZE
 
 
 def test_a_judge_that_fails_drops_the_group(environment: RankedEnvironment, tmp_path: Path) -> None:
     with JudgeServer(prose) as server:
-        judge = RulerJudge("openai/judge", server.base_url)
-        with pytest.raises(EmptySteps, match=r"8 judge_failed.*first error was: openai/judge gave"):
+        judge = judge_at(server)
+        with pytest.raises(
+            EmptySteps, match=r"8 judge_failed.*The judge failed: openai/judge gave"
+        ):
             train(tmp_path, environment, 1, judge=judge)
     (record,) = RunLog(tmp_path).records()
     assert record["data/dropped"] == {"judge_failed": GROUPS * SIZE}
+
+
+def test_a_judge_that_keeps_failing_stops_the_run(
+    environment: RankedEnvironment, tmp_path: Path
+) -> None:
+    with JudgeServer(prose) as server, pytest.raises(EmptySteps) as stopped:
+        train(tmp_path, environment, 9, judge=judge_at(server), empty_steps_limit=2)
+    assert "2 steps in a row had nothing to train on (16 judge_failed)" in str(stopped.value)
+    assert "not JSON of the form asked for" in str(stopped.value)
+    assert "judge.model or judge.api_base" in str(stopped.value)
+    assert steps_in(tmp_path) == [1, 2]
+    assert checkpoints_in(tmp_path)[-1] == 2
+
+
+def test_a_judge_that_has_cost_all_it_may_ends_the_run_at_its_last_checkpoint(
+    environment: RankedEnvironment, tmp_path: Path
+) -> None:
+    dollar = {"usd_per_million_in": 1e6, "usd_per_million_out": 0.0}
+    cost = {**dollar, "max_cost_usd": GROUPS + 0.5, "concurrency": 1}
+
+    with JudgeServer(in_order) as server:
+        first = train(tmp_path, environment, 9, judge=judge_at(server, **cost))
+        assert (first.stopped_by, first.step) == ("judge_budget", 1)
+        assert first.records[0]["costs/judge_usd"] == GROUPS
+        assert steps_in(tmp_path) == checkpoints_in(tmp_path)[1:] == [1]
+        # What it has cost counts in the next attempt too.
+        asked = len(server.requests)
+        again = train(tmp_path, environment, 9, judge=judge_at(server, **cost))
+        assert (again.stopped_by, again.step) == ("judge_budget", 1)
+        assert len(server.requests) == asked + 1
+        more = {**cost, "max_cost_usd": 2 * GROUPS}
+        last = train(tmp_path, environment, 9, judge=judge_at(server, **more))
+        assert (last.stopped_by, last.step) == ("judge_budget", 2)
+
+
+def test_a_signal_while_the_judge_is_silent_abandons_the_step(
+    environment: RankedEnvironment, tmp_path: Path
+) -> None:
+    def silent(deserved: Deserved) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return silence(deserved)
+
+    with JudgeServer(silent) as server:
+        started = time.monotonic()
+        with pytest.raises(Interrupted, match="stopped after step 0;"):
+            train(tmp_path, environment, 3, judge=judge_at(server))
+        assert time.monotonic() - started < 15
+    assert steps_in(tmp_path) == []
+
+
+def test_a_judge_that_agrees_too_little_with_the_own_reward_is_told_aloud(
+    environment: RankedEnvironment,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("training.loop._STEPS_BETWEEN_WARNINGS", 2)
+    monkeypatch.setattr("training.judging._STEPS_TO_TELL", 2)
+    monkeypatch.setattr("training.judging._LOW_AGREEMENT", 1.1)
+    with JudgeServer(in_order) as server:
+        train(tmp_path, environment, 2, judge=judge_at(server))
+    assert caplog.text.count("the judge ranks rollouts otherwise than the environment's own") == 1

@@ -261,3 +261,23 @@ def test_the_models_page_shows_where_every_version_stands() -> None:
     for part in ("in production", "0.500", "0.800", "+0.300 (+0.200 to +0.400)", "not evaluated"):
         assert part in page.text
     assert "digest of database" in page.text
+
+
+def judged(step: int, agreement: float) -> Record:
+    counts = {"judge/failed_groups": 1, "judge/requests": 4, "judge/cached": 2}
+    return record(step, **counts, **{"judge/faults": {EVIL: 1}, "judge/agreement": agreement})
+
+
+def test_a_judged_run_says_how_far_to_trust_the_judge() -> None:
+    source = training_report("t", [judged(n, 0.8) for n in range(1, 7)], [], [], {})
+    page = assert_self_contained(source)
+    for cells in ("0.80rank correlation with the environment", "24requests", "6groups not judged"):
+        assert cells in page.text
+    assert f"{EVIL}6" in page.text
+    assert "Warning" not in page.text
+    assert "Judge" not in Page(training_report("t", [record(1)], [], [], {})).text
+
+
+def test_a_judge_that_ranks_otherwise_is_warned_of_in_the_report() -> None:
+    source = training_report("t", [judged(n, -0.1) for n in range(1, 7)], [], [], {})
+    assert "Warning: the judge ranks rollouts otherwise" in assert_self_contained(source).text

@@ -4,10 +4,12 @@ import asyncio
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from agent.judge import JudgeConfig
 from environment.base import StrictModel
 from tests.fakes.judge_server import JudgeServer, good
 from tests.training import victims
@@ -126,12 +128,33 @@ def test_a_run_with_a_judge_asks_the_configured_one(
             tmp_path,
             max_steps=1,
             reward="ruler",
-            ruler_model="openai/judge",
-            ruler_api_base=server.base_url,
         )
-        (record,) = run(spec, environment).result.records
+        judge = JudgeConfig(model="openai/judge", api_base=server.base_url)
+        output = run(dataclasses.replace(spec, judge=judge), environment)
+    (record,) = output.result.records
     assert {request["model"] for request in server.requests} == {"judge"}
     assert "train/independent_reward" in record
+    assert len(list((tmp_path / "judge").iterdir())) == len(server.requests)
+    assert "rank correlation with the environment" in output.report
+
+
+@pytest.mark.parametrize(
+    ("changes", "another_run"),
+    [
+        ({"model": "openai/other"}, True),
+        ({"window_tokens": 5000}, True),
+        ({"max_cost_usd": 9.0, "concurrency": 1, "timeout_s": 5.0}, False),
+    ],
+)
+def test_what_decides_a_judges_scores_is_part_of_a_run_judged_by_it(
+    changes: dict[str, Any], another_run: bool, tmp_path: Path
+) -> None:
+    changed = JudgeConfig(**changes)
+    judged = run_spec(tmp_path, max_steps=1, reward="ruler")
+    other = dataclasses.replace(judged, judge=changed)
+    assert (judged.settings() != other.settings()) == another_run
+    verifiable = run_spec(tmp_path, max_steps=1)
+    assert dataclasses.replace(verifiable, judge=changed).settings() == verifiable.settings()
 
 
 def test_a_resumed_run_is_tracked_without_gap_or_duplicate(
