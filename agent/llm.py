@@ -203,6 +203,7 @@ class LanguageModel:
             response_format=form,
             timeout=self.config.timeout_s,
             max_retries=0,
+            drop_params=True,  # of models without forms; they are told in words
             **self._options,
         )
         self._count(response)
@@ -239,7 +240,8 @@ def _usable(content: str, form: type[Form], check: Callable[[Form], None] | None
     try:
         answer = form.model_validate_json(content)
     except ValidationError as error:
-        raise ValueError("The reply was not JSON of the form asked for.") from error
+        schema = json.dumps(form.model_json_schema())
+        raise ValueError(f"The reply was not JSON of the form asked for: {schema}.") from error
     if check:
         check(answer)
     return answer

@@ -123,7 +123,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                 result.step = step + 1
                 result.records.append(record)
                 run.on_step(record)
-                _warn_of_judge(result.records)
+                _warn_of_judge(result.records, last=step + 1 == run.config.max_steps)
                 empty = 0 if record["data/step_num_groups_trainable"] else empty + 1
                 if empty >= limit and not _converged(result.records, limit):
                     raise EmptySteps(_why_empty(result.records[-empty:]))
@@ -277,8 +277,8 @@ def _warn_of_mismatch(record: Record, lowest: float) -> None:
         )
 
 
-def _warn_of_judge(records: Sequence[Record]) -> None:
-    if len(records) % _STEPS_BETWEEN_WARNINGS == 0 and (text := distrust(records)):
+def _warn_of_judge(records: Sequence[Record], last: bool) -> None:
+    if (last or len(records) % _STEPS_BETWEEN_WARNINGS == 0) and (text := distrust(records)):
         log.warning("%s", text)
 
 

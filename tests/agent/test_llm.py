@@ -325,3 +325,9 @@ def test_data_in_a_prompt_is_json_that_any_server_takes() -> None:
     assert json.loads(as_data({"a": "é ☃ \U0001f600"})) == {"a": "é ☃ \U0001f600"}
     assert json.loads(as_data(["half \ud83d"])) == ["half ?"]
     assert "é" in as_data("é")
+
+
+async def test_a_fault_of_form_tells_the_form() -> None:
+    with CompletionsServer(completion("seven"), number(7)) as server:
+        await ask(model_on(server))
+    assert json.dumps(Number.model_json_schema()) in server.requests[1]["messages"][-1]["content"]

@@ -25,7 +25,8 @@ def shown(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _scores(pairs: list[tuple[str, Any]]) -> str:
-    return json.dumps({"scores": [{"id": id_, "score": score} for id_, score in pairs]})
+    scores = [{"id": id_, "explanation": "as it deserves", "score": s} for id_, s in pairs]
+    return json.dumps({"scores": scores})
 
 
 def good(deserved: Deserved) -> Response:

@@ -418,9 +418,11 @@ def test_a_judge_that_agrees_too_little_with_the_own_reward_is_told_aloud(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("training.loop._STEPS_BETWEEN_WARNINGS", 2)
     monkeypatch.setattr("training.judging._STEPS_TO_TELL", 2)
     monkeypatch.setattr("training.judging._LOW_AGREEMENT", 1.1)
+    told = "the judge ranks rollouts otherwise than the environment's own reward"
     with JudgeServer(in_order) as server:
+        train(tmp_path, environment, 1, judge=judge_at(server))
+        assert told not in caplog.text
         train(tmp_path, environment, 2, judge=judge_at(server))
-    assert caplog.text.count("the judge ranks rollouts otherwise than the environment's own") == 1
+    assert caplog.text.count(told) == 1

@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.judge import JudgeConfig, JudgeFailed, JudgeUnavailable, RulerJudge, check_judge
 from agent.llm import LanguageModel
@@ -47,10 +50,12 @@ async def scores_of(
     return (await judge_at(server, **changes).score(group, TOOLS)).scores
 
 
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def hasty() -> Iterator[None]:
     """Waits hardly at all before it asks again."""
-    monkeypatch.setattr("agent.llm._FIRST_WAIT_S", 0.001)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agent.llm._FIRST_WAIT_S", 0.001)
+        yield
 
 
 @pytest.mark.parametrize("manner", [judges.good, judges.backwards])
@@ -116,6 +121,32 @@ async def test_a_second_bad_reply_fails_the_judgement(manner: Manner, fault: str
     with JudgeServer(manner) as server, pytest.raises(JudgeFailed, match=fault):
         await scores_of(server)
     assert len(server.requests) == 2
+
+
+ANY_MANNER: list[Manner] = [
+    judges.good,
+    judges.backwards,
+    *(manner for manner, _ in BAD_MANNERS),
+    judges.no_choices,
+    judges.web_page,
+    judges.failing(400),
+    judges.failing(429, Retry_After="0"),
+    judges.failing(500),
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(ANY_MANNER), min_size=1, max_size=6), st.booleans())
+def test_however_a_judge_misbehaves_no_attempt_gets_a_wrong_score(
+    manners: list[Manner], twice: bool
+) -> None:
+    with JudgeServer(*manners) as server:
+        try:
+            scores = asyncio.run(scores_of(server, second_order_share=float(twice)))
+        except JudgeFailed:
+            assert any(manner not in ANY_MANNER[:2] for manner in manners)
+        else:
+            assert scores == QUALITIES
 
 
 @pytest.mark.parametrize("manner", [judges.no_choices, judges.web_page])
@@ -272,6 +303,10 @@ async def test_the_judge_is_asked_for_the_form_of_its_answer() -> None:
     asked = server.requests[0]["response_format"]
     assert asked["type"] == "json_schema"
     assert "scores" in str(asked["json_schema"])
+    # OpenAI refuses defaults in a strict form, and wants all fields required.
+    assert "default" not in str(asked["json_schema"])
+    assert asked["json_schema"]["strict"]
+    assert '{"scores": [{"id": ' in server.requests[0]["messages"][0]["content"]
 
 
 def test_a_judge_without_a_key_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
