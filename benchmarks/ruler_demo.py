@@ -51,7 +51,8 @@ def replayed(
     stop = StopReason.OUT_OF_TURNS
     for reply in replies:
         if not reply.get("tool_calls"):
-            broken = "<tool_call>" in (reply["content"] or "")
+            # A call whose end is missing was cut off by the bound on a reply's length.
+            broken = "</tool_call>" in (reply["content"] or "")
             stop = StopReason.MALFORMED_CALL if broken else StopReason.NO_TOOL_CALL
         for call in reply.get("tool_calls") or []:
             name, arguments = call["function"]["name"], call["function"]["arguments"]
