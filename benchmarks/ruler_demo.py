@@ -44,15 +44,15 @@ _WORST, _BEST = -2.2, 1.7  # a little outside what email_reward gives
 def replayed(
     environment: EmailSearchEnvironment, scenario: EmailScenario, messages: list[dict[str, Any]]
 ) -> Reward:
-    """The reward of an attempt, from its messages alone."""
+    """The reward of an attempt, from its messages alone; of 128 rollouts 3 came out otherwise than
+    in training: a call that the bound on a reply's length cut off looks like a broken one."""
     session = environment.session(scenario)
     tools = {tool.name: tool for tool in session.tools}
     replies = [message for message in messages if message["role"] == "assistant"]
     stop = StopReason.OUT_OF_TURNS
     for reply in replies:
         if not reply.get("tool_calls"):
-            # A call whose end is missing was cut off by the bound on a reply's length.
-            broken = "</tool_call>" in (reply["content"] or "")
+            broken = "<tool_call>" in (reply["content"] or "")
             stop = StopReason.MALFORMED_CALL if broken else StopReason.NO_TOOL_CALL
         for call in reply.get("tool_calls") or []:
             name, arguments = call["function"]["name"], call["function"]["arguments"]
