@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
 
 from agent.judge import JudgeConfig
+from agent.scenario_writer import WriterConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
 from environment.registry import UnknownEnvironment, environment_package
@@ -66,6 +67,7 @@ class ProjectConfig(StrictModel):
     )
     environment: Any
     data: Any
+    scenario_writer: WriterConfig = WriterConfig()
     backend: BackendConfig = BackendConfig()
     rollout: RolloutConfig = RolloutConfig()
     training: TrainingConfig = TrainingConfig()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.judge import JudgeUnavailable
+from agent.llm import LlmFailed, LlmUnavailable
 from backends.errors import BackendError
 from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
@@ -14,6 +15,8 @@ USER_ERRORS = (
     BackendError,
     EmptySteps,
     JudgeUnavailable,
+    LlmFailed,
+    LlmUnavailable,
     RunMismatch,
     ScenarioError,
     SourceError,

@@ -29,6 +29,7 @@ from training.run_log import first_and_last
 
 log = logging.getLogger(__name__)
 
+REPLIES = ".llm-replies"
 _NO_SECONDS: dict[str, float | None] = {"data": None, "train": None, "eval": None}
 
 
@@ -104,12 +105,17 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
         ConfigError: a path of the data section does not exist.
         BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
+        LlmUnavailable: there is no key for the writer of scenarios, or its price is unknown.
     """
     if "data" in pipelines:
         for key in ("path", "scenarios_path"):
             path = getattr(config.data, key, None)
             if path is not None and not path.exists():
                 raise ConfigError(f"data.{key}: there is no {path}")
+        if getattr(config.data, "llm_writes", False):
+            from agent.llm import check_llm
+
+            check_llm(config.scenario_writer.llm)
     if "train" in pipelines or "eval" in pipelines:
         from backends import check
         from backends.embedded.policy import load_tokenizer
@@ -130,8 +136,14 @@ def run_data(run: Run, use_cache: bool) -> None:
     if not environment_package(name).ARTIFACTS:
         raise ConfigError(f"environment {name} needs no data: go on with --pipeline train")
     data = config_with_seed(run).data
+    # Beside the runs, as a run of another name must not pay for the same replies.
+    writing = (
+        {"writer": run.config.scenario_writer, "replies": run.folder.parent / REPLIES}
+        if getattr(data, "llm_writes", False)
+        else {}
+    )
     started = time.monotonic()
-    made = data_preparation_pipeline.with_options(enable_cache=use_cache)(data)
+    made = data_preparation_pipeline.with_options(enable_cache=use_cache)(data, **writing)
     run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
     steps = made.steps
     run.summary["data"] = {

@@ -23,6 +23,14 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
         for reason, count in stored["skipped"].items():
             yield f"              {count:,} {reason}"
         yield f"scenarios   {scenarios['train']:,} to train on, {scenarios['test']:,} held out"
+        if writer := scenarios.get("writer"):
+            yield (
+                f"              {writer['kept']:,} written by {writer['model']} (ended by "
+                f"{writer['ended_by']}), {writer['requests']:,} requests, "
+                f"{writer['cost_usd']:.2f} USD"
+            )
+            for reason, count in writer["left_out"].items():
+                yield f"              {count:,} left out: {reason}"
     if train := summary["train"]:
         yield (
             f"training    {train['steps']} steps (ended by {train['stopped_by']}), {train['trained']:,} of "

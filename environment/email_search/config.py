@@ -20,8 +20,10 @@ class EmailDataConfig(StrictModel):
     path: Path | None = Field(None, description="Folder or file of a maildir or mbox source.")
     dataset: str = Field("corbt/enron-emails", description="Hub name or local copy of the mails.")
     dataset_revision: str | None = None
-    scenarios: Literal["auto", "hub", "file", "synthesise"] = Field(
-        "auto", description="auto: the sample's own, the hub's for hub, synthesised otherwise."
+    scenarios: Literal["auto", "hub", "file", "synthesise", "llm", "both"] = Field(
+        "auto",
+        description="auto: the sample's own, the hub's for hub, synthesised otherwise. llm: written "
+        "by the model of scenario_writer; both: those and the synthesised ones.",
     )
     scenarios_path: Path | None = Field(None, description="A JSONL file, for scenarios: file.")
     questions: str = "corbt/enron_emails_sample_questions"
@@ -47,13 +49,18 @@ class EmailDataConfig(StrictModel):
         return self
 
     @property
-    def scenario_source(self) -> Literal["sample", "hub", "file", "synthesise"]:
+    def scenario_source(self) -> Literal["sample", "hub", "file", "synthesise", "llm", "both"]:
         """``scenarios`` with ``auto`` resolved."""
         if self.scenarios != "auto":
             return self.scenarios
         if self.source in ("sample", "hub"):
             return self.source
         return "synthesise"
+
+    @property
+    def llm_writes(self) -> bool:
+        """Whether a language model writes scenarios."""
+        return self.scenarios in ("llm", "both")
 
 
 class EmailSearchConfig(StrictModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,13 @@ def build(mails: Path, database: Path, max_body_chars: int, max_recipients: int)
     )
 
 
-def make_scenarios(config: ScenarioConfig, database: Path, file: Path) -> ScenarioReport:
+def make_scenarios(
+    config: ScenarioConfig, database: Path, file: Path, written: Sequence[EmailScenario] = ()
+) -> ScenarioReport:
     """Write the usable scenarios over ``database`` to ``file``.
+
+    Args:
+        written: scenarios that were made elsewhere for the sources ``llm`` and ``both``.
 
     Raises:
         ScenarioError: they cannot be read, or none is usable.
@@ -141,7 +146,7 @@ def make_scenarios(config: ScenarioConfig, database: Path, file: Path) -> Scenar
     """
     mails = EmailDatabase(database)
     try:
-        scenarios = _scenarios(config, mails)
+        scenarios = [*_scenarios(config, mails), *written]
         known = frozenset(mail.message_id for mail in mails.emails())
     finally:
         mails.close()
@@ -153,7 +158,9 @@ def make_scenarios(config: ScenarioConfig, database: Path, file: Path) -> Scenar
 def _scenarios(config: ScenarioConfig, mails: EmailDatabase) -> list[EmailScenario]:
     if config.source == "sample":
         return scenarios_of(_sample(config.sample))
-    if config.source == "synthesise":
+    if config.source == "llm":
+        return []
+    if config.source in ("synthesise", "both"):
         return synthesise(mails.emails, mails.inboxes())
     if config.source == "file":
         assert config.path is not None, "checked by EmailDataConfig"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -65,6 +65,7 @@ _ASK: dict[str, tuple[str, ...]] = {
 _REPLY = re.compile(r"^\s*((re|fw|fwd)\s*:\s*)+", re.IGNORECASE)
 _MIN_SUBJECT_WORDS = 2
 _MAX_SUBJECT_CHARS = 60
+MIN_MAILS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +125,24 @@ def split_of_inbox(address: str) -> Split:
     return split_of(address)
 
 
+def largest_inboxes(inbox_sizes: Mapping[str, int], max_inboxes: int, min_mails: int) -> list[str]:
+    """The ``max_inboxes`` largest inboxes of each split, smaller ones than ``min_mails`` left
+    out: they make no search problem. Largest first, training inboxes before the others."""
+    by_size = sorted(inbox_sizes, key=lambda a: (-inbox_sizes[a], a))
+    chosen: list[str] = []
+    for split in ("train", "test"):
+        fitting = [a for a in by_size if inbox_sizes[a] >= min_mails and split_of_inbox(a) == split]
+        chosen += fitting[:max_inboxes]
+    return chosen
+
+
 def synthesise(
     mails: Callable[[], Iterable[Email]],
     inbox_sizes: dict[str, int],
     *,
     max_inboxes: int = 20,
     per_inbox: int = 100,
-    min_mails: int = 20,
+    min_mails: int = MIN_MAILS,
 ) -> list[EmailScenario]:
     """Scenarios from the ``max_inboxes`` largest inboxes of each split.
 
@@ -140,11 +152,7 @@ def synthesise(
         per_inbox: at most this many scenarios an inbox, spread over the kinds of questions.
         min_mails: smaller inboxes make no search problem and are left out.
     """
-    by_size = sorted(inbox_sizes, key=lambda a: (-inbox_sizes[a], a))
-    chosen: set[str] = set()
-    for split in ("train", "test"):
-        fitting = [a for a in by_size if inbox_sizes[a] >= min_mails and split_of_inbox(a) == split]
-        chosen.update(fitting[:max_inboxes])
+    chosen = largest_inboxes(inbox_sizes, max_inboxes, min_mails)
     scenarios: list[EmailScenario] = []
     taken: Counter[tuple[str, str]] = Counter()
     for item in _candidates(mails(), frozenset(chosen)):

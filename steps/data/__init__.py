@@ -3,5 +3,6 @@
 from steps.data.create_database import create_database
 from steps.data.download_enron_data import download_enron_data
 from steps.data.load_scenarios import load_scenarios
+from steps.data.write_scenarios import write_scenarios
 
-__all__ = ["create_database", "download_enron_data", "load_scenarios"]
+__all__ = ["create_database", "download_enron_data", "load_scenarios", "write_scenarios"]

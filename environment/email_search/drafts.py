@@ -1,0 +1,130 @@
+"""Questions that somebody wrote from mails, and which of them make scenarios.
+
+A draft is left out under one reason, the first that applies:
+
+- ``no_gold_mail``, ``unknown_mail``, ``several_gold_mails``: it does not cite exactly one of the
+  mails that its writer was shown;
+- ``no_answer``, ``too_long``, ``names_the_mail``, ``gives_answer_away``: the text cannot be asked;
+- ``not_in_gold_mail``: the answer does not stand in the mail (see ``evidence``);
+- ``asked_before_the_mail``, ``unrealistic``: nobody would have asked it then, or at all.
+
+``Seen`` finds duplicates. Whether a reader of the gold mail comes to the same answer is for a
+language model to find out (``agent.scenario_writer``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+from pydantic import BaseModel, Field
+
+from environment.email_search.evidence import stands_in
+from environment.email_search.matching import content_words, is_no_answer, plain, same_value
+from environment.email_search.models import Email, EmailScenario
+from environment.email_search.synthesis import split_of_inbox
+
+KIND = "llm"
+_MAX_QUESTION_CHARS, _MAX_ANSWER_CHARS = 300, 200
+_WORD = re.compile(r"[^\W_]+")
+_MAIL = r"(?:e-?mail|mail|message|thread|correspondence)s?"
+_NAMES_THE_MAIL = re.compile(
+    rf"\b(?:this|that|these|those|the (?:above|following|given|provided|attached|same|first|last|"
+    rf"second|third)) {_MAIL}\b|\b(?:in|of|from|by|to) the {_MAIL}\s*(?:[?.,]|$)|"
+    rf"\bmail-\d+\b|<[^\s<>]+@[^\s<>]+>",
+    re.IGNORECASE,
+)
+
+
+class Draft(BaseModel):
+    """A question as its writer gave it: nothing in it is checked yet."""
+
+    question: str
+    answer: str
+    message_ids: list[str] = Field(description="The id of the mail that holds the answer.")
+    how_realistic: float = Field(description="From 0 to 1.")
+    query_date: str = Field(description="The day the question is asked, YYYY-MM-DD.")
+
+
+def fault(draft: Draft, mails: Mapping[str, Email], min_realism: float) -> str:
+    """Why a draft cannot be used, in one of the words above; empty if it can.
+
+    Args:
+        mails: those that its writer was shown, by the ids it was shown.
+    """
+    cited = set(draft.message_ids)
+    if not cited:
+        return "no_gold_mail"
+    if not cited <= mails.keys():
+        return "unknown_mail"
+    if len(cited) > 1:
+        return "several_gold_mails"
+    if is_no_answer(draft.answer):
+        return "no_answer"
+    if len(draft.question) > _MAX_QUESTION_CHARS or len(draft.answer) > _MAX_ANSWER_CHARS:
+        return "too_long"
+    if _NAMES_THE_MAIL.search(draft.question):
+        return "names_the_mail"
+    if gives_answer_away(draft.question, draft.answer):
+        return "gives_answer_away"
+    gold = mails[draft.message_ids[0]]
+    if not stands_in(draft.answer, [gold]):
+        return "not_in_gold_mail"
+    if draft.query_date < gold.date[:10]:
+        return "asked_before_the_mail"
+    return "" if draft.how_realistic >= min_realism else "unrealistic"
+
+
+def gives_answer_away(question: str, answer: str) -> bool:
+    """Whether every value and every word of the answer stands in the question already."""
+    values, words = content_words(answer)
+    if not values and not words:
+        return plain(answer).strip() in plain(question)
+    asked_values, asked_words = content_words(question)
+    return words.keys() <= asked_words.keys() and all(
+        any(same_value(value, asked) for asked in asked_values) for value in values
+    )
+
+
+class Seen:
+    """Scenarios so far, to find those that come again: the same question in the same inbox, or
+    the same answer from the same mail."""
+
+    def __init__(self) -> None:
+        self._questions: set[tuple[str, str]] = set()
+        self._answers: set[tuple[str, frozenset[tuple[str, int]], frozenset[tuple[str, int]]]]
+        self._answers = set()
+
+    def again(self, scenario: EmailScenario) -> bool:
+        """Whether it repeats an earlier one; it counts as seen from now on."""
+        question = scenario.inbox_address, _normalised(scenario.question)
+        values, words = content_words(scenario.answer)
+        answer = scenario.message_ids[0], frozenset(values.items()), frozenset(words.items())
+        repeated = question in self._questions or answer in self._answers
+        self._questions.add(question)
+        self._answers.add(answer)
+        return repeated
+
+
+def scenario_of(draft: Draft, mails: Mapping[str, Email], inbox: str) -> EmailScenario:
+    """A draft without fault as a scenario. Its id follows from its content, its split from its
+    inbox, by the rule of ``synthesis``."""
+    gold = mails[draft.message_ids[0]].message_id
+    content = "\0".join((inbox, gold, _normalised(draft.question), plain(draft.answer)))
+    digest = hashlib.blake2b(content.encode(), digest_size=8)
+    return EmailScenario(
+        id=f"{KIND}-{digest.hexdigest()}",
+        question=draft.question.strip(),
+        answer=draft.answer.strip(),
+        message_ids=(gold,),
+        inbox_address=inbox,
+        query_date=draft.query_date,
+        how_realistic=draft.how_realistic,
+        split=split_of_inbox(inbox),
+        kind=KIND,
+    )
+
+
+def _normalised(question: str) -> str:
+    return " ".join(_WORD.findall(plain(question)))

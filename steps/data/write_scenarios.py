@@ -1,0 +1,95 @@
+"""Let a language model write scenarios from the mails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from zenml import log_metadata, step
+from zenml.config.cache_policy import CachePolicy
+
+from agent import scenario_writer
+from agent.llm import LanguageModel
+from agent.scenario_writer import WriterConfig, WriterReport
+from environment.email_search.email_db import EmailDatabase
+from environment.email_search.scenarios import ScenarioError, write_jsonl
+from steps.materializers import FileMaterializer, scratch_folder
+from training.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SCENARIOS, REPORT = "scenarios.jsonl", "report.json"
+
+
+@step(
+    output_materializers={"written_scenarios": FileMaterializer},
+    cache_policy=CachePolicy(
+        ignored_inputs=["replies"],
+        source_dependencies=[
+            "agent.scenario_writer",
+            "environment.email_search.batches",
+            "environment.email_search.drafts",
+            "environment.email_search.evidence",
+            "environment.email_search.matching",
+            "environment.email_search.synthesis",
+        ],
+    ),
+)
+def write_scenarios(
+    database: Path, writer: WriterConfig, replies: Path
+) -> Annotated[Path, "written_scenarios"]:
+    """
+    Args:
+        replies: a folder that outlives this run and keeps what the model said, so that a run that
+            was killed goes on where it stopped and pays for nothing twice.
+
+    Raises:
+        ScenarioError: no question can be used.
+        LlmFailed: the model is out of order.
+    """
+    mails = EmailDatabase(database)
+    progress = Progress(
+        scenario_writer.questions_wanted(writer, mails), "write scenarios", "question"
+    )
+    model = LanguageModel(writer.llm, replies)
+    try:
+        scenarios, report = asyncio.run(
+            scenario_writer.write_scenarios(
+                writer, model, mails, lambda n, cost: progress.advance({"USD": f"{cost:.2f}"}, n)
+            )
+        )
+    finally:
+        progress.close()
+        mails.close()
+    _tell(report, writer)
+    folder = scratch_folder()
+    write_jsonl(folder / SCENARIOS, scenarios)
+    (folder / REPORT).write_text(report.model_dump_json())
+    log_metadata(report.model_dump(), artifact_name="written_scenarios", infer_artifact=True)
+    return folder
+
+
+def report_of(written: Path) -> WriterReport:
+    return WriterReport.model_validate(json.loads((written / REPORT).read_text()))
+
+
+def _tell(report: WriterReport, writer: WriterConfig) -> None:
+    reasons = ", ".join(f"{n} {reason}" for reason, n in report.left_out.items()) or "none left out"
+    if not report.kept:
+        failed = f", {report.batches_failed} batches without a reply" * bool(report.batches_failed)
+        raise ScenarioError(
+            f"{report.model} wrote no question that can be used ({reasons}{failed}; ended by "
+            f"{report.ended_by}, {report.inboxes} inboxes)"
+        )
+    log.info("%s wrote %d questions; %s", report.model, report.kept, reasons)
+    if report.ended_by == "budget":
+        log.warning(
+            "%s has cost all it may (%g USD): %d questions are kept. For more, set "
+            "scenario_writer.llm.max_cost_usd higher; no reply is paid for twice",
+            report.model,
+            writer.llm.max_cost_usd,
+            report.kept,
+        )
