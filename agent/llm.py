@@ -34,6 +34,7 @@ Form = TypeVar("Form", bound=BaseModel)
 Message = dict[str, Any]
 # It prints advice for its developers on every error.
 litellm.suppress_debug_info = True
+logging.getLogger("LiteLLM").setLevel(logging.WARNING)  # two lines a request otherwise
 _ATTEMPTS = 4
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 _SHOWN_OF_A_BAD_REPLY = 120

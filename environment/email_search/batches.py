@@ -1,5 +1,9 @@
 """Mails of an inbox in batches that fit a prompt: neighbours in time, which speak of the same
-matters, stay together; the batches come in an order that only the inbox decides."""
+matters, stay together; the batches come in an order that only the inbox decides.
+
+A mail of several inboxes is shown for one of them, the one with the fewest mails so far: nobody
+pays for a question twice, and no gold mail is one of both splits.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +41,8 @@ def plan_batches(
         elif chars > max_chars:
             left_out["too_long"] += 1
         else:
-            for inbox in holders:
-                sizes[inbox].append((mail.message_id, chars))
+            fewest = min(holders, key=lambda inbox: (len(sizes[inbox]), inbox))
+            sizes[fewest].append((mail.message_id, chars))
     planned = {}
     for inbox in inboxes:
         planned[inbox] = _cut(sizes[inbox], max_mails, max_chars)

@@ -85,6 +85,12 @@ def _tell(report: WriterReport, writer: WriterConfig) -> None:
             f"{report.ended_by}, {report.inboxes} inboxes)"
         )
     log.info("%s wrote %d questions; %s", report.model, report.kept, reasons)
+    if report.batches_failed:
+        log.warning(
+            "%d of %d batches had no usable reply; --no-cache asks for these once more",
+            report.batches_failed,
+            report.batches,
+        )
     if report.ended_by == "budget":
         log.warning(
             "%s has cost all it may (%g USD): %d questions are kept. For more, set "

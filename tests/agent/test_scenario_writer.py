@@ -210,12 +210,14 @@ async def test_what_comes_again_is_kept_once(opened: Open) -> None:
     assert len(server.read) == 1
 
 
-async def test_a_mail_of_two_inboxes_is_asked_about_once(opened: Open) -> None:
+async def test_a_mail_of_two_inboxes_is_asked_about_and_paid_for_once(opened: Open) -> None:
+    mails = prices(40, to=[ANN, BOB])
     with WriterServer() as server:
-        scenarios, report = written = await write(server, opened(prices(20, to=[ANN, BOB])))
-    assert_all_accounted_for(written)
-    assert (report.kept, report.left_out) == (5, {"duplicate": 5})
-    assert len({s.inbox_address for s in scenarios}) == 1
+        scenarios, report = await write(server, opened(mails))
+    assert report.left_out == {}
+    assert {s.inbox_address for s in scenarios} == {ANN, BOB}
+    shown = [m["subject"] for request in server.written for m in request["mails"]]
+    assert sorted(shown) == sorted(m.subject for m in mails)
 
 
 @pytest.mark.parametrize("said", ["$9999", "I don't know", "It is $1007 or $1014 or $1021"])
@@ -316,6 +318,14 @@ async def test_a_model_that_is_out_of_order_ends_it_with_an_error(opened: Open) 
     ):
         await write(server, opened(prices(200)), mails_per_batch=5)
     assert len(server.requests) == 8
+
+
+async def test_when_most_batches_fail_it_is_an_error(opened: Open) -> None:
+    with (
+        WriterServer(writers.good, writers.failing(401)) as server,
+        pytest.raises(LlmFailed, match=r"2 of 3 batches .* openai/writer.*not now"),
+    ):
+        await write(server, opened(prices(60)))
 
 
 async def test_an_inbox_is_given_up_when_too_little_comes_of_it(opened: Open) -> None:

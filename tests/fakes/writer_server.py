@@ -135,11 +135,15 @@ def reads(asked: Shown) -> Response:
 
 
 class WriterServer(LoopbackServer):
-    """Shows its manners of writing one request at a time, and keeps the last one."""
+    """Shows its manners of writing one request at a time, and keeps the last one.
+
+    ``failed`` counts the requests that it answered with an HTTP error.
+    """
 
     def __init__(self, *manners: Manner, read: Manner = reads) -> None:
         super().__init__()
-        self._manners, self._read = list(manners or (good,)), read
+        self.manners, self._read = list(manners or (good,)), read
+        self.failed = 0
 
     @property
     def written(self) -> list[Shown]:
@@ -153,5 +157,7 @@ class WriterServer(LoopbackServer):
     def respond(self, request: dict[str, Any]) -> Response:
         if not writes(request):
             return self._read(shown(request))
-        manner = self._manners.pop(0) if len(self._manners) > 1 else self._manners[0]
-        return manner(shown(request))
+        manner = self.manners.pop(0) if len(self.manners) > 1 else self.manners[0]
+        response = manner(shown(request))
+        self.failed += response.status != 200
+        return response
