@@ -24,10 +24,10 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
             yield f"              {count:,} {reason}"
         yield f"scenarios   {scenarios['train']:,} to train on, {scenarios['test']:,} held out"
         if writer := scenarios.get("writer"):
+            cost = f", {writer['cost_usd']:.2f} USD" if writer["cost_usd"] else ""
             yield (
                 f"              {writer['kept']:,} written by {writer['model']} (ended by "
-                f"{writer['ended_by']}), {writer['requests']:,} requests, "
-                f"{writer['cost_usd']:.2f} USD"
+                f"{writer['ended_by']}), {writer['requests']:,} requests{cost}"
             )
             for reason, count in writer["left_out"].items():
                 yield f"              {count:,} left out: {reason}"

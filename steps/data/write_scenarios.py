@@ -27,8 +27,8 @@ SCENARIOS, REPORT = "scenarios.jsonl", "report.json"
 @step(
     output_materializers={"written_scenarios": FileMaterializer},
     cache_policy=CachePolicy(
-        ignored_inputs=["replies"],
         source_dependencies=[
+            "agent.scenario_prompts",
             "agent.scenario_writer",
             "environment.email_search.batches",
             "environment.email_search.drafts",
@@ -55,12 +55,14 @@ def write_scenarios(
         scenario_writer.questions_wanted(writer, mails), "write scenarios", "question"
     )
     model = LanguageModel(writer.llm, replies)
+
+    def tell(done: int) -> None:
+        cost = model.usage.cost_usd
+        shown = {"requests": str(model.usage.requests)}
+        progress.advance(shown | ({"USD": f"{cost:.2f}"} if cost else {}), done)
+
     try:
-        scenarios, report = asyncio.run(
-            scenario_writer.write_scenarios(
-                writer, model, mails, lambda n, cost: progress.advance({"USD": f"{cost:.2f}"}, n)
-            )
-        )
+        scenarios, report = asyncio.run(scenario_writer.write_scenarios(writer, model, mails, tell))
     finally:
         progress.close()
         mails.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ async def write(
     server: WriterServer,
     database: EmailDatabase,
     cache: Path | None = None,
-    tell: scenario_writer.Tell = lambda done, cost: None,
+    tell: scenario_writer.Tell = lambda done: None,
     llm: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Written:
@@ -163,9 +164,7 @@ async def test_whoever_waits_is_told_of_every_question_wanted(opened: Open) -> N
     told: list[int] = []
     database = opened(prices(30))
     with WriterServer() as server:
-        await write(
-            server, database, tell=lambda done, cost: told.append(done), questions_per_inbox=50
-        )
+        await write(server, database, tell=told.append, questions_per_inbox=50)
         config = WriterConfig(questions_per_inbox=50)
     assert sum(told) == scenario_writer.questions_wanted(config, database) == 50
 
@@ -372,6 +371,24 @@ async def test_a_run_that_goes_on_pays_for_nothing_twice(opened: Open, tmp_path:
         again, last = await write(server, database, tmp_path, llm=PRICES)
     assert again == whole
     assert (last.requests, last.cost_usd, last.cached) == (0, 0, asked)
+
+
+async def test_a_slightly_higher_budget_loses_nothing_that_was_paid_for(
+    opened: Open, tmp_path: Path
+) -> None:
+    mails = prices(60) + [
+        mail(100 + n, subject=f"t {n}", sender=f"t{n}@y.com", to=[BOB], body=f"It is ${n + 5000}.")
+        for n in range(60)
+    ]
+    database = opened(mails)
+    kept: list[set[str]] = []
+    with WriterServer() as server:
+        for budget in (13.5, 0.5, 0.5, 3.5, 99):
+            llm = PRICES | {"max_cost_usd": budget * EACH, "concurrency": 1}
+            scenarios, _ = await write(server, database, tmp_path, llm=llm)
+            kept.append({s.id for s in scenarios})
+    assert all(fewer <= more for fewer, more in pairwise(kept))
+    assert (len(kept[0]) >= 5, len(kept[-1])) == (True, 30)
 
 
 async def test_more_questions_ask_for_no_batch_again(opened: Open, tmp_path: Path) -> None:
