@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from agent.llm import Message
+from agent.llm import Message, as_data
 from environment.email_search.drafts import Draft
 from environment.email_search.models import Email, EmailScenario, parse_day
 
@@ -93,5 +92,7 @@ def _shown(mail: Email) -> dict[str, object]:
 
 
 def _prompt(instructions: str, shown: Mapping[str, object]) -> list[Message]:
-    text = json.dumps(shown, ensure_ascii=False)
-    return [{"role": "system", "content": instructions}, {"role": "user", "content": text}]
+    return [
+        {"role": "system", "content": instructions},
+        {"role": "user", "content": as_data(shown)},
+    ]

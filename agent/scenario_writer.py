@@ -21,7 +21,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from agent.llm import LanguageModel, LlmBudgetSpent, LlmConfig, LlmFailed
+from agent.llm import (
+    LanguageModel,
+    LlmBudgetSpent,
+    LlmConfig,
+    LlmFailed,
+    LlmUnavailable,
+    check_llm,
+)
 from agent.scenario_prompts import (
     DRAFTS_PER_BATCH,
     Answer,
@@ -46,10 +53,9 @@ _FAILURES_IN_A_ROW = 8
 _GOES_ON = "run it again when this is mended, no reply so far is paid for twice"
 
 
-class WriterConfig(StrictModel):
-    """How a language model writes scenarios, for ``data.scenarios: llm`` or ``both``."""
+class WriterConfig(LlmConfig):
+    """A language model that writes scenarios, for ``data.scenarios: llm`` or ``both``."""
 
-    llm: LlmConfig = LlmConfig()
     inboxes: int = Field(20, ge=1, description="Largest inboxes of each split to ask about.")
     questions_per_inbox: int = Field(20, ge=1, description="At most.")
     mails_per_batch: int = Field(20, ge=1, description="Mails shown at once, at most.")
@@ -78,7 +84,20 @@ class WriterReport(StrictModel):
     cached: int
     prompt_tokens: int
     completion_tokens: int
-    cost_usd: float = Field(description="0 where nobody knows the price.")
+    cost_usd: float | None = Field(description="None where nobody knows the price.")
+
+
+def check_writer(config: WriterConfig) -> None:
+    """
+    Raises:
+        LlmUnavailable: the environment has no key for it, or its cost is bounded but unknown.
+    """
+    try:
+        check_llm(config)
+    except LlmUnavailable as error:
+        raise LlmUnavailable(
+            f"scenario_writer: {error} (data.scenarios: synthesise needs no model)"
+        ) from error
 
 
 Tell = Callable[[int], None]
@@ -153,7 +172,7 @@ class _Writer:
             cached=usage.cached,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
-            cost_usd=round(usage.cost_usd, 6),
+            cost_usd=round(usage.cost_usd, 6) if self._model.priced else None,
         )
 
     async def _write_inbox(self, inbox: str, batches: Sequence[Batch]) -> list[EmailScenario]:

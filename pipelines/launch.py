@@ -113,9 +113,9 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
             if path is not None and not path.exists():
                 raise ConfigError(f"data.{key}: there is no {path}")
         if getattr(config.data, "llm_writes", False):
-            from agent.llm import check_llm
+            from agent.scenario_writer import check_writer
 
-            check_llm(config.scenario_writer.llm)
+            check_writer(config.scenario_writer)
     if "train" in pipelines or "eval" in pipelines:
         from backends import check
         from backends.embedded.policy import load_tokenizer

@@ -24,13 +24,7 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
             yield f"              {count:,} {reason}"
         yield f"scenarios   {scenarios['train']:,} to train on, {scenarios['test']:,} held out"
         if writer := scenarios.get("writer"):
-            cost = f", {writer['cost_usd']:.2f} USD" if writer["cost_usd"] else ""
-            yield (
-                f"              {writer['kept']:,} written by {writer['model']} (ended by "
-                f"{writer['ended_by']}), {writer['requests']:,} requests{cost}"
-            )
-            for reason, count in writer["left_out"].items():
-                yield f"              {count:,} left out: {reason}"
+            yield from _written(writer)
     if train := summary["train"]:
         yield (
             f"training    {train['steps']} steps (ended by {train['stopped_by']}), {train['trained']:,} of "
@@ -70,3 +64,15 @@ def _judge(judge: dict[str, Any]) -> str:
     cost = "cost unknown" if judge["usd"] is None else f"{judge['usd']:.4f} USD"
     counts = f"{judge['requests']:,} requests, {judge['cached']:,} from the cache, {cost}"
     return ", ".join([*known, f"{judge['failed_groups']} groups not judged", counts])
+
+
+def _written(writer: dict[str, Any]) -> Iterator[str]:
+    """What a language model wrote, and what was left out of it."""
+    usd = writer.get("cost_usd")
+    cost = "cost unknown" if usd is None else f"{usd:.2f} USD"
+    yield (
+        f"              {writer['kept']:,} written by {writer['model']} (ended by "
+        f"{writer['ended_by']}), {writer['requests']:,} requests, {cost}"
+    )
+    for reason, count in writer["left_out"].items():
+        yield f"              {count:,} left out: {reason}"

@@ -42,6 +42,6 @@ def load_scenarios(
     of_llm = read_jsonl(written / SCENARIOS) if written else []
     report = prepare.make_scenarios(scenarios, database, path, of_llm).model_dump()
     if written:
-        report["writer"] = report_of(written).model_dump()
+        report["writer"] = report_of(written).model_dump(exclude_none=True)
     log_metadata(report, artifact_name="scenarios", infer_artifact=True)
     return path

@@ -54,12 +54,11 @@ def write_scenarios(
     progress = Progress(
         scenario_writer.questions_wanted(writer, mails), "write scenarios", "question"
     )
-    model = LanguageModel(writer.llm, replies)
+    model = LanguageModel(writer, replies)
 
     def tell(done: int) -> None:
-        cost = model.usage.cost_usd
-        shown = {"requests": str(model.usage.requests)}
-        progress.advance(shown | ({"USD": f"{cost:.2f}"} if cost else {}), done)
+        cost = {"USD": f"{model.usage.cost_usd:.2f}"} if model.priced else {}
+        progress.advance({"requests": str(model.usage.requests)} | cost, done)
 
     try:
         scenarios, report = asyncio.run(scenario_writer.write_scenarios(writer, model, mails, tell))
@@ -70,7 +69,9 @@ def write_scenarios(
     folder = scratch_folder()
     write_jsonl(folder / SCENARIOS, scenarios)
     (folder / REPORT).write_text(report.model_dump_json())
-    log_metadata(report.model_dump(), artifact_name="written_scenarios", infer_artifact=True)
+    log_metadata(
+        report.model_dump(exclude_none=True), artifact_name="written_scenarios", infer_artifact=True
+    )
     return folder
 
 
@@ -96,8 +97,8 @@ def _tell(report: WriterReport, writer: WriterConfig) -> None:
     if report.ended_by == "budget":
         log.warning(
             "%s has cost all it may (%g USD): %d questions are kept. For more, set "
-            "scenario_writer.llm.max_cost_usd higher; no reply is paid for twice",
+            "scenario_writer.max_cost_usd higher; no reply is paid for twice",
             report.model,
-            writer.llm.max_cost_usd,
+            writer.max_cost_usd,
             report.kept,
         )

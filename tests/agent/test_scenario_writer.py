@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent import scenario_writer
-from agent.llm import LanguageModel, LlmConfig, LlmFailed
+from agent.llm import LanguageModel, LlmFailed
 from agent.scenario_writer import WriterConfig, WriterReport
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import Email, EmailScenario
@@ -59,14 +59,11 @@ async def write(
     database: EmailDatabase,
     cache: Path | None = None,
     tell: scenario_writer.Tell = lambda done: None,
-    llm: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Written:
-    config = WriterConfig(
-        llm=LlmConfig(model="openai/writer", api_base=server.base_url, **llm or {}), **settings
-    )
+    config = WriterConfig(model="openai/writer", api_base=server.base_url, **settings)
     return await scenario_writer.write_scenarios(
-        config, LanguageModel(config.llm, cache), database, tell
+        config, LanguageModel(config, cache), database, tell
     )
 
 
@@ -99,6 +96,7 @@ async def test_every_question_is_answered_by_its_gold_mail(opened: Open) -> None
     assert report.left_out == {"more_than_asked": 2}
     assert report.requests == len(server.requests) == 2 + 10
     assert (report.prompt_tokens, report.completion_tokens) == (12_000, 1_200)
+    assert report.cost_usd is None, "nobody knows the price"
 
 
 async def test_scenarios_are_the_same_every_time(opened: Open) -> None:
@@ -338,7 +336,7 @@ async def test_an_inbox_is_given_up_when_too_little_comes_of_it(opened: Open) ->
 
 # What it costs
 
-PRICES = {"usd_per_million_in": 100, "usd_per_million_out": 1000}
+PRICES: dict[str, Any] = {"usd_per_million_in": 100, "usd_per_million_out": 1000}
 EACH = 0.2  # of one reply, at these prices
 
 
@@ -346,7 +344,7 @@ async def test_when_the_budget_is_spent_what_was_made_is_kept(opened: Open) -> N
     database = opened(prices(60))
     with WriterServer() as server:
         _, report = written = await write(
-            server, database, llm=PRICES | {"max_cost_usd": 6.5 * EACH, "concurrency": 1}
+            server, database, **PRICES, max_cost_usd=6.5 * EACH, concurrency=1
         )
     assert_all_accounted_for(written)
     assert report.ended_by == "budget"
@@ -361,14 +359,14 @@ async def test_a_run_that_goes_on_pays_for_nothing_twice(opened: Open, tmp_path:
         whole, _ = await write(server, database)
         asked = len(server.requests)
         bounded = PRICES | {"max_cost_usd": 6.5 * EACH, "concurrency": 1}
-        _, cut = await write(server, database, tmp_path, llm=bounded)
+        _, cut = await write(server, database, tmp_path, **bounded)
         assert cut.ended_by == "budget"
-        scenarios, rest = await write(server, database, tmp_path, llm=PRICES)
+        scenarios, rest = await write(server, database, tmp_path, **PRICES)
         assert scenarios == whole
         assert rest.ended_by == "done"
         assert len(server.requests) == 2 * asked
         assert rest.cached == 7
-        again, last = await write(server, database, tmp_path, llm=PRICES)
+        again, last = await write(server, database, tmp_path, **PRICES)
     assert again == whole
     assert (last.requests, last.cost_usd, last.cached) == (0, 0, asked)
 
@@ -385,7 +383,7 @@ async def test_a_slightly_higher_budget_loses_nothing_that_was_paid_for(
     with WriterServer() as server:
         for budget in (13.5, 0.5, 0.5, 3.5, 99):
             llm = PRICES | {"max_cost_usd": budget * EACH, "concurrency": 1}
-            scenarios, _ = await write(server, database, tmp_path, llm=llm)
+            scenarios, _ = await write(server, database, tmp_path, **llm)
             kept.append({s.id for s in scenarios})
     assert all(fewer <= more for fewer, more in pairwise(kept))
     assert (len(kept[0]) >= 5, len(kept[-1])) == (True, 30)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from environment.email_search.synthesis import values_in
+from tests.fakes.completions import completion, http_error
 from tests.fakes.loopback import LoopbackServer, Response
 
 Shown = dict[str, Any]
@@ -33,13 +34,7 @@ def writes(request: dict[str, Any]) -> bool:
 
 
 def says(content: str) -> Response:
-    """A reply of 1,000 prompt tokens and 100 others."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": content}}
-    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
-    head = {"id": "1", "object": "chat.completion", "created": 1, "model": "writer"}
-    return Response(
-        head | {"choices": [choice | {"finish_reason": "stop"}], "usage": usage},
-    )
+    return completion(content, tokens=(1000, 100))
 
 
 def drafts(mails: Shown) -> list[dict[str, Any]]:
@@ -118,9 +113,7 @@ def obeys_mails(mails: Shown) -> Response:
 
 def failing(status: int, **headers: str) -> Manner:
     """An HTTP error; ``Retry-After`` may be among the headers."""
-    error = {"error": {"message": "not now", "type": "error", "param": None, "code": None}}
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _: Response(error, status, named)
+    return lambda _: http_error(status, **headers)
 
 
 def answering(text: str) -> Manner:
