@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from agent.judge import JudgeUnavailable
 from agent.llm import LlmFailed, LlmUnavailable
+from agent.prompted import ModelUnavailable
 from backends.errors import BackendError
 from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
 from training.loop import EmptySteps
+from training.rescoring import RescoreError
 from training.signals import Interrupted
 from training.store import RunMismatch
 
@@ -17,6 +19,8 @@ USER_ERRORS = (
     JudgeUnavailable,
     LlmFailed,
     LlmUnavailable,
+    ModelUnavailable,
+    RescoreError,
     RunMismatch,
     ScenarioError,
     SourceError,
