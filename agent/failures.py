@@ -12,6 +12,8 @@ class BudgetSpent(openai.OpenAIError):
     """The models that cost money have cost as much as they may."""
 
 
+# OpenAI's, Anthropic's and Bedrock's; LiteLLM turns Google's into the first.
+_REFUSALS = ("content_filter", "refusal", "guardrail_intervened")
 BUDGET, REFUSED = "budget", "refused"
 _KINDS: tuple[tuple[type[openai.OpenAIError], str], ...] = (
     (BudgetSpent, BUDGET),
@@ -28,8 +30,9 @@ _KINDS: tuple[tuple[type[openai.OpenAIError], str], ...] = (
 
 def failure_kind(error: openai.OpenAIError) -> str:
     """One word for an error of a model server."""
-    # OpenAI and Azure answer a request that their filter stops with an error.
-    if isinstance(error, openai.BadRequestError) and "content_filter" in str(error):
+    # Azure and OpenAI answer a request that their filter stops with an error.
+    filtered = any(code in str(error) for code in ("content_filter", "content_policy_violation"))
+    if isinstance(error, openai.BadRequestError) and filtered:
         return REFUSED
     return next((kind for type_, kind in _KINDS if isinstance(error, type_)), "no_usable_reply")
 
@@ -38,4 +41,4 @@ def is_refusal(reply: Mapping[str, Any]) -> bool:
     """Whether a reply's recorded body says that the model, or a filter before it, refused."""
     choice = (reply.get("choices") or [{}])[0]
     message = choice.get("message") or {}
-    return bool(message.get("refusal")) or choice.get("finish_reason") == "content_filter"
+    return bool(message.get("refusal")) or choice.get("finish_reason") in _REFUSALS

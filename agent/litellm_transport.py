@@ -41,7 +41,8 @@ class LiteLlmTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(str(error), request=request) from error
         except openai.APIError as error:
             return _refusal(error, request)
-        body = answer.model_dump(mode="json")
+        # It warns of finish reasons that are not OpenAI's, such as Anthropic's refusal.
+        body = answer.model_dump(mode="json", warnings=False)
         cost = answer._hidden_params.get("response_cost")
         if cost is not None and body.get("usage"):
             body["usage"]["cost"] = cost  # in US dollars, where OpenRouter has it too
@@ -53,7 +54,7 @@ def _refusal(error: openai.APIError, request: httpx.Request) -> httpx.Response:
     if isinstance(error, litellm.ContextWindowExceededError):
         code = "context_length_exceeded"
     elif isinstance(error, litellm.ContentPolicyViolationError):
-        code = "content_filter"
+        code = "content_policy_violation"
     # LiteLLM's errors have their headers here; those of the response that they carry are empty.
     said = getattr(error, "litellm_response_headers", None) or {}
     waits = {name: said[name] for name in ("retry-after", "retry-after-ms") if name in said}
