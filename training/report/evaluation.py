@@ -9,7 +9,7 @@ from training.evaluation import Comparison, EvaluationRow, PolicySummary
 from training.promotion import Decision
 from training.report import page as html
 from training.report.agreement import agreement_sections
-from training.report.policies import NOTES, policies_table, success_chart
+from training.report.policies import NOTES, details_table, policies_table, success_chart
 
 _FAILURES_SHOWN = 12
 
@@ -47,6 +47,7 @@ def evaluation_report(
                 success_chart(comparison),
                 policies_table(comparison),
                 html.paragraph(NOTES, "role"),
+                details_table(comparison),
                 html.table(
                     ("paired difference", "mode", "mean", f"{comparison.confidence:.0%} interval"),
                     differences,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 
-from training.evaluation import Comparison, PolicySummary
+from training.evaluation import Comparison, Mode, PolicySummary
 from training.report import page as html
 
 NOTES = (
@@ -18,30 +19,42 @@ NOTES = (
 
 
 def policies_table(comparison: Comparison) -> str:
-    header = ("policy", "model", "mode", "scenarios", "success",
-              f"{comparison.confidence:.0%} interval", "source accuracy", "source precision",
-              "turns", "tokens", "seconds p50", "seconds p99", "at once", "USD per 1,000",
+    header = ("policy", "mode", "success", f"{comparison.confidence:.0%} interval",
+              "source accuracy", "turns", "seconds p50", "p99", "at once", "USD per 1,000",
               "errors")  # fmt: skip
     rows = [
         [
             label,
-            summary.model or "ours",
             mode,
-            summary.scenarios,
             _known(summary.success),
             _interval(summary),
             _known(summary.source_accuracy),
-            _known(summary.metrics.get("source_precision")),
             _known(summary.turns),
-            _known(None if summary.tokens is None else round(summary.tokens)),
             _known(summary.seconds_p50),
             _known(summary.seconds_p99),
             summary.at_once,
             _known(summary.usd_per_1000),
             ", ".join(f"{count} {reason}" for reason, count in summary.errors.items()) or "none",
         ]
-        for label, modes in comparison.policies.items()
-        for mode, summary in modes.items()
+        for label, mode, summary in _all(comparison)
+    ]
+    return html.table(header, rows)
+
+
+def details_table(comparison: Comparison) -> str:
+    header = ("policy", "mode", "model", "scenarios", "tokens", "source precision",
+              "source recall")  # fmt: skip
+    rows = [
+        [
+            label,
+            mode,
+            summary.model or "ours",
+            summary.scenarios,
+            _known(None if summary.tokens is None else round(summary.tokens)),
+            _known(summary.metrics.get("source_precision")),
+            _known(summary.metrics.get("source_recall")),
+        ]
+        for label, mode, summary in _all(comparison)
     ]
     return html.table(header, rows)
 
@@ -51,11 +64,7 @@ def success_chart(comparison: Comparison, width: int = 720) -> str:
     row, left, right = 22, 190, 60
     span = width - left - right
     parts, y = [], 8
-    drawn = [
-        (f"{label}, {mode}", summary)
-        for label, modes in comparison.policies.items()
-        for mode, summary in modes.items()
-    ]
+    drawn = [(f"{label}, {mode}", summary) for label, mode, summary in _all(comparison)]
     bottom = y + row * len(drawn)
     for share in (0, 0.25, 0.5, 0.75, 1):
         x = left + share * span
@@ -91,6 +100,12 @@ def success_chart(comparison: Comparison, width: int = 720) -> str:
         "<span style='color:var(--a)'>&#9632;</span> ours &nbsp; "
         "<span style='color:var(--b)'>&#9632;</span> hosted</p>"
     )
+
+
+def _all(comparison: Comparison) -> Iterator[tuple[str, Mode, PolicySummary]]:
+    for label, modes in comparison.policies.items():
+        for mode, summary in modes.items():
+            yield label, mode, summary
 
 
 def _known(value: float | None) -> float | str:
