@@ -14,14 +14,11 @@ from langchain_core.messages import AIMessage
 
 from agent.failures import BudgetSpent
 from agent.litellm_transport import BASE_URL, LiteLlmTransport
+from agent.llm import LlmUnavailable
 from agent.model import ChatModel
 
 # With the server's own waiting times between them; a comparison must outlast a rate limit.
 _RETRIES = 6
-
-
-class ModelUnavailable(RuntimeError):
-    """A model cannot be asked at all; the text says what to set."""
 
 
 @dataclass(slots=True)
@@ -54,7 +51,7 @@ def check_endpoint(endpoint: Endpoint, *, priced: bool) -> None:
         priced: what it costs must be known.
 
     Raises:
-        ModelUnavailable: LiteLLM does not know the provider, a key is missing, or the price.
+        LlmUnavailable: LiteLLM does not know the provider, a key is missing, or the price.
     """
     if endpoint.api_base:
         known = False
@@ -62,7 +59,7 @@ def check_endpoint(endpoint: Endpoint, *, priced: bool) -> None:
         try:
             name, provider, *_ = litellm.get_llm_provider(endpoint.model)
         except openai.BadRequestError as error:
-            raise ModelUnavailable(
+            raise LlmUnavailable(
                 f"LiteLLM knows no provider for the model {endpoint.model}: write it as "
                 "provider/name, such as openai/o3, or name its server as api_base"
             ) from error
@@ -70,10 +67,10 @@ def check_endpoint(endpoint: Endpoint, *, priced: bool) -> None:
         if not asked["keys_in_environment"]:
             # Gemini's are two names of one key.
             needed = (" or " if provider == "gemini" else " and ").join(asked["missing_keys"])
-            raise ModelUnavailable(f"the model {endpoint.model} needs {needed} in the environment")
+            raise LlmUnavailable(f"the model {endpoint.model} needs {needed} in the environment")
         known = any(key in litellm.model_cost for key in (f"{provider}/{name}", name))
     if priced and not known and endpoint.usd_per_million is None:
-        raise ModelUnavailable(
+        raise LlmUnavailable(
             f"max_cost_usd is set, but nobody knows what {endpoint.model} costs: set "
             "usd_per_million_in and usd_per_million_out"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from agent.judge import JudgeUnavailable
 from agent.llm import LlmFailed, LlmUnavailable
-from agent.prompted import ModelUnavailable
 from backends.errors import BackendError
 from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
@@ -19,7 +18,6 @@ USER_ERRORS = (
     JudgeUnavailable,
     LlmFailed,
     LlmUnavailable,
-    ModelUnavailable,
     RescoreError,
     RunMismatch,
     ScenarioError,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import resource
-import shutil
 import sys
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS, Interrupted
-from pipelines.evaluation_summary import evaluation_summary
+from pipelines.evaluation_results import keep_evaluation
 from steps.model_versions import (
     DATA_STEPS,
     adapter_of,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REPLIES = ".llm-replies"
-ROLLOUTS = "evaluation.parquet"
 _NO_SECONDS: dict[str, float | None] = {"data": None, "train": None, "eval": None}
 
 
@@ -112,8 +110,8 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
         ConfigError: a path of the data section does not exist.
         BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
-        LlmUnavailable: there is no key for the writer of scenarios, or its price is unknown.
-        ModelUnavailable: the same for a hosted model.
+        LlmUnavailable: there is no key for the writer of scenarios or for a hosted model, or no
+            price where its cost is bounded.
     """
     if "data" in pipelines:
         for key in ("path", "scenarios_path"):
@@ -257,7 +255,7 @@ def run_eval(run: Run, version: str | None) -> None:
         **data,
     )
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
-    decision = keep_evaluation(run, made, "run_inference", "evaluation_rows")
+    decision = keep_evaluation(run.folder, run.summary, made, "run_inference", "evaluation_rows")
     run.summary["promoted"] = decision["promote"]
     record = _output(made.steps["load_trained_model"], "trained_model").load()
     run.summary["checkpoint"] = {
@@ -284,25 +282,6 @@ def evaluate_settings(run: Run, versions: dict[str, int]) -> EvaluateSettings:
         judge=config.judge,
         versions=versions,
     )
-
-
-def keep_evaluation(run: Run, made: Any, step: str, rows: str) -> dict[str, Any]:
-    """Summary, report and rollouts of an evaluation; returns its decision.
-
-    Args:
-        step, rows: which step made the rollouts, and its output's name.
-    """
-    computed = made.steps["compute_metrics"]
-    metrics = _output(computed, "evaluation_metrics").load()
-    decision: dict[str, Any] = _output(computed, "decision").load()
-    run.summary["eval"] = evaluation_summary(metrics, decision["reason"])
-    _keep_report(run, _output(computed, "evaluation_report").load(), "evaluation.html")
-    if "judge_answers" in made.steps:
-        step, rows = "judge_answers", "judged_rows"
-    kept = run.folder / f"{ROLLOUTS}.partial"
-    shutil.copyfile(_output(made.steps[step], rows).load(), kept)
-    kept.replace(run.folder / ROLLOUTS)
-    return decision
 
 
 def _output(step: Any, name: str) -> Any:

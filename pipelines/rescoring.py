@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from pipelines.config import ConfigError
-from pipelines.launch import ROLLOUTS, Run, evaluate_settings, keep_evaluation
+from pipelines.evaluation_results import ROLLOUTS, keep_evaluation
+from pipelines.launch import Run, evaluate_settings
 from steps.model_versions import data_artifacts
 
 
@@ -40,4 +41,4 @@ def run_rescore(run: Run, rollouts: Path) -> None:
     stored = save_artifact(rollouts, "stored_rollouts", materializer=FileMaterializer)
     made = rescoring_pipeline(settings=evaluate_settings(run, {}), stored=stored, **data)
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
-    keep_evaluation(run, made, "rescore_rollouts", "rescored_rows")
+    keep_evaluation(run.folder, run.summary, made, "rescore_rollouts", "rescored_rows")

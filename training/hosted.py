@@ -24,7 +24,7 @@ _MAX_TOKENS = 100_000
 def check_hosted(config: EvaluationConfig) -> None:
     """
     Raises:
-        ModelUnavailable: a model cannot be asked; see ``check_endpoint``.
+        LlmUnavailable: a model cannot be asked; see ``check_endpoint``.
     """
     for entry in config.hosted:
         check_endpoint(_endpoint(entry), priced=config.max_cost_usd is not None)

@@ -11,7 +11,8 @@ import openai
 import pytest
 
 from agent.failures import BudgetSpent
-from agent.prompted import Endpoint, ModelUnavailable, PromptedModel, Spending, check_endpoint
+from agent.llm import LlmUnavailable
+from agent.prompted import Endpoint, PromptedModel, Spending, check_endpoint
 from agent.rollout import Limits, Rollout, run_rollout
 from environment.base import StopReason
 from tests.agent.words import WordEnvironment, WordScenario
@@ -216,7 +217,7 @@ def test_a_model_that_cannot_be_asked_is_told_before_any_work(
         monkeypatch.delenv(name, raising=False)
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ModelUnavailable, match=told):
+    with pytest.raises(LlmUnavailable, match=told):
         check_endpoint(endpoint, priced=True)
 
 

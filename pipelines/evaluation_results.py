@@ -1,11 +1,14 @@
-"""What came of an evaluation, for the summary of a run."""
+"""What came of an evaluation, for the summary and the folder of a run."""
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from training.config import POLICIES
 
+ROLLOUTS = "evaluation.parquet"
 _COLUMNS = (
     "model",
     "scenarios",
@@ -54,3 +57,28 @@ def evaluation_summary(metrics: dict[str, Any], decision: str) -> dict[str, Any]
         "judge": metrics["agreement"],
         "decision": decision,
     }
+
+
+def keep_evaluation(
+    folder: Path, summary: dict[str, Any], made: Any, step: str, rows: str
+) -> dict[str, Any]:
+    """Summary, report and rollouts of a pipeline run; returns its decision.
+
+    Args:
+        step, rows: which step made the rollouts, and its output's name.
+    """
+
+    def output(step: str, name: str) -> Any:
+        return made.steps[step].outputs[name][0].load()
+
+    decision: dict[str, Any] = output("compute_metrics", "decision")
+    metrics = output("compute_metrics", "evaluation_metrics")
+    summary["eval"] = evaluation_summary(metrics, decision["reason"])
+    report = str(output("compute_metrics", "evaluation_report"))
+    (folder / "evaluation.html").write_text(report, encoding="utf-8")
+    if "judge_answers" in made.steps:
+        step, rows = "judge_answers", "judged_rows"
+    partial = folder / f"{ROLLOUTS}.partial"
+    shutil.copyfile(output(step, rows), partial)
+    partial.replace(folder / ROLLOUTS)
+    return decision
