@@ -63,8 +63,17 @@ def parse_arguments() -> argparse.Namespace:
         help="what to evaluate (default: the newest trained) or deploy (default: what is in "
         "production)",
     )
+    parser.add_argument(
+        "--rescore",
+        metavar="RUN_OR_FILE",
+        help="with --pipeline eval: score the rollouts of an earlier evaluation again, without new "
+        "ones",
+    )
     parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
     arguments = parser.parse_args()
+    if arguments.rescore and arguments.pipeline != "eval":
+        parser.error("--rescore: only with --pipeline eval")
+    arguments.cwd = Path.cwd()
     # As seen from where the command was given; everything else is relative to the project.
     arguments.config = [file.absolute() for file in arguments.config or []]
     default_name = (
@@ -82,7 +91,8 @@ def main() -> int:
     _prepare_process()
     from pipelines.config import ConfigError, load_config
     from pipelines.errors import USER_ERRORS
-    from pipelines.launch import Run, keep_log, preflight
+    from pipelines.launch import Run, check_judge_if_asked, keep_log, preflight
+    from pipelines.rescoring import find_rollouts
     from steps.model_versions import MissingArtifact
 
     parts = PIPELINES[arguments.pipeline]
@@ -90,7 +100,11 @@ def main() -> int:
         config = load_config(arguments.config or [DEFAULT_CONFIG], arguments.set)
         if arguments.pipeline in SERVICES:
             return _serve(config, arguments)
-        preflight(config, parts)
+        if arguments.rescore:
+            check_judge_if_asked(config, parts)
+            arguments.rescore = find_rollouts(arguments.rescore, ROOT / "runs", arguments.cwd)
+        else:
+            preflight(config, parts)
     except (ConfigError, MissingArtifact, *USER_ERRORS) as error:
         _fail(str(error))
     folder = ROOT / "runs" / arguments.name
@@ -123,6 +137,7 @@ def _serve(config: ProjectConfig, arguments: argparse.Namespace) -> int:
 def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) -> int:
     from pipelines import launch
     from pipelines.errors import USER_ERRORS, Interrupted
+    from pipelines.rescoring import run_rescore
 
     try:
         for part in parts:
@@ -130,6 +145,8 @@ def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) 
                 launch.run_data(run, use_cache=not arguments.no_cache)
             elif part == "train":
                 launch.run_train(run)
+            elif arguments.rescore:
+                run_rescore(run, arguments.rescore)
             else:
                 launch.run_eval(run, arguments.model_version)
     except Interrupted as error:

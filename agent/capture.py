@@ -36,10 +36,13 @@ async def _record(response: httpx.Response) -> None:
         bodies.append(response.json())
 
 
-def recording_client(timeout_s: float, connections: int) -> httpx.AsyncClient:
+def recording_client(
+    timeout_s: float, connections: int, transport: httpx.AsyncBaseTransport | None = None
+) -> httpx.AsyncClient:
     """An HTTP client for ``ChatOpenAI`` that records inside ``recording()``."""
     return httpx.AsyncClient(
         timeout=timeout_s,
+        transport=transport,
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         event_hooks={"response": [_record]},
     )

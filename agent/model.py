@@ -24,7 +24,9 @@ class ChatModel:
         name: the model to ask for; may be changed between replies, as a policy gets new weights.
         capture_tokens: ask for token ids and log-probabilities; only servers that support
             ``return_token_ids`` accept it, and training needs it.
-        max_tokens: tokens of one reply.
+        temperature, max_tokens: None leaves them to the server; ``max_tokens`` is of one reply.
+        retries: of a request that failed for a passing reason.
+        transport: what carries the requests, instead of the network.
     """
 
     def __init__(
@@ -34,14 +36,16 @@ class ChatModel:
         name: str,
         api_key: str,
         tools: Sequence[dict[str, Any]],
-        temperature: float,
-        max_tokens: int,
+        temperature: float | None,
+        max_tokens: int | None,
         timeout_s: float,
         connections: int,
         capture_tokens: bool,
+        retries: int = 2,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = name
-        self._client: httpx.AsyncClient = recording_client(timeout_s, connections)
+        self._client: httpx.AsyncClient = recording_client(timeout_s, connections, transport)
         extra: dict[str, Any] = {}
         if capture_tokens:
             extra = {"logprobs": True, "extra_body": {"return_token_ids": True}}
@@ -51,7 +55,7 @@ class ChatModel:
             api_key=SecretStr(api_key),
             temperature=temperature,
             max_completion_tokens=max_tokens,
-            max_retries=2,
+            max_retries=retries,
             timeout=timeout_s,
             http_async_client=self._client,
             **extra,

@@ -33,6 +33,7 @@ from langgraph.runtime import Runtime
 from pydantic import TypeAdapter, ValidationError
 
 from agent.capture import recording
+from agent.failures import failure_kind
 from agent.model import ChatModel
 from environment.base import Environment, Outcome, Reward, Scenario, Session, StopReason
 
@@ -63,6 +64,7 @@ class Rollout:
         replies: the recorded body of each reply of the model server, token ids included.
         messages: the conversation in OpenAI's form.
         error: what failed, if ``stop`` is not the agent's doing.
+        failure: the same in a word, to count it by.
     """
 
     scenario: Scenario
@@ -72,6 +74,7 @@ class Rollout:
     reward: Reward
     seconds: float
     error: str = ""
+    failure: str = ""
 
     @property
     def stop(self) -> StopReason:
@@ -224,6 +227,7 @@ class Play:
     turns: int
     seconds: float
     error: str
+    failure: str
 
 
 async def run_rollout(
@@ -253,6 +257,7 @@ async def run_rollout(
             reward=environment.reward(scenario, outcome),
             seconds=played.seconds,
             error=played.error,
+            failure=played.failure,
         )
     finally:
         session.close()
@@ -271,7 +276,7 @@ async def play(
         Exception: a fault of a tool is a broken program.
     """
     started = time.monotonic()
-    error = ""
+    error = failed = ""
     with recording() as replies:
         start: list[AnyMessage] = [SystemMessage(system_prompt), HumanMessage(session.user_prompt)]
         context = _Context(model, session, limits, seed, replies, messages=[*start])
@@ -286,10 +291,10 @@ async def play(
             if isinstance(failure, TimeoutError) and not clock.expired():
                 raise  # a tool's own
             context.stop = StopReason.TIMEOUT
-            error = f"longer than {limits.timeout_s:g} s"
+            error, failed = f"longer than {limits.timeout_s:g} s", "timeout"
         except openai.OpenAIError as failure:
             context.stop = StopReason.ERROR
-            error = f"{type(failure).__name__}: {failure}"
+            error, failed = f"{type(failure).__name__}: {failure}", failure_kind(failure)
     return Play(
         messages=[_as_openai(message) for message in context.messages],
         replies=replies,
@@ -297,6 +302,7 @@ async def play(
         turns=context.turns,
         seconds=time.monotonic() - started,
         error=error,
+        failure=failed,
     )
 
 

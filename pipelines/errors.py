@@ -8,6 +8,7 @@ from backends.errors import BackendError
 from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
 from training.loop import EmptySteps
+from training.rescoring import RescoreError
 from training.signals import Interrupted
 from training.store import RunMismatch
 
@@ -17,6 +18,7 @@ USER_ERRORS = (
     JudgeUnavailable,
     LlmFailed,
     LlmUnavailable,
+    RescoreError,
     RunMismatch,
     ScenarioError,
     SourceError,

@@ -1,4 +1,5 @@
-"""Trained against base on held-out scenarios, and promotion if the gain is real."""
+"""Trained against base on held-out scenarios, and promotion if the gain is real; or the rollouts of
+an earlier evaluation scored again."""
 
 from __future__ import annotations
 
@@ -10,8 +11,10 @@ from zenml.enums import ExecutionMode
 from steps.evaluation import (
     compute_metrics,
     describe_model,
+    judge_answers,
     load_trained_model,
     promote,
+    rescore_rollouts,
     run_inference,
 )
 from steps.evaluation.run_inference import EvaluateSettings
@@ -40,7 +43,31 @@ def evaluation_pipeline(
         incumbent=incumbent,
         settings=settings,
     )
+    if settings.evaluation.correctness != "match":
+        rows = judge_answers(rows=rows, settings=settings)
     _, decision, _ = compute_metrics(
         rows=rows, trained_model=trained_model, confidence=settings.evaluation.confidence
     )
     describe_model(promoted=promote(decision=decision))
+
+
+@pipeline(name="rescoring", execution_mode=ExecutionMode.FAIL_FAST)
+def rescoring_pipeline(
+    settings: EvaluateSettings, stored: Any, scenarios: Any = None, database: Any = None
+) -> None:
+    """
+    Args:
+        stored: the artifact version of the rollouts.
+        scenarios, database: artifact versions of the data pipeline.
+    """
+    rows, trained_model = rescore_rollouts(
+        stored=stored, settings=settings, scenarios=scenarios, database=database
+    )
+    if settings.evaluation.correctness != "match":
+        rows = judge_answers(rows=rows, settings=settings)
+    compute_metrics(
+        rows=rows,
+        trained_model=trained_model,
+        confidence=settings.evaluation.confidence,
+        rescored=True,
+    )

@@ -11,21 +11,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS, Interrupted
+from pipelines.evaluation_results import keep_evaluation
 from steps.model_versions import (
     DATA_STEPS,
     adapter_of,
     data_artifacts,
+    model_version,
     production_version,
     trained_version,
 )
 from training.files import write_atomically
 from training.judging import judge_summary
 from training.run_log import first_and_last
+
+if TYPE_CHECKING:
+    from steps.evaluation.run_inference import EvaluateSettings
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +110,8 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
         ConfigError: a path of the data section does not exist.
         BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
-        LlmUnavailable: there is no key for the writer of scenarios, or its price is unknown.
+        LlmUnavailable: there is no key for the writer of scenarios or for a hosted model, or no
+            price where its cost is bounded.
     """
     if "data" in pipelines:
         for key in ("path", "scenarios_path"):
@@ -122,7 +128,20 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
 
         check(config.backend)
         load_tokenizer(config.backend.base_model)
-    if "train" in pipelines and config.training.reward == "ruler":
+    if "eval" in pipelines and config.evaluation.hosted:
+        from training.hosted import check_hosted
+
+        check_hosted(config.evaluation)
+    check_judge_if_asked(config, pipelines)
+
+
+def check_judge_if_asked(config: ProjectConfig, pipelines: Sequence[str]) -> None:
+    """
+    Raises:
+        JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
+    """
+    trains = "train" in pipelines and config.training.reward == "ruler"
+    if trains or ("eval" in pipelines and config.evaluation.correctness != "match"):
         from agent.judge import check_judge
 
         check_judge(config.judge)
@@ -215,7 +234,6 @@ def run_eval(run: Run, version: str | None) -> None:
     from zenml import Model
 
     from pipelines.evaluation import evaluation_pipeline
-    from steps.evaluation.run_inference import EvaluateSettings
 
     config = run.config
     data = data_artifacts(config.environment.name)
@@ -223,27 +241,21 @@ def run_eval(run: Run, version: str | None) -> None:
     incumbent = production_version(config.model_name)
     if incumbent is not None and incumbent.id == trained.id:
         incumbent = None
-    settings = EvaluateSettings(
-        project=config.project,
-        seed=run.seed,
-        environment=config.environment.name,
-        environment_settings=config.environment.model_dump(),
-        backend=config.backend,
-        evaluation=config.evaluation,
-        rollout=config.rollout,
-    )
+    others = {
+        one.name: int(model_version(config.model_name, str(one.version)).number)
+        for one in config.evaluation.models
+        if one.version is not None
+    }
     started = time.monotonic()
     model = Model(name=config.model_name, version=trained.number)
     made = evaluation_pipeline.with_options(model=model)(
-        settings=settings,
+        settings=evaluate_settings(run, others),
         adapter=adapter_of(trained),
         incumbent=adapter_of(incumbent) if incumbent is not None else None,
         **data,
     )
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
-    metrics = _output(made.steps["compute_metrics"], "evaluation_metrics").load()
-    decision = _output(made.steps["compute_metrics"], "decision").load()
-    run.summary["eval"] = evaluation_summary(metrics) | {"decision": decision["reason"]}
+    decision = keep_evaluation(run.folder, run.summary, made, "run_inference", "evaluation_rows")
     run.summary["promoted"] = decision["promote"]
     record = _output(made.steps["load_trained_model"], "trained_model").load()
     run.summary["checkpoint"] = {
@@ -252,25 +264,24 @@ def run_eval(run: Run, version: str | None) -> None:
         "step": record["step"],
         "run": record["run"],
     }
-    report = _output(made.steps["compute_metrics"], "evaluation_report").load()
-    _keep_report(run, report, "evaluation.html")
 
 
-def evaluation_summary(metrics: dict[str, Any]) -> dict[str, Any]:
-    policies = {
-        label: {mode: summary["success"] for mode, summary in modes.items()}
-        for label, modes in metrics["policies"].items()
-    }
-    return {
-        "scenarios": metrics["policies"]["trained"]["sampled"]["scenarios"],
-        **policies,
-        "difference": metrics["differences"]["base"]["sampled"],
-        "confidence": metrics["confidence"],
-        "differences": metrics["differences"],
-        "by_kind": {
-            label: modes["sampled"]["by_kind"] for label, modes in metrics["policies"].items()
-        },
-    }
+def evaluate_settings(run: Run, versions: dict[str, int]) -> EvaluateSettings:
+    from steps.evaluation.run_inference import EvaluateSettings
+
+    config = run.config
+    return EvaluateSettings(
+        project=config.project,
+        model_name=config.model_name,
+        seed=run.seed,
+        environment=config.environment.name,
+        environment_settings=config.environment.model_dump(),
+        backend=config.backend,
+        evaluation=config.evaluation,
+        rollout=config.rollout,
+        judge=config.judge,
+        versions=versions,
+    )
 
 
 def _output(step: Any, name: str) -> Any:

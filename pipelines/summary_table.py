@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from training.config import POLICIES
+
 
 def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     seconds = {name: s for name, s in summary["seconds"].items() if s is not None}
@@ -36,18 +38,7 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
         if judge := train.get("judge"):
             yield f"judge       {_judge(judge)}"
     if evaluation := summary["eval"]:
-        yield f"held out    {evaluation['scenarios']} scenarios"
-        yield "              success      sampled   greedy"
-        for label in ("base", "incumbent", "trained"):
-            if label in evaluation:
-                shares = evaluation[label]
-                yield f"              {label:<12} {shares['sampled']:.3f}     {shares['greedy']:.3f}"
-        gain = evaluation["difference"]
-        yield (
-            f"              difference   {gain['mean']:+.3f}    "
-            f"({evaluation['confidence']:.0%} interval {gain['low']:+.3f} to {gain['high']:+.3f})"
-        )
-        yield f"              {evaluation['decision']}"
+        yield from _evaluation(evaluation)
     yield f"details     {folder}/"
 
 
@@ -76,3 +67,62 @@ def _written(writer: dict[str, Any]) -> Iterator[str]:
     )
     for reason, count in writer["left_out"].items():
         yield f"              {count:,} left out: {reason}"
+
+
+def _evaluation(evaluation: dict[str, Any]) -> Iterator[str]:
+    yield f"held out    {evaluation['scenarios']} scenarios"
+    table = evaluation.get("table", [])
+    if any(row["policy"] not in POLICIES for row in table):
+        yield from _all_models(table, evaluation["confidence"])
+    else:
+        yield "              success      sampled   greedy"
+        for label in ("base", "incumbent", "trained"):
+            if label in evaluation:
+                shares = evaluation[label]
+                sampled, greedy = (_number(shares[mode], ".3f") for mode in ("sampled", "greedy"))
+                yield f"              {label:<12} {sampled:<9} {greedy}"
+    if gain := evaluation["difference"]:
+        yield (
+            f"              difference   {gain['mean']:+.3f}    "
+            f"({evaluation['confidence']:.0%} interval {gain['low']:+.3f} to {gain['high']:+.3f})"
+        )
+    if judge := evaluation.get("judge"):
+        yield (
+            f"              judge and match agree on {_number(judge['share'], '.1%')} of "
+            f"{judge['answers']:,} answers, kappa {_number(judge['kappa'], '.2f')}; "
+            f"{sum(judge['failed'].values()):,} without a verdict"
+        )
+    yield f"              {evaluation['decision']}"
+
+
+def _all_models(table: list[dict[str, Any]], confidence: float) -> Iterator[str]:
+    """A line for every policy and way to sample; a dash is what nobody knows."""
+    head = ("policy", "mode", "success", f"{confidence:.0%} interval", "cites", "turns", "p50 s",
+            "p99 s", "at once", "USD/1,000", "errors")  # fmt: skip
+    cells = [head]
+    for row in table:
+        low, high = (_number(row[key], ".2f") for key in ("success_low", "success_high"))
+        errors = ", ".join(f"{count} {reason}" for reason, count in row["errors"].items())
+        cells.append(
+            (
+                row["policy"],
+                row["mode"],
+                _number(row["success"], ".3f"),
+                "-" if low == "-" else f"{low} to {high}",
+                _number(row["source_accuracy"], ".2f"),
+                _number(row["turns"], ".1f"),
+                _number(row["seconds_p50"], ".2f"),
+                _number(row["seconds_p99"], ".2f"),
+                str(row["at_once"]),
+                _number(row["usd_per_1000"], ".2f"),
+                errors or "none",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        padded = "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
+        yield f"              {padded}".rstrip()
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

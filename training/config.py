@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from environment.base import StrictModel
+
+# The labels of what every evaluation compares.
+POLICIES = ("base", "trained", "incumbent")
 
 
 class RolloutConfig(StrictModel):
@@ -54,6 +57,83 @@ class TrainingConfig(StrictModel):
     budget: BudgetConfig = BudgetConfig()
 
 
+class EvaluatedModel(StrictModel):
+    """Another model to evaluate on the same scenarios: a hosted one, or a version of ours."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Its label.")
+    version: int | str | None = Field(
+        None, description="A version of our model: its number, or the stage it is in."
+    )
+    model: str | None = Field(None, description="Any LiteLLM name, such as openai/o3.")
+    api_base: str | None = Field(
+        None, description="An OpenAI-compatible server to ask instead of the provider's."
+    )
+    api_key_env: str = Field(
+        "OPENAI_API_KEY", description="Environment variable with the key for api_base."
+    )
+    temperature: float | None = Field(
+        None, ge=0, description="Its own default if not given; some models take no other."
+    )
+    max_tokens: int | None = Field(
+        None, ge=1, description="Of one reply, what it thinks included; default: its own limit."
+    )
+    timeout_s: float = Field(300, gt=0, description="Of one rollout, waits for rate limits too.")
+    concurrency: int = Field(8, ge=1, description="Rollouts at once.")
+    usd_per_million_in: float | None = Field(
+        None, ge=0, description="Price of prompt tokens, where LiteLLM knows none."
+    )
+    usd_per_million_out: float | None = Field(
+        None, ge=0, description="Price of completion tokens, where LiteLLM knows none."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        if value in POLICIES:
+            raise ValueError(f"{', '.join(POLICIES)} are names of our own policies")
+        return value
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> EvaluatedModel:
+        if (self.model is None) == (self.version is None):
+            raise ValueError("give either model, a LiteLLM name, or version, one of ours")
+        if (self.usd_per_million_in is None) != (self.usd_per_million_out is None):
+            raise ValueError("give both prices, usd_per_million_in and usd_per_million_out")
+        # Not by what was given: a step's parameters come back with every field.
+        changed = {n for n, f in type(self).model_fields.items() if getattr(self, n) != f.default}
+        if self.version is not None and changed != {"name", "version"}:
+            raise ValueError("a version of ours is sampled as the configuration says: name alone")
+        return self
+
+
 class EvaluationConfig(StrictModel):
     scenarios: int = Field(200, ge=1, description="Held-out scenarios, at most.")
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    models: tuple[EvaluatedModel, ...] = Field(
+        (), description="Others to compare with, on the same scenarios."
+    )
+    max_cost_usd: float | None = Field(
+        None, gt=0, description="Spent on hosted models at most; then no more is asked of them."
+    )
+    usd_per_hour: float | None = Field(
+        None, ge=0, description="Price of the machine our own policies run on, for their cost."
+    )
+    correctness: Literal["match", "judge", "both"] = Field(
+        "match",
+        description="What decides on success: the environment's match, or a judge (section "
+        "judge); both: the match, with the judge's agreement reported.",
+    )
+
+    @field_validator("models")
+    @classmethod
+    def _have_names_of_their_own(
+        cls, value: tuple[EvaluatedModel, ...]
+    ) -> tuple[EvaluatedModel, ...]:
+        names = [model.name for model in value]
+        if len(set(names)) != len(names):
+            raise ValueError("two models have the same name")
+        return value
+
+    @property
+    def hosted(self) -> list[EvaluatedModel]:
+        return [one for one in self.models if one.model is not None]

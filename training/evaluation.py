@@ -6,13 +6,16 @@ decided on; greedy success is what a deployment with temperature 0 would show.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, Literal
 
-from pydantic import BaseModel
+import numpy as np
+from pydantic import BaseModel, TypeAdapter
 
+from agent.failures import BUDGET, REFUSED, is_refusal
 from agent.rollout import Rollout, seed_from
 from backends import PolicyHandle
 from environment.base import Environment, Scenario
@@ -26,7 +29,17 @@ _TEMPERATURE = {"greedy": 0.0, "sampled": 1.0}
 
 
 class EvaluationRow(BaseModel):
-    """One rollout of an evaluation."""
+    """One rollout of an evaluation.
+
+    Args:
+        error: why it says nothing about the policy, in a word: the model server failed or refused,
+            the budget was spent, the judge gave no verdict. Empty if it counts.
+        seconds: of the whole rollout, tools included, while ``at_once`` of them ran.
+        cost_usd: None if nobody knows.
+        matched: the environment's own verdict, which is ``success`` unless a judge decides.
+        judged: the judge's verdict, if it was asked and gave one.
+        scenario, outcome, messages: all that it takes to score it again.
+    """
 
     policy: str
     mode: Mode
@@ -43,6 +56,16 @@ class EvaluationRow(BaseModel):
     tokens: int
     seconds: float
     metrics: dict[str, float]
+    error: str = ""
+    model: str = ""
+    at_once: int = 0
+    cost_usd: float | None = None
+    matched: bool = False
+    judged: bool | None = None
+    judge_error: str = ""
+    scenario: dict[str, Any] = {}
+    outcome: dict[str, Any] = {}
+    messages: list[dict[str, Any]] = []
 
 
 async def evaluate_policy(
@@ -54,12 +77,19 @@ async def evaluate_policy(
     seed: int,
     modes: Sequence[Mode] = MODES,
     on_done: Callable[[Rollout], None] | None = None,
+    usd_per_hour: float | None = None,
 ) -> list[EvaluationRow]:
-    """Run the newest checkpoint of ``policy`` on every scenario, once per mode."""
+    """Run the newest checkpoint of ``policy`` on every scenario, once per mode.
+
+    Args:
+        usd_per_hour: price of the machine; the cost of a rollout is its share of the time that
+            all of them took.
+    """
     step = await policy.step()
     rows: list[EvaluationRow] = []
     for mode in modes:
         model = chat_model(policy, environment, config, step, _TEMPERATURE[mode])
+        started = time.monotonic()
         try:
             rollouts = await gather_rollouts(
                 model,
@@ -72,13 +102,25 @@ async def evaluate_policy(
             )
         finally:
             await model.close()
-        rows += [_row(label, mode, rollout) for rollout in rollouts]
+        hours = (time.monotonic() - started) / 3600
+        cost = None if usd_per_hour is None else usd_per_hour * hours / len(rollouts)
+        at_once = min(config.concurrency, len(scenarios))
+        rows += [row_of(label, mode, rollout, at_once, cost) for rollout in rollouts]
     return rows
 
 
-def _row(label: str, mode: Mode, rollout: Rollout) -> EvaluationRow:
+def row_of(
+    label: str,
+    mode: Mode,
+    rollout: Rollout,
+    at_once: int,
+    cost_usd: float | None,
+    model: str = "",
+) -> EvaluationRow:
     scenario, outcome = rollout.scenario, rollout.outcome
     sources = getattr(scenario, "message_ids", ())
+    refused = bool(rollout.replies) and is_refusal(rollout.replies[-1])
+    error = rollout.failure or (REFUSED if refused else "")
     return EvaluationRow(
         policy=label,
         mode=mode,
@@ -90,25 +132,49 @@ def _row(label: str, mode: Mode, rollout: Rollout) -> EvaluationRow:
         answer=getattr(outcome, "answer", None),
         success=rollout.reward.success,
         reward=rollout.reward.value,
-        reason=rollout.reward.reason if not rollout.error else str(rollout.stop),
+        reason=error or rollout.reward.reason,
         turns=outcome.turns,
         tokens=rollout.prompt_tokens + rollout.completion_tokens,
         seconds=rollout.seconds,
         metrics=dict(rollout.reward.metrics),
+        error=error,
+        matched=rollout.reward.success,
+        model=model,
+        at_once=at_once,
+        cost_usd=cost_usd,
+        scenario=scenario.model_dump(mode="json"),
+        outcome=TypeAdapter(type(outcome)).dump_python(outcome, mode="json"),
+        messages=rollout.messages,
     )
 
 
 class PolicySummary(BaseModel):
-    """How one policy did in one mode."""
+    """How one policy did in one mode.
+
+    All but ``scenarios``, ``errors``, ``reasons`` and the cost are of the rollouts without an
+    error; None where there is none.
+
+    Args:
+        source_accuracy: share of the right answers that cite a mail the answer stands in.
+        seconds_p50, seconds_p99: of a rollout, while ``at_once`` of them ran.
+        usd_per_1000: cost of 1,000 questions, failed ones included; None if nobody knows.
+        errors: rollouts that say nothing about the policy, by reason.
+    """
 
     scenarios: int
-    success: float
-    success_low: float
-    success_high: float
-    reward: float
-    turns: float
-    tokens: float
-    seconds_p50: float
+    success: float | None
+    success_low: float | None
+    success_high: float | None
+    source_accuracy: float | None
+    reward: float | None
+    turns: float | None
+    tokens: float | None
+    seconds_p50: float | None
+    seconds_p99: float | None
+    usd_per_1000: float | None
+    model: str
+    at_once: int
+    errors: dict[str, int]
     reasons: dict[str, int]
     by_kind: dict[str, float]
     metrics: dict[str, float]
@@ -132,14 +198,14 @@ def compare(
     by: dict[str, dict[Mode, list[EvaluationRow]]] = {}
     for row in rows:
         by.setdefault(row.policy, {}).setdefault(row.mode, []).append(row)
-    differences: dict[str, dict[Mode, dict[str, float]]] = {
-        other: {
-            mode: _difference(by[trained][mode], old, confidence).as_dict()
-            for mode, old in modes.items()
-        }
-        for other, modes in by.items()
-        if other != trained and trained in by
-    }
+    differences: dict[str, dict[Mode, dict[str, float]]] = {}
+    for other, modes in by.items():
+        if other == trained or trained not in by:
+            continue
+        differences[other] = {}
+        for mode, old in modes.items():
+            if (found := _difference(by[trained][mode], old, confidence)) is not None:
+                differences[other][mode] = found.as_dict()
     policies = {
         label: {mode: _summary(found, confidence) for mode, found in modes.items()}
         for label, modes in by.items()
@@ -149,32 +215,52 @@ def compare(
 
 def _difference(
     new: Sequence[EvaluationRow], old: Sequence[EvaluationRow], confidence: float
-) -> Interval:
+) -> Interval | None:
+    """Over the scenarios where neither had an error; None if there is none."""
     if [row.scenario_id for row in new] != [row.scenario_id for row in old]:
         raise ValueError("the policies were not evaluated on the same scenarios")
+    pairs = [(a, b) for a, b in zip(new, old, strict=True) if not a.error and not b.error]
+    if not pairs:
+        return None
     return paired_difference(
-        [row.success for row in new],
-        [row.success for row in old],
-        [row.cluster for row in new],
+        [a.success for a, _ in pairs],
+        [b.success for _, b in pairs],
+        [a.cluster for a, _ in pairs],
         confidence,
     )
 
 
 def _summary(rows: Sequence[EvaluationRow], confidence: float) -> PolicySummary:
-    success = proportion([row.success for row in rows], confidence)
+    counted = [row for row in rows if not row.error]
+    success = proportion([row.success for row in counted], confidence) if counted else None
     kinds: dict[str, list[bool]] = {}
-    for row in rows:
+    for row in counted:
         kinds.setdefault(row.kind, []).append(row.success)
+    cited = [row.metrics["source_recall"] > 0 for row in counted
+             if row.success and "source_recall" in row.metrics]  # fmt: skip
+    asked = [row for row in rows if row.error != BUDGET]
+    costs = [row.cost_usd for row in asked if row.cost_usd is not None]
+    seconds = [row.seconds for row in counted]
     return PolicySummary(
         scenarios=len(rows),
-        success=success.mean,
-        success_low=success.low,
-        success_high=success.high,
-        reward=fmean(row.reward for row in rows),
-        turns=fmean(row.turns for row in rows),
-        tokens=fmean(row.tokens for row in rows),
-        seconds_p50=median(row.seconds for row in rows),
+        success=success.mean if success else None,
+        success_low=success.low if success else None,
+        success_high=success.high if success else None,
+        source_accuracy=_mean(cited),
+        reward=_mean([row.reward for row in counted]),
+        turns=_mean([row.turns for row in counted]),
+        tokens=_mean([row.tokens for row in counted]),
+        seconds_p50=float(np.percentile(seconds, 50)) if seconds else None,
+        seconds_p99=float(np.percentile(seconds, 99)) if seconds else None,
+        usd_per_1000=1000 * fmean(costs) if counted and len(costs) == len(asked) else None,
+        model=rows[0].model,
+        at_once=rows[0].at_once,
+        errors=dict(Counter(row.error for row in rows if row.error).most_common()),
         reasons=dict(Counter(row.reason for row in rows).most_common()),
         by_kind={kind: fmean(values) for kind, values in sorted(kinds.items())},
-        metrics=means([row.metrics for row in rows]),
+        metrics=means([row.metrics for row in counted]),
     )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None

@@ -44,14 +44,14 @@ async def gather_rollouts(
     scenarios: Sequence[Scenario],
     limits: Limits,
     *,
-    seeds: Sequence[int],
+    seeds: Sequence[int | None],
     concurrency: int,
     on_done: Callable[[Rollout], None] | None = None,
 ) -> list[Rollout]:
     """One rollout per scenario (repeat a scenario for a group), in the order of ``scenarios``.
 
     Args:
-        seeds: one per rollout.
+        seeds: one per rollout; None leaves it to the server.
         on_done: called as each rollout ends, in whatever order they do.
 
     Raises:
@@ -59,7 +59,7 @@ async def gather_rollouts(
     """
     slots = asyncio.Semaphore(concurrency)
 
-    async def one(scenario: Scenario, seed: int) -> Rollout:
+    async def one(scenario: Scenario, seed: int | None) -> Rollout:
         async with slots:
             rollout = await run_rollout(model, environment, scenario, limits, seed)
         if on_done:

@@ -64,3 +64,14 @@ def proportion(successes: Sequence[bool], confidence: float = 0.95) -> Interval:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5 / (1 + z * z / n)
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def cohens_kappa(one: Sequence[bool], other: Sequence[bool]) -> float | None:
+    """Agreement of two raters beyond what chance would give: 1 is perfect, 0 is chance (Cohen,
+    1960). None if chance alone would agree always, or there is nothing to agree on."""
+    if not one:
+        return None
+    observed = fmean(a == b for a, b in zip(one, other, strict=True))
+    yes, also = fmean(one), fmean(other)
+    expected = yes * also + (1 - yes) * (1 - also)
+    return None if expected == 1 else (observed - expected) / (1 - expected)

@@ -9,23 +9,30 @@ from zenml import log_metadata, step
 from zenml.types import HTMLString
 
 from training.compare import read_rows
-from training.evaluation import compare
-from training.promotion import decide
+from training.correctness import agreement
+from training.evaluation import Comparison, compare
+from training.promotion import RESCORED, Decision, decide
 from training.report import evaluation_report
 
 
 @step(enable_cache=False)
 def compute_metrics(
-    rows: Path, trained_model: dict[str, Any], confidence: float
+    rows: Path, trained_model: dict[str, Any], confidence: float, rescored: bool = False
 ) -> tuple[
     Annotated[dict[str, Any], "evaluation_metrics"],
     Annotated[dict[str, Any], "decision"],
     Annotated[HTMLString, "evaluation_report"],
 ]:
-    """Raises ValueError if the policies were not run on the same scenarios."""
+    """
+    Args:
+        rescored: the rollouts are of an earlier evaluation; nothing is decided or recorded.
+
+    Raises:
+        ValueError: the policies were not run on the same scenarios.
+    """
     found = read_rows(rows)
     comparison = compare(found, confidence)
-    decision = decide(comparison)
+    decision = RESCORED if rescored else decide(comparison)
     report = evaluation_report(
         f"Evaluation of run {trained_model['run']}, step {trained_model['step']}",
         comparison,
@@ -33,16 +40,20 @@ def compute_metrics(
         found,
         {name: trained_model[name] for name in ("base_model", "run", "step", "seed")},
     )
-    gain = comparison.differences["base"]["sampled"]
-    log_metadata(
-        {
-            "evaluation": {
-                label: {mode: summary.success for mode, summary in modes.items()}
-                for label, modes in comparison.policies.items()
-            },
-            "gain_over_base": gain,
-            "decision": decision.reason,
-        },
-        infer_model=True,
-    )
-    return comparison.model_dump(), decision.model_dump(), HTMLString(report)
+    if not rescored:
+        _record(comparison, decision)
+    agreed = agreement(found)
+    metrics = comparison.model_dump() | {"agreement": agreed.model_dump() if agreed else None}
+    return metrics, decision.model_dump(), HTMLString(report)
+
+
+def _record(comparison: Comparison, decision: Decision) -> None:
+    """With the version of the model; ZenML takes no None."""
+    shares = {
+        label: {mode: s.success for mode, s in modes.items() if s.success is not None}
+        for label, modes in comparison.policies.items()
+    }
+    found: dict[str, Any] = {"evaluation": shares, "decision": decision.reason}
+    if gain := comparison.differences["base"].get("sampled"):
+        found["gain_over_base"] = gain
+    log_metadata(found, infer_model=True)

@@ -9,7 +9,7 @@ from zenml import step
 
 from backends.config import BackendConfig
 from backends.errors import BackendError
-from training.store import base_fingerprint, read_policy_record
+from training.store import PolicyRecord, base_fingerprint, read_policy_record
 
 
 @step(enable_cache=False)
@@ -21,6 +21,14 @@ def load_trained_model(
     Raises:
         BackendError: the adapter was trained on another base model.
     """
+    return check_adapter(adapter, backend).model_dump()
+
+
+def check_adapter(adapter: Path, backend: BackendConfig) -> PolicyRecord:
+    """
+    Raises:
+        BackendError: the adapter was trained on another base model.
+    """
     record = read_policy_record(adapter)
     here = base_fingerprint(backend.base_model)
     if record.base_model != backend.base_model or record.base_fingerprint != here:
@@ -29,4 +37,4 @@ def load_trained_model(
             f"this configuration has {backend.base_model} ({here or 'hub'}): evaluate it with the "
             "configuration it was trained with"
         )
-    return record.model_dump()
+    return record

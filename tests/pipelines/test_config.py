@@ -182,3 +182,30 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
 def test_an_unknown_environment_is_told_with_those_there_are(raw: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"no environment 'chess'; there is: .*email_search"):
         parse_config(raw)
+
+
+def test_an_unknown_key_in_a_list_is_told_with_the_one_that_was_meant() -> None:
+    entry = {"name": "o3", "modle": "openai/o3"}
+    with pytest.raises(ConfigError, match=r"evaluation\.models\.0\.modle: did you mean model\?"):
+        parse_config({"evaluation": {"models": [entry]}})
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([{"name": "a"}], "give either model, a LiteLLM name, or version"),
+        ([{"name": "a b", "version": 1}], "should match pattern"),
+        ([{"name": "a", "version": 1}, {"name": "a", "version": 2}], "two models have the same"),
+        ([{"name": "a", "model": "b", "usd_per_million_in": 1}], "give both prices"),
+        ([{"name": "trained", "version": 1}], "are names of our own policies"),
+    ],
+)
+def test_models_to_compare_with_that_make_no_sense_are_told(entries: list[Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_config({"evaluation": {"models": entries}})
+
+
+def test_the_models_to_compare_with_survive_being_a_steps_parameter() -> None:
+    config = load_config([ROOT / "configs" / "evaluation_models.yaml"]).evaluation
+    assert type(config).model_validate(config.model_dump(mode="json")) == config
+    assert [one.name for one in config.hosted] == ["o3", "gpt-4.1-mini", "claude-sonnet"]

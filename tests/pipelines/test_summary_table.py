@@ -126,3 +126,53 @@ def test_what_a_run_says_of_its_judge_is_shown() -> None:
     unpriced = text_of(train=SUMMARY["train"] | {"judge": judge | {"usd": None}})
     assert "cost unknown" in unpriced
     assert "judge  " not in text_of()
+
+
+def line_of(policy: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "policy": policy,
+        "mode": "sampled",
+        "model": "",
+        "scenarios": 6,
+        "success": 0.5,
+        "success_low": 0.25,
+        "success_high": 0.75,
+        "source_accuracy": 1.0,
+        "turns": 2.5,
+        "seconds_p50": 0.125,
+        "seconds_p99": 1.5,
+        "at_once": 8,
+        "usd_per_1000": None,
+        "errors": {},
+    } | changes
+
+
+def test_other_models_have_lines_of_their_own() -> None:
+    nothing = dict.fromkeys(("success", "success_low", "success_high", "source_accuracy"))
+    table = [
+        line_of("trained"),
+        line_of("o3", usd_per_1000=55.19, errors={"rate_limit": 2, "refused": 1}),
+        line_of("gone", **nothing),
+    ]
+    text = text_of(eval=SUMMARY["eval"] | {"table": table})
+    head = next(line for line in text.splitlines() if "policy" in line)
+    for column in ("success", "90% interval", "cites", "p50 s", "p99 s", "at once", "USD/1,000"):
+        assert column in head
+    assert "trained  sampled  0.500    0.25 to 0.75  1.00   2.5    0.12   1.50" in text
+    assert "55.19      2 rate_limit, 1 refused" in text
+    assert "gone     sampled  -        -             -" in text
+    short = text_of(eval=SUMMARY["eval"] | {"table": table[:1]})
+    assert short == text_of()
+
+
+def test_what_only_failed_has_a_dash_for_its_success() -> None:
+    failed = {"trained": {"sampled": None, "greedy": 1.0}, "difference": None}
+    text = text_of(eval=SUMMARY["eval"] | failed)
+    assert "trained      -         1.000" in text
+    assert "difference" not in text
+
+
+def test_the_agreement_of_judge_and_match_is_told() -> None:
+    found = {"share": 0.9, "kappa": None, "answers": 1200, "failed": {"a": 2, "b": 1}}
+    text = text_of(eval=SUMMARY["eval"] | {"judge": found})
+    assert "judge and match agree on 90.0% of 1,200 answers, kappa -; 3 without a verdict" in text

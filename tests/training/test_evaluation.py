@@ -89,3 +89,70 @@ def test_a_metric_that_only_some_rollouts_have_is_averaged_over_those() -> None:
         0.95,
     )
     assert found.policies["base"]["sampled"].metrics == {"seen": 0.5, "asked": 3.0}
+
+
+def test_a_rollout_with_an_error_is_counted_apart() -> None:
+    found = compare(
+        [
+            row("o3", "a", True, seconds=1.0),
+            row("o3", "b", False, seconds=3.0),
+            row("o3", "c", False, error="rate_limit", reason="rate_limit", seconds=99.0, turns=9),
+            row("o3", "d", False, error="rate_limit", reason="rate_limit", kind="phone"),
+            row("o3", "e", False, error="refused", reason="refused"),
+        ],
+        0.95,
+    ).policies["o3"]["sampled"]
+    assert (found.scenarios, found.success, found.turns, found.seconds_p50) == (5, 0.5, 3, 2)
+    assert found.errors == {"rate_limit": 2, "refused": 1}
+    assert found.by_kind == {"due": 0.5}
+    assert found.reasons == {"rate_limit": 2, "right": 1, "gave_up": 1, "refused": 1}
+
+
+def test_where_nothing_but_errors_came_there_is_no_success() -> None:
+    failed = row("o3", "a", False, error="timeout", cost_usd=0.0)
+    found = compare([failed, row("trained", "a", True)], 0.95)
+    summary = found.policies["o3"]["sampled"]
+    assert summary.success is summary.success_low is summary.seconds_p99 is None
+    assert summary.usd_per_1000 is None
+    assert found.differences == {"o3": {}}
+
+
+def test_pairs_with_an_error_are_left_out_of_a_difference() -> None:
+    base = [row("base", "a", False), row("base", "b", False, error="timeout")]
+    trained = [row("trained", "a", True), row("trained", "b", False)]
+    assert compare([*base, *trained], 0.95).differences["base"]["sampled"]["mean"] == 1
+
+
+def test_source_accuracy_is_of_the_right_answers() -> None:
+    cited, uncited = {"source_recall": 0.5}, {"source_recall": 0.0}
+    found = [
+        row("o3", "a", True, metrics=cited),
+        row("o3", "b", True, metrics=uncited),
+        row("o3", "c", False, metrics=cited),
+    ]
+    assert compare(found, 0.95).policies["o3"]["sampled"].source_accuracy == 0.5
+    nothing_cited = [row("o3", "a", True, metrics={})]
+    assert compare(nothing_cited, 0.95).policies["o3"]["sampled"].source_accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("costs", "expected"),
+    [
+        ((0.01, 0.03), 20.0),
+        ((0.01, None), None),
+        ((None, None), None),
+    ],
+)
+def test_the_cost_is_that_of_a_thousand_questions(
+    costs: tuple[float | None, ...], expected: float | None
+) -> None:
+    found = [row("o3", str(n), True, cost_usd=cost) for n, cost in enumerate(costs)]
+    # What the budget left unasked would make it look cheap.
+    found.append(row("o3", "unasked", False, error="budget", cost_usd=0.0))
+    assert compare(found, 0.95).policies["o3"]["sampled"].usd_per_1000 == expected
+
+
+def test_latency_is_told_by_its_middle_and_its_tail() -> None:
+    found = [row("o3", str(n), True, seconds=float(n)) for n in range(101)]
+    summary = compare(found, 0.95).policies["o3"]["sampled"]
+    assert (summary.seconds_p50, summary.seconds_p99) == (50, 99)

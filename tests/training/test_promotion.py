@@ -67,3 +67,23 @@ def test_greedy_gains_do_not_promote() -> None:
         0.95,
     )
     assert not decide(found).promote
+
+
+@pytest.mark.parametrize("policy", ["base", "trained", "incumbent"])
+def test_a_policy_whose_rollouts_failed_decides_nothing(policy: str) -> None:
+    found = [*rows("base", "-" * 18), *rows("trained", "+" * 18), *rows("incumbent", "-" * 18)]
+    assert decide(compare(found, 0.95)).promote
+    failed = {"error": "timeout", "success": False}
+    lost = [r for r in found if r.policy == policy][:2]
+    kept = [r.model_copy(update=failed) if r in lost else r for r in found]
+    decision = decide(compare(kept, 0.95))
+    assert not decision.promote
+    assert decision.reason == (
+        f"not promoted: 2 of 18 rollouts of the {policy} policy failed (timeout)"
+    )
+
+
+def test_one_failure_among_many_does_not_stand_in_the_way() -> None:
+    found = [*rows("base", "-" * 20), *rows("trained", "+" * 20)]
+    found[3] = found[3].model_copy(update={"error": "timeout"})
+    assert decide(compare(found, 0.95)).promote

@@ -10,10 +10,11 @@ import pytest
 
 from tests.training.conftest import Finished
 from tests.training.rows import comparison, row, rows
-from training.evaluation import compare
+from training.evaluation import EvaluationRow, compare
 from training.promotion import Decision, decide
 from training.report import Sample, Version, evaluation_report, model_card, training_report
 from training.report import page as html
+from training.report.policies import success_chart
 from training.run_log import STEP, Record
 
 EVIL = "<script>alert('x')</script> \"quoted\" 'single' & <img src=http://evil.example/x.png>"
@@ -281,3 +282,54 @@ def test_a_judged_run_says_how_far_to_trust_the_judge() -> None:
 def test_a_judge_that_ranks_otherwise_is_warned_of_in_the_report() -> None:
     source = training_report("t", [judged(n, -0.1) for n in range(1, 7)], [], [], {})
     assert "Warning: the judge ranks rollouts otherwise" in assert_self_contained(source).text
+
+
+def hosted_rows(label: str = "o3") -> list[EvaluationRow]:
+    failed = {"error": "rate_limit", "reason": "rate_limit", "success": False}
+    found = rows(label, "++-+")
+    found[0] = found[0].model_copy(update=failed)
+    return [r.model_copy(update={"model": EVIL, "at_once": 8, "cost_usd": 0.02}) for r in found]
+
+
+def report_of(found: list[EvaluationRow]) -> Page:
+    compared = compare(found, 0.95)
+    return assert_self_contained(evaluation_report("t", compared, decide(compared), found, {}))
+
+
+def test_every_model_stands_in_the_chart_and_in_the_table() -> None:
+    names = [f"model-{n}" for n in range(5)]
+    found = [*rows("base", "+--+"), *rows("trained", "++++"), *rows("trained", "++++", "greedy")]
+    page = report_of([*found, *(r for name in names for r in hosted_rows(name))])
+    for name in names:
+        assert f"{name}, sampled" in page.text
+        assert f"{name}sampled0.6670.208 to 0.939" in page.text
+        assert f"{name}sampled{EVIL}4300" in page.text
+    for words in ("trained, greedy", "1 rate_limit", "20.000", "trained - model-4"):
+        assert words in page.text
+
+
+def test_a_model_that_only_failed_has_a_line_without_a_point() -> None:
+    failed = [r.model_copy(update={"error": "refused"}) for r in hosted_rows()]
+    page = report_of([*rows("base", "+--+"), *rows("trained", "++++"), *failed])
+    assert "o3, samplederrors only" in page.text
+    assert "4 refused" in page.text
+
+
+def test_points_and_intervals_stay_in_the_chart() -> None:
+    source = success_chart(compare([*rows("a", "----"), *rows("b", "++++")], 0.99))
+    assert_self_contained(source)
+    ends = [float(x) for x in re.findall(r"x[12]?='([\d.]+)'", source)]
+    assert all(0 <= x <= 720 for x in ends)
+
+
+def test_answers_on_which_judge_and_match_differ_are_listed() -> None:
+    found = [*rows("base", "+--+"), *rows("trained", "++++")]
+    assert "Judge and match" not in report_of(found).text
+    judged = [r.model_copy(update={"judged": True, "matched": True}) for r in found]
+    assert "They differ on no answer." in report_of(judged).text
+    judged[2] = judged[2].model_copy(update={"matched": False, "answer": EVIL})
+    judged[3] = judged[3].model_copy(update={"judged": None, "judge_error": "judge_failed"})
+    text = report_of(judged).text
+    assert f"When?May 3{EVIL}rightwrong" in text
+    assert "85.7%both say the same" in text
+    assert "1without a verdict: judge_failed" in text

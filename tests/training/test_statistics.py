@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from training.statistics import Interval, paired_difference, proportion
+from training.statistics import Interval, cohens_kappa, paired_difference, proportion
 
 
 def each_its_own(count: int) -> list[str]:
@@ -146,3 +146,23 @@ def test_an_interval_is_plain_numbers() -> None:
     assert {name: type(value) for name, value in found.items()} == dict.fromkeys(
         ("mean", "low", "high"), float
     )
+
+
+@pytest.mark.parametrize(
+    ("both", "one", "other", "neither", "kappa"),
+    [
+        (20, 5, 10, 15, 0.4),  # the example of most textbooks
+        (5, 0, 0, 5, 1.0),
+        (0, 5, 5, 0, -1.0),
+        (25, 25, 25, 25, 0.0),
+        (9, 0, 0, 0, None),
+        (0, 0, 0, 0, None),
+    ],
+)
+def test_cohens_kappa_is_the_published_one(
+    both: int, one: int, other: int, neither: int, kappa: float | None
+) -> None:
+    pairs = [(True, True)] * both + [(True, False)] * one
+    pairs += [(False, True)] * other + [(False, False)] * neither
+    found = cohens_kappa([a for a, _ in pairs], [b for _, b in pairs])
+    assert found == (None if kappa is None else pytest.approx(kappa))

@@ -1,0 +1,84 @@
+"""What came of an evaluation, for the summary and the folder of a run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from training.config import POLICIES
+
+ROLLOUTS = "evaluation.parquet"
+_COLUMNS = (
+    "model",
+    "scenarios",
+    "success",
+    "success_low",
+    "success_high",
+    "source_accuracy",
+    "turns",
+    "seconds_p50",
+    "seconds_p99",
+    "at_once",
+    "usd_per_1000",
+    "errors",
+)
+
+
+def evaluation_summary(metrics: dict[str, Any], decision: str) -> dict[str, Any]:
+    """
+    Args:
+        metrics: a ``training.evaluation.Comparison``, as JSON has it, with ``agreement``.
+    """
+    policies: dict[str, dict[str, Any]] = metrics["policies"]
+    differences = metrics["differences"]
+    # By name only our own: another model may be called anything.
+    own = {
+        label: {mode: summary["success"] for mode, summary in policies[label].items()}
+        for label in POLICIES
+        if label in policies
+    }
+    return {
+        "scenarios": policies["trained"]["sampled"]["scenarios"],
+        **own,
+        "difference": differences["base"].get("sampled"),
+        "confidence": metrics["confidence"],
+        "differences": differences,
+        "by_kind": {
+            label: modes["sampled"]["by_kind"]
+            for label, modes in policies.items()
+            if "sampled" in modes
+        },
+        "table": [
+            {"policy": label, "mode": mode} | {name: summary[name] for name in _COLUMNS}
+            for label, modes in policies.items()
+            for mode, summary in modes.items()
+        ],
+        "judge": metrics["agreement"],
+        "decision": decision,
+    }
+
+
+def keep_evaluation(
+    folder: Path, summary: dict[str, Any], made: Any, step: str, rows: str
+) -> dict[str, Any]:
+    """Summary, report and rollouts of a pipeline run; returns its decision.
+
+    Args:
+        step, rows: which step made the rollouts, and its output's name.
+    """
+
+    def output(step: str, name: str) -> Any:
+        return made.steps[step].outputs[name][0].load()
+
+    decision: dict[str, Any] = output("compute_metrics", "decision")
+    metrics = output("compute_metrics", "evaluation_metrics")
+    summary["eval"] = evaluation_summary(metrics, decision["reason"])
+    report = str(output("compute_metrics", "evaluation_report"))
+    (folder / "evaluation.html").write_text(report, encoding="utf-8")
+    if "judge_answers" in made.steps:
+        step, rows = "judge_answers", "judged_rows"
+    partial = folder / f"{ROLLOUTS}.partial"
+    shutil.copyfile(output(step, rows), partial)
+    partial.replace(folder / ROLLOUTS)
+    return decision

@@ -1,0 +1,31 @@
+"""A judge's verdict on every answer, beside the environment's own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated, Literal
+
+from zenml import step
+
+from agent.judge import CorrectnessJudge
+from agent.llm import LanguageModel
+from steps.evaluation.run_inference import EvaluateSettings
+from steps.materializers import FileMaterializer, scratch_folder
+from training.compare import read_facts, read_rows, write_rows
+from training.correctness import judge_rows
+
+log = logging.getLogger(__name__)
+
+
+@step(enable_cache=False, output_materializers={"judged_rows": FileMaterializer})
+def judge_answers(rows: Path, settings: EvaluateSettings) -> Annotated[Path, "judged_rows"]:
+    """The rows of an evaluation with verdicts, which decide on success if so configured."""
+    decides: Literal["judge", "match"] = (
+        "judge" if settings.evaluation.correctness == "judge" else "match"
+    )
+    llm = LanguageModel(settings.judge)
+    judged = asyncio.run(judge_rows(read_rows(rows), CorrectnessJudge(llm), decides))
+    log.info("the judge was asked %d times, for %.4f USD", llm.usage.requests, llm.usage.cost_usd)
+    return write_rows(judged, scratch_folder() / "rows.parquet", read_facts(rows))
