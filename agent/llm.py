@@ -86,19 +86,37 @@ class LlmUsage:
 def check_llm(config: LlmConfig) -> None:
     """
     Raises:
-        LlmUnavailable: the environment has no key for it, or its cost is bounded but unknown.
+        LlmUnavailable: there is no such provider, the environment has no key for it, or its cost
+            is bounded but unknown.
     """
     if not config.api_base:
-        missing = litellm.validate_environment(config.model)["missing_keys"]
-        if missing:
-            raise LlmUnavailable(
-                f"the model {config.model} needs {' and '.join(missing)} in the environment; or "
-                "name a server of your own as api_base"
-            )
+        check_provider(config.model)
     if config.max_cost_usd is not None and _price(config, 1, 1) is None:
         raise LlmUnavailable(
             f"max_cost_usd is set, but nobody knows what {config.model} costs: set "
             "usd_per_million_in and usd_per_million_out"
+        )
+
+
+def check_provider(model: str) -> None:
+    """
+    Raises:
+        LlmUnavailable: LiteLLM knows no provider of this model, or the environment has no key.
+    """
+    try:
+        _, provider, *_ = litellm.get_llm_provider(model)
+    except openai.BadRequestError as error:
+        raise LlmUnavailable(
+            f"LiteLLM knows no provider for the model {model}: write it as provider/name, such as "
+            "openai/o3, or name its server as api_base"
+        ) from error
+    asked = litellm.validate_environment(model)
+    if not asked["keys_in_environment"]:
+        # Gemini's are two names of one key.
+        needed = (" or " if provider == "gemini" else " and ").join(asked["missing_keys"])
+        raise LlmUnavailable(
+            f"the model {model} needs {needed} in the environment; or name a server of your own "
+            "as api_base"
         )
 
 

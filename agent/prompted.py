@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import litellm
-import openai
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
 
 from agent.failures import BudgetSpent
 from agent.litellm_transport import BASE_URL, LiteLlmTransport
-from agent.llm import LlmUnavailable
+from agent.llm import LlmUnavailable, check_provider
 from agent.model import ChatModel
 
 # With the server's own waiting times between them; a comparison must outlast a rate limit.
@@ -53,21 +52,10 @@ def check_endpoint(endpoint: Endpoint, *, priced: bool) -> None:
     Raises:
         LlmUnavailable: LiteLLM does not know the provider, a key is missing, or the price.
     """
-    if endpoint.api_base:
-        known = False
-    else:
-        try:
-            name, provider, *_ = litellm.get_llm_provider(endpoint.model)
-        except openai.BadRequestError as error:
-            raise LlmUnavailable(
-                f"LiteLLM knows no provider for the model {endpoint.model}: write it as "
-                "provider/name, such as openai/o3, or name its server as api_base"
-            ) from error
-        asked = litellm.validate_environment(endpoint.model)
-        if not asked["keys_in_environment"]:
-            # Gemini's are two names of one key.
-            needed = (" or " if provider == "gemini" else " and ").join(asked["missing_keys"])
-            raise LlmUnavailable(f"the model {endpoint.model} needs {needed} in the environment")
+    known = False
+    if not endpoint.api_base:
+        check_provider(endpoint.model)
+        name, provider, *_ = litellm.get_llm_provider(endpoint.model)
         known = any(key in litellm.model_cost for key in (f"{provider}/{name}", name))
     if priced and not known and endpoint.usd_per_million is None:
         raise LlmUnavailable(

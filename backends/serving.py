@@ -99,11 +99,10 @@ class _EmbeddedProcess(ServedPolicy):
         assert self._process.stdout
         if self._process.stdin.closed:
             return
-        with self._process.stdout, self._process:
-            # Closing stdin ends it, and leaving the block waits for that. One that has ended
-            # already may have left of what it was told unread.
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+        # One that has ended already may not have read all that it was told.
+        with self._process.stdout, self._process, contextlib.suppress(BrokenPipeError):
+            # Closing stdin ends it, and leaving the block waits for that.
+            self._process.stdin.close()
 
 
 class _ThroughArt(ServedPolicy):

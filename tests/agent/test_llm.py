@@ -288,10 +288,18 @@ def test_a_model_without_a_key_says_what_to_set(monkeypatch: pytest.MonkeyPatch)
     check_llm(LlmConfig())
 
 
+@pytest.mark.parametrize("model", ["opnai/o3", "o99", "??"])
+def test_a_model_of_no_known_provider_is_refused(model: str) -> None:
+    assert not LanguageModel(LlmConfig(model=model)).priced
+    with pytest.raises(LlmUnavailable, match=r"knows no provider .*: write it as provider/name"):
+        check_llm(LlmConfig(model=model))
+    check_llm(LlmConfig(model=model, api_base="http://127.0.0.1:1/v1"))
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"model": "openai/nobody-knows"}, {"api_base": "http://127.0.0.1:1/v1"}, {"model": "??"}],
-    ids=["unknown to LiteLLM", "a server of one's own", "no name of a model"],
+    [{"model": "openai/nobody-knows"}, {"api_base": "http://127.0.0.1:1/v1"}],
+    ids=["unknown to LiteLLM", "a server of one's own"],
 )
 def test_a_bound_on_an_unknown_cost_is_refused(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
