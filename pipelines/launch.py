@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,14 @@ from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS, Interrupted
 from pipelines.evaluation_results import keep_evaluation
+from pipelines.placement import (
+    GPU_STEPS,
+    active_stack,
+    check_steps,
+    runs_here,
+    zenml_options,
+)
+from pipelines.pods import pods_explained
 from steps.model_versions import (
     DATA_STEPS,
     adapter_of,
@@ -104,10 +112,11 @@ def _peak_rss_mib() -> float:
 
 
 def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
-    """Find out now what would fail later.
+    """Find out now what would fail later. What a step on another machine needs is only to be had
+    there.
 
     Raises:
-        ConfigError: a path of the data section does not exist.
+        ConfigError: a path of the data section, the stack or a step does not exist.
         BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
         LlmUnavailable: there is no key for the writer of scenarios or for a hosted model, or no
@@ -122,20 +131,25 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
             from agent.scenario_writer import check_writer
 
             check_writer(config.scenario_writer)
+    with active_stack(config.stack):
+        check_steps(config)
+        here = {part for part in pipelines if part in GPU_STEPS}
+        here = {part for part in here if runs_here(config, GPU_STEPS[part])}
     if "train" in pipelines or "eval" in pipelines:
         from backends import check
         from backends.embedded.policy import load_tokenizer
 
-        check(config.backend)
+        if here:
+            check(config.backend)
         load_tokenizer(config.backend.base_model)
-    if "eval" in pipelines and config.evaluation.hosted:
+    if "eval" in here and config.evaluation.hosted:
         from training.hosted import check_hosted
 
         check_hosted(config.evaluation)
-    check_judge_if_asked(config, pipelines)
+    check_judge_if_asked(config, here)
 
 
-def check_judge_if_asked(config: ProjectConfig, pipelines: Sequence[str]) -> None:
+def check_judge_if_asked(config: ProjectConfig, pipelines: Collection[str]) -> None:
     """
     Raises:
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
@@ -162,7 +176,8 @@ def run_data(run: Run, use_cache: bool) -> None:
         else {}
     )
     started = time.monotonic()
-    made = data_preparation_pipeline.with_options(enable_cache=use_cache)(data, **writing)
+    options = {"enable_cache": use_cache, **zenml_options(run.config, "data")}
+    made = data_preparation_pipeline.with_options(**options)(data, **writing)
     run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
     steps = made.steps
     run.summary["data"] = {
@@ -188,7 +203,7 @@ def run_train(run: Run) -> None:
     settings = TrainSettings(
         project=config.project,
         run_name=run.name,
-        run_folder=run.folder,
+        run_folder=run.folder if runs_here(config, "train_agent") else None,
         seed=run.seed,
         environment=config.environment.name,
         environment_settings=config.environment.model_dump(),
@@ -200,7 +215,9 @@ def run_train(run: Run) -> None:
     data = data_artifacts(config.environment.name)
     started = time.monotonic()
     model = Model(name=config.model_name, description="Answers questions from an inbox.")
-    made = training_pipeline.with_options(model=model)(settings=settings, **data)
+    options = zenml_options(config, "train")
+    with pods_explained(config, "training", "train_agent"):
+        made = training_pipeline.with_options(model=model, **options)(settings=settings, **data)
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     step = made.steps["train_agent"]
     records = _output(step, "training_metrics").load()
@@ -248,12 +265,14 @@ def run_eval(run: Run, version: str | None) -> None:
     }
     started = time.monotonic()
     model = Model(name=config.model_name, version=trained.number)
-    made = evaluation_pipeline.with_options(model=model)(
-        settings=evaluate_settings(run, others),
-        adapter=adapter_of(trained),
-        incumbent=adapter_of(incumbent) if incumbent is not None else None,
-        **data,
-    )
+    options = zenml_options(config, "eval")
+    with pods_explained(config, "evaluation", "run_inference"):
+        made = evaluation_pipeline.with_options(model=model, **options)(
+            settings=evaluate_settings(run, others),
+            adapter=adapter_of(trained),
+            incumbent=adapter_of(incumbent) if incumbent is not None else None,
+            **data,
+        )
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
     decision = keep_evaluation(run.folder, run.summary, made, "run_inference", "evaluation_rows")
     run.summary["promoted"] = decision["promote"]
