@@ -221,6 +221,9 @@ def run_train(run: Run) -> None:
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     step = made.steps["train_agent"]
     records = _output(step, "training_metrics").load()
+    if settings.run_folder is None:
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        write_atomically(run.folder / "metrics.jsonl", lines)
     stopped_by = made.model_version.run_metadata["stopped_by"]
     run.summary["train"] = training_summary(records) | {"stopped_by": stopped_by}
     run.summary["checkpoint"] = _checkpoint(made.model_version, records)
