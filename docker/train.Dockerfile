@@ -1,5 +1,5 @@
 # What training on a GPU runs in: CUDA 12.8 with its compiler, Python, exactly the packages of
-# requirements-gpu.txt, and the vLLM that ART starts beside them. Some 25 GB, because both bring torch.
+# requirements-gpu.txt, and the vLLM that ART starts beside them.
 #
 # ZenML builds a second image on this one. That adds our code and whatever settings.docker.requirements
 # names, and ends with settings.docker.user. So this image holds no code and must end as root: as
@@ -32,18 +32,17 @@ RUN uv pip install --no-deps -r requirements-gpu.txt && pip check
 ENV PIP_CONSTRAINT=/opt/art-rl/requirements-gpu.txt
 
 # Now, not in every pod that starts: ART downloads it at the first use otherwise. It takes a lock there
-# whenever it looks, so the folder must be writable.
+# whenever it looks, so the folder must be writable; what it installs only root may read.
 ENV ART_VLLM_RUNTIME_CACHE_DIR=/opt/art-vllm \
     LITELLM_LOCAL_MODEL_COST_MAP=True
 RUN python -c "from art.vllm_runtime import ensure_vllm_runtime; ensure_vllm_runtime()" \
-    && chmod a+rwx /opt/art-vllm && find /opt/art-vllm -maxdepth 1 -type f -exec chmod a+rw {} +
+    && chmod -R a+rX /opt/art-vllm /opt/python && chmod a+w /opt/art-vllm /opt/art-vllm/.install.lock
 
 # Libraries look their user up by name.
 RUN useradd --uid 10001 --create-home --home-dir /home/agent --shell /usr/sbin/nologin agent
 ENV HOME=/home/agent \
     USER=agent \
     LOGNAME=agent \
-    NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     PYTHONUNBUFFERED=1 \
     GIT_PYTHON_REFRESH=quiet \

@@ -51,7 +51,7 @@ class TrainingRun:
         seed: decides scenarios and sampling.
         on_step: called with each record, those of earlier attempts first.
         on_groups: called with each step's scored rollouts.
-        on_done: called when nothing of a step can be lost any more but with the disk.
+        on_done: called with each step whose checkpoint and record are on disk.
         evaluate: metrics to add to every ``eval_every``-th record.
         judge: scores the groups in place of the environment's own reward.
     """

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import logging
-<<<<<<< HEAD
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-=======
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
->>>>>>> c2b7f9b (Steps can be sent elsewhere by configuration; a run's state lives on in the artifact store)
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any

@@ -10,11 +10,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -27,7 +26,7 @@ from moto.server import ThreadedMotoServer
 
 from tests import forks
 from tests.fakes.docker_daemon import DockerDaemon
-from tests.fakes.kubernetes_cluster import KubernetesCluster, Node, Pod
+from tests.fakes.kubernetes_cluster import KubernetesCluster, Node
 from tests.pipelines import commands
 from tests.pipelines.commands import ROOT
 from tests.pipelines.conftest import SMALL, Ended, Project, settings
@@ -89,9 +88,7 @@ class World:
         out, err = (self.home / f"{time.monotonic_ns()}.{name}" for name in ("out", "err"))
         environment = self.project.environment(**self.variables)
         folder = self.project.folder
-        process = forks.start(
-            call_impatiently, folder, arguments, folder, environment, out, err
-        )
+        process = forks.start(call_impatiently, folder, arguments, folder, environment, out, err)
         return process, out, err
 
     def run(self, *arguments: str) -> Ended:
@@ -127,6 +124,7 @@ def world(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             ROOT / name, project.folder / name
         )
     import logging
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with ExitStack() as stack:
         server = stack.enter_context(zenml_server(tmp_path_factory.mktemp("server")))
