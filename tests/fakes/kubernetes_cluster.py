@@ -108,7 +108,7 @@ class KubernetesCluster(KubernetesApi):
         job: Manifest = {"apiVersion": "batch/v1", "kind": "Job", **json.loads(body)}
         self.applied.append(job)
         template = job["spec"]["template"]
-        wrong = violation(job) or _wrong_quantity(template["spec"])
+        wrong = violation(job) or wrong_quantity(template["spec"])
         if wrong:
             return 422, failure(422, wrong)
         name = job["metadata"]["name"]
@@ -226,7 +226,8 @@ def _labels(job: Manifest) -> dict[str, str]:
     return job["metadata"].get("labels", {})
 
 
-def _wrong_quantity(spec: Manifest) -> str | None:
+def wrong_quantity(spec: Manifest) -> str | None:
+    """What a cluster says against the resources of a pod, which no schema checks."""
     for container_spec in spec["containers"]:
         resources = container_spec.get("resources", {})
         limits = resources.get("limits", {})
