@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ def run(folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) 
         os.dup2(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # asked for before the fork
     os.chdir(folder)
     os.chdir, os.makedirs = _inside(os.chdir, folder), _inside(os.makedirs, folder)
     _, module, *rest = arguments

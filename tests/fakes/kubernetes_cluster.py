@@ -231,7 +231,7 @@ def wrong_quantity(spec: Manifest) -> str | None:
     for container_spec in spec["containers"]:
         resources = container_spec.get("resources", {})
         limits = resources.get("limits", {})
-        for name, amount in [*resources.get("requests", {}).items(), *limits.items()]:
+        for name, amount in [*limits.items(), *resources.get("requests", {}).items()]:
             try:
                 value = parse_quantity(amount)
             except ValueError:

@@ -228,9 +228,13 @@ def assert_same(found: list[dict[str, Any]], reference: list[dict[str, Any]]) ->
         different = {
             name: (record.get(name), expected[name])
             for name in names
-            if record.get(name) != pytest.approx(expected[name], rel=1e-3, abs=1e-6)
+            if record.get(name) != nearly(expected[name])
         }
-        assert different == {}
+        assert different == {}, str(different)[:3000]
+
+
+def nearly(value: Any) -> Any:
+    return pytest.approx(value, rel=1e-3, abs=1e-6) if isinstance(value, float) else value
 
 
 # --- the run --------------------------------------------------------------------------------------
@@ -282,7 +286,7 @@ def test_a_run_whose_pod_is_killed_three_times_is_in_the_end_the_undisturbed_one
     for kill in range(3):
         pod = nth_pod(world, before + kill)
         reached = wait_until(lambda pod=pod, kill=kill: len(pod_records(pod)) > kill, run[0])
-        assert reached, pod.log
+        assert reached, pod.log + run[2].read_text()
         time.sleep(moments.uniform(0, 0.5))
         pod.process.kill()
         done = len(pod_records(pod))
