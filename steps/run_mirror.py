@@ -78,11 +78,11 @@ class RunMirror:
         name = f"{step:06d}.json"
         with fileio.open(f"{self.uri}/{name}", "w") as manifest:
             manifest.write(json.dumps({"step": step, "files": saved}))
-        for older in self._manifests():
-            if older < name:
-                fileio.remove(f"{self.uri}/{older}")
-        for digest in known - set(saved.values()):
-            fileio.remove(f"{self._objects}/{digest}")
+        unused = [f"{self.uri}/{older}" for older in self._manifests() if older < name]
+        unused += [f"{self._objects}/{digest}" for digest in known - set(saved.values())]
+        for path in unused:
+            if fileio.exists(path):  # unless another attempt was faster
+                fileio.remove(path)
         self._saved = saved
 
     def _manifests(self) -> list[str]:
