@@ -24,7 +24,7 @@ from pipelines.placement import (
     runs_here,
     zenml_options,
 )
-from pipelines.pods import pods_explained
+from pipelines.pods import watched
 from steps.model_versions import (
     DATA_STEPS,
     adapter_of,
@@ -216,7 +216,7 @@ def run_train(run: Run) -> None:
     started = time.monotonic()
     model = Model(name=config.model_name, description="Answers questions from an inbox.")
     options = zenml_options(config, "train")
-    with pods_explained(config, "training", "train_agent"):
+    with watched(config, "training", "train_agent"):
         made = training_pipeline.with_options(model=model, **options)(settings=settings, **data)
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     step = made.steps["train_agent"]
@@ -269,7 +269,7 @@ def run_eval(run: Run, version: str | None) -> None:
     started = time.monotonic()
     model = Model(name=config.model_name, version=trained.number)
     options = zenml_options(config, "eval")
-    with pods_explained(config, "evaluation", "run_inference"):
+    with watched(config, "evaluation", "run_inference"):
         made = evaluation_pipeline.with_options(model=model, **options)(
             settings=evaluate_settings(run, others),
             adapter=adapter_of(trained),

@@ -50,6 +50,7 @@ class Pod:
     """A pod, and the folder that is its disk. ``process`` is None while it waits for a node."""
 
     name: str
+    job: str
     manifest: Manifest
     folder: Path
     process: Any = None
@@ -98,6 +99,8 @@ class KubernetesCluster(KubernetesApi):
             with self.lock:
                 found = [j for j in self.jobs.values() if wanted <= _labels(j).items()]
             return 200, {"kind": "JobList", "apiVersion": "batch/v1", "items": found}
+        if method == "DELETE" and "/jobs/" in path:
+            return self._delete_job(parts[-1])
         if kind == "events" and method == "GET":
             events = [event for pod in self.pods for event in pod.events]
             return 200, {"kind": "EventList", "apiVersion": "v1", "items": events}
@@ -115,12 +118,22 @@ class KubernetesCluster(KubernetesApi):
         job["metadata"] |= {"namespace": namespace, "uid": str(uuid.uuid4())}
         job["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat()
         job["status"] = {"active": 1}
-        pod = Pod(f"{name}-{uuid.uuid4().hex[:5]}", template, self.folder / name)
+        pod = Pod(f"{name}-{uuid.uuid4().hex[:5]}", name, template, self.folder / name)
         with self.lock:
             self.jobs[name] = job
             self.pods.append(pod)
         threading.Thread(target=self._control, args=(job, pod), daemon=True).start()
         return 201, job
+
+    def _delete_job(self, name: str) -> tuple[int, Manifest]:
+        """With its pods, which are asked to stop first."""
+        with self.lock:
+            if self.jobs.pop(name, None) is None:
+                return 404, failure(404, f"jobs {name!r} not found")
+        for pod in self.pods:
+            if pod.job == name and pod.process and pod.process.exitcode is None:
+                pod.process.terminate()
+        return 200, {"kind": "Status", "apiVersion": "v1", "status": "Success"}
 
     def _control(self, job: Manifest, pod: Pod) -> None:
         """What scheduler, kubelet and Job controller do, of one Job with one attempt."""

@@ -487,6 +487,7 @@ def test_all_of_the_app_is_in_the_image_and_nothing_else(builds: tuple[Build, Bu
     assert {file.parts[0] for file in files} == folders | {
         "Dockerfile",
         "requirements.txt",
+        "requirements-gpu.txt",
         "run.py",
     }
     code = {file.relative_to(ROOT) for folder in packages for file in (ROOT / folder).rglob("*.py")}

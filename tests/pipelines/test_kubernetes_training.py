@@ -14,6 +14,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -324,6 +325,33 @@ def wait_until(reached: Callable[[], bool], process: BaseProcess | None = None) 
             return False
         time.sleep(0.01)
     return True
+
+
+def test_ctrl_c_ends_the_pod_too_and_the_same_command_continues_even_if_evicted(
+    world: World, reference: list[dict[str, Any]], trained: tuple[Manifest, Pod]
+) -> None:
+    before = len(world.cluster.pods)
+    command = ("--pipeline", "train", "--name", "stopped", *ON_CLUSTER, *settings(*TINY))
+    run = world.start(*command)
+    pod = nth_pod(world, before)
+    assert wait_until(lambda: saved_step(world, "stopped") > 0, run[0])
+    os.kill(run[0].pid or 0, signal.SIGINT)
+    done = ended(*run)
+    assert done.code == 130, done.out + done.err
+    assert done.message.splitlines()[-1].startswith("stopped, and train_agent cancelled")
+    assert wait_until(lambda: pod.process.exitcode is not None)
+    assert len(world.cluster.pods) == before + 1
+    assert pod.job not in world.cluster.jobs
+
+    run = world.start(*command)
+    evicted = nth_pod(world, before + 1)
+    assert wait_until(lambda: len(pod_records(evicted)) > 1, run[0])
+    evicted.process.terminate()
+    done = ended(*run)
+    assert done.code == 0, done.out + done.err
+    assert "run the same command again to continue" in evicted.log
+    assert len(world.cluster.pods) == before + 3
+    assert_same(records(world.folder("stopped")), reference)
 
 
 def test_a_pod_that_no_node_takes_ends_at_its_deadline_with_the_reason(world: World) -> None:
