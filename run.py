@@ -91,7 +91,8 @@ def main() -> int:
     _prepare_process()
     from pipelines.config import ConfigError, load_config
     from pipelines.errors import USER_ERRORS
-    from pipelines.launch import Run, check_judge_if_asked, keep_log, preflight
+    from pipelines.launch import Run, keep_log
+    from pipelines.preflight import check_judge_if_asked, preflight
     from pipelines.rescoring import find_rollouts
     from steps.model_versions import MissingArtifact
 

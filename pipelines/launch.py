@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,7 @@ from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS, Interrupted
 from pipelines.evaluation_results import keep_evaluation
-from pipelines.placement import (
-    GPU_STEPS,
-    active_stack,
-    check_steps,
-    runs_here,
-    zenml_options,
-)
+from pipelines.placement import runs_here, zenml_options
 from pipelines.pods import watched
 from steps.model_versions import (
     DATA_STEPS,
@@ -109,56 +103,6 @@ def _peak_rss_mib() -> float:
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         own = int(lines["VmHWM"].split()[0]) * 1024
     return max(own, children) / 2**20
-
-
-def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
-    """Find out now what would fail later. What a step on another machine needs is only to be had
-    there.
-
-    Raises:
-        ConfigError: a path of the data section, the stack or a step does not exist.
-        BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
-        JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
-        LlmUnavailable: there is no key for the writer of scenarios or for a hosted model, or no
-            price where its cost is bounded.
-    """
-    if "data" in pipelines:
-        for key in ("path", "scenarios_path"):
-            path = getattr(config.data, key, None)
-            if path is not None and not path.exists():
-                raise ConfigError(f"data.{key}: there is no {path}")
-        if getattr(config.data, "llm_writes", False):
-            from agent.scenario_writer import check_writer
-
-            check_writer(config.scenario_writer)
-    with active_stack(config.stack):
-        check_steps(config)
-        here = {part for part in pipelines if part in GPU_STEPS}
-        here = {part for part in here if runs_here(config, GPU_STEPS[part])}
-    if "train" in pipelines or "eval" in pipelines:
-        from backends import check
-        from backends.embedded.policy import load_tokenizer
-
-        if here:
-            check(config.backend)
-        load_tokenizer(config.backend.base_model)
-    if "eval" in here and config.evaluation.hosted:
-        from training.hosted import check_hosted
-
-        check_hosted(config.evaluation)
-    check_judge_if_asked(config, here)
-
-
-def check_judge_if_asked(config: ProjectConfig, pipelines: Collection[str]) -> None:
-    """
-    Raises:
-        JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
-    """
-    trains = "train" in pipelines and config.training.reward == "ruler"
-    if trains or ("eval" in pipelines and config.evaluation.correctness != "match"):
-        from agent.judge import check_judge
-
-        check_judge(config.judge)
 
 
 def run_data(run: Run, use_cache: bool) -> None:

@@ -17,7 +17,14 @@ from pipelines.config import ConfigError, ProjectConfig
 STEPS = {
     "data": ("download_enron_data", "create_database", "load_scenarios"),
     "train": ("setup_art_model", "train_agent"),
-    "eval": ("load_trained_model", "run_inference", "compute_metrics", "promote", "describe_model"),
+    "eval": (
+        "load_trained_model",
+        "run_inference",
+        "judge_answers",
+        "compute_metrics",
+        "promote",
+        "describe_model",
+    ),
 }
 GPU_STEPS = {"train": "train_agent", "eval": "run_inference"}
 
