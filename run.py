@@ -91,7 +91,8 @@ def main() -> int:
     _prepare_process()
     from pipelines.config import ConfigError, load_config
     from pipelines.errors import USER_ERRORS
-    from pipelines.launch import Run, check_judge_if_asked, keep_log, preflight
+    from pipelines.launch import Run, keep_log
+    from pipelines.preflight import check_judge_if_asked, preflight
     from pipelines.rescoring import find_rollouts
     from steps.model_versions import MissingArtifact
 
@@ -137,18 +138,20 @@ def _serve(config: ProjectConfig, arguments: argparse.Namespace) -> int:
 def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) -> int:
     from pipelines import launch
     from pipelines.errors import USER_ERRORS, Interrupted
+    from pipelines.placement import active_stack
     from pipelines.rescoring import run_rescore
 
     try:
-        for part in parts:
-            if part == "data":
-                launch.run_data(run, use_cache=not arguments.no_cache)
-            elif part == "train":
-                launch.run_train(run)
-            elif arguments.rescore:
-                run_rescore(run, arguments.rescore)
-            else:
-                launch.run_eval(run, arguments.model_version)
+        with active_stack(run.config.stack):
+            for part in parts:
+                if part == "data":
+                    launch.run_data(run, use_cache=not arguments.no_cache)
+                elif part == "train":
+                    launch.run_train(run)
+                elif arguments.rescore:
+                    run_rescore(run, arguments.rescore)
+                else:
+                    launch.run_eval(run, arguments.model_version)
     except Interrupted as error:
         run.write_summary("interrupted")
         print(f"\n{error}", file=sys.stderr)

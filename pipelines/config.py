@@ -78,6 +78,11 @@ class ProjectConfig(StrictModel):
     settings: dict[str, Any] = Field(
         default_factory=dict, description="ZenML's own settings, handed on as they are."
     )
+    steps: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="ZenML's own configuration of single steps, by name: step_operator, settings, "
+        "retry.",
+    )
 
 
 def load_config(files: Sequence[Path], settings: Sequence[str] = ()) -> ProjectConfig:

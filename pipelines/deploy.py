@@ -18,6 +18,7 @@ from zenml.deployers.exceptions import DeployerError
 from pipelines.config import ConfigError, DeploymentConfig, ProjectConfig
 from pipelines.deployed import Deployed
 from pipelines.inference import deployment_settings, inference_pipeline
+from pipelines.placement import active_stack
 from serving.http import is_loopback
 from steps.model_versions import (
     PRODUCTION,
@@ -46,7 +47,7 @@ def run_deploy(config: ProjectConfig, name: str, version: str | None) -> Deploye
     if config.environment.name != _ENVIRONMENT:
         raise ConfigError(f"environment.name: only {_ENVIRONMENT} can be deployed")
     key = deployment_key(config.deployment)
-    with _active_stack(config.stack):
+    with active_stack(config.stack):
         flavor = _deployer_flavor()
         if flavor == "local" and config.deployment.key is None:
             if not is_loopback(config.deployment.host):
@@ -152,26 +153,6 @@ def _introduce(url: str, key: str | None) -> tuple[dict[str, Any] | None, dict[s
         log.warning("%s cannot be reached from here (%s): try it from where it can", url, error)
         return None, None
     return about, examples[0] if examples else None
-
-
-@contextmanager
-def _active_stack(name: str | None) -> Iterator[None]:
-    client = Client()
-    if name is None:
-        yield
-        return
-    try:
-        wanted = client.get_stack(name).id
-    except KeyError as error:
-        raise ConfigError(
-            f"stack: ZenML knows no stack {name}; zenml stack list shows them"
-        ) from error
-    before = client.active_stack_model.id
-    client.activate_stack(wanted)
-    try:
-        yield
-    finally:
-        client.activate_stack(before)
 
 
 def _deployer_flavor() -> str:

@@ -7,6 +7,8 @@ from agent.llm import LlmFailed, LlmUnavailable
 from backends.errors import BackendError
 from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
+from pipelines.pods import PodFailed
+from steps.run_mirror import DamagedMirror
 from training.loop import EmptySteps
 from training.rescoring import RescoreError
 from training.signals import Interrupted
@@ -14,11 +16,13 @@ from training.store import RunMismatch
 
 USER_ERRORS = (
     BackendError,
+    DamagedMirror,
     EmptySteps,
     JudgeUnavailable,
     LlmFailed,
     LlmUnavailable,
     RescoreError,
+    PodFailed,
     RunMismatch,
     ScenarioError,
     SourceError,

@@ -17,6 +17,8 @@ from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS, Interrupted
 from pipelines.evaluation_results import keep_evaluation
+from pipelines.placement import runs_here, zenml_options
+from pipelines.pods import watched
 from steps.model_versions import (
     DATA_STEPS,
     adapter_of,
@@ -103,50 +105,6 @@ def _peak_rss_mib() -> float:
     return max(own, children) / 2**20
 
 
-def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
-    """Find out now what would fail later.
-
-    Raises:
-        ConfigError: a path of the data section does not exist.
-        BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
-        JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
-        LlmUnavailable: there is no key for the writer of scenarios or for a hosted model, or no
-            price where its cost is bounded.
-    """
-    if "data" in pipelines:
-        for key in ("path", "scenarios_path"):
-            path = getattr(config.data, key, None)
-            if path is not None and not path.exists():
-                raise ConfigError(f"data.{key}: there is no {path}")
-        if getattr(config.data, "llm_writes", False):
-            from agent.scenario_writer import check_writer
-
-            check_writer(config.scenario_writer)
-    if "train" in pipelines or "eval" in pipelines:
-        from backends import check
-        from backends.embedded.policy import load_tokenizer
-
-        check(config.backend)
-        load_tokenizer(config.backend.base_model)
-    if "eval" in pipelines and config.evaluation.hosted:
-        from training.hosted import check_hosted
-
-        check_hosted(config.evaluation)
-    check_judge_if_asked(config, pipelines)
-
-
-def check_judge_if_asked(config: ProjectConfig, pipelines: Sequence[str]) -> None:
-    """
-    Raises:
-        JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
-    """
-    trains = "train" in pipelines and config.training.reward == "ruler"
-    if trains or ("eval" in pipelines and config.evaluation.correctness != "match"):
-        from agent.judge import check_judge
-
-        check_judge(config.judge)
-
-
 def run_data(run: Run, use_cache: bool) -> None:
     """Raises ConfigError if the environment has no data pipeline."""
     from pipelines.data_preparation import data_preparation_pipeline
@@ -162,7 +120,8 @@ def run_data(run: Run, use_cache: bool) -> None:
         else {}
     )
     started = time.monotonic()
-    made = data_preparation_pipeline.with_options(enable_cache=use_cache)(data, **writing)
+    options = {"enable_cache": use_cache, **zenml_options(run.config, "data")}
+    made = data_preparation_pipeline.with_options(**options)(data, **writing)
     run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
     steps = made.steps
     run.summary["data"] = {
@@ -188,7 +147,7 @@ def run_train(run: Run) -> None:
     settings = TrainSettings(
         project=config.project,
         run_name=run.name,
-        run_folder=run.folder,
+        run_folder=run.folder if runs_here(config, "train_agent") else None,
         seed=run.seed,
         environment=config.environment.name,
         environment_settings=config.environment.model_dump(),
@@ -200,10 +159,15 @@ def run_train(run: Run) -> None:
     data = data_artifacts(config.environment.name)
     started = time.monotonic()
     model = Model(name=config.model_name, description="Answers questions from an inbox.")
-    made = training_pipeline.with_options(model=model)(settings=settings, **data)
+    options = zenml_options(config, "train")
+    with watched(config, "training", "train_agent"):
+        made = training_pipeline.with_options(model=model, **options)(settings=settings, **data)
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     step = made.steps["train_agent"]
     records = _output(step, "training_metrics").load()
+    if settings.run_folder is None:
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        write_atomically(run.folder / "metrics.jsonl", lines)
     stopped_by = made.model_version.run_metadata["stopped_by"]
     run.summary["train"] = training_summary(records) | {"stopped_by": stopped_by}
     run.summary["checkpoint"] = _checkpoint(made.model_version, records)
@@ -248,12 +212,14 @@ def run_eval(run: Run, version: str | None) -> None:
     }
     started = time.monotonic()
     model = Model(name=config.model_name, version=trained.number)
-    made = evaluation_pipeline.with_options(model=model)(
-        settings=evaluate_settings(run, others),
-        adapter=adapter_of(trained),
-        incumbent=adapter_of(incumbent) if incumbent is not None else None,
-        **data,
-    )
+    options = zenml_options(config, "eval")
+    with watched(config, "evaluation", "run_inference"):
+        made = evaluation_pipeline.with_options(model=model, **options)(
+            settings=evaluate_settings(run, others),
+            adapter=adapter_of(trained),
+            incumbent=adapter_of(incumbent) if incumbent is not None else None,
+            **data,
+        )
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
     decision = keep_evaluation(run.folder, run.summary, made, "run_inference", "evaluation_rows")
     run.summary["promoted"] = decision["promote"]

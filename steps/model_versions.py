@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zenml.client import Client
+from zenml.models import ArtifactVersionResponse
 
 from environment.registry import environment_package
 
@@ -30,6 +31,9 @@ def data_artifacts(environment: str) -> dict[str, Any]:
     )
     if not runs.items:
         raise MissingArtifact("there is no data yet: run python run.py --pipeline data first")
+    # ZenML 0.98 leaves the class unfinished where it came from a server inside another answer, and
+    # then fails to hand it to a pipeline.
+    ArtifactVersionResponse.model_rebuild()
     steps = runs.items[0].steps
     return {name: steps[DATA_STEPS[name]].outputs[name][0] for name in wanted}
 

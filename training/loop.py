@@ -51,6 +51,7 @@ class TrainingRun:
         seed: decides scenarios and sampling.
         on_step: called with each record, those of earlier attempts first.
         on_groups: called with each step's scored rollouts.
+        on_done: called with each step whose checkpoint and record are on disk.
         evaluate: metrics to add to every ``eval_every``-th record.
         judge: scores the groups in place of the environment's own reward.
     """
@@ -64,6 +65,7 @@ class TrainingRun:
     run_log: RunLog
     on_step: Callable[[Record], None] = lambda record: None
     on_groups: Callable[[int, list[list[Rollout]]], None] = lambda step, groups: None
+    on_done: Callable[[int], None] = lambda step: None
     evaluate: Callable[[], Awaitable[Record]] | None = None
     judge: RulerJudge | None = None
 
@@ -124,6 +126,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                 result.records.append(record)
                 run.on_step(record)
                 _warn_of_judge(result.records, last=step + 1 == run.config.max_steps)
+                await asyncio.to_thread(run.on_done, step + 1)
                 empty = 0 if record["data/step_num_groups_trainable"] else empty + 1
                 if empty >= limit and not _converged(result.records, limit):
                     raise EmptySteps(_why_empty(result.records[-empty:]))

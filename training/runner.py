@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +27,7 @@ from training.store import (
     base_fingerprint,
     claim,
     export_adapter,
+    resume_files,
     write_trajectories,
 )
 from training.tracking import Tracker
@@ -84,8 +85,15 @@ class RunOutput:
     result: TrainingResult
 
 
-async def run_training(spec: RunSpec, environment: Environment[Any, Any]) -> RunOutput:
+async def run_training(
+    spec: RunSpec,
+    environment: Environment[Any, Any],
+    save: Callable[[int, Sequence[Path]], None] | None = None,
+) -> RunOutput:
     """Train, or continue, the run of ``spec.folder``.
+
+    Args:
+        save: called after each step with the files of the folder that the run continues from.
 
     Raises:
         RunMismatch: the folder holds a run with other settings.
@@ -115,6 +123,10 @@ async def run_training(spec: RunSpec, environment: Environment[Any, Any]) -> Run
             tracker.log(record)
             progress.on_step(record)
 
+        def on_done(step: int) -> None:
+            if save:
+                save(step, resume_files(spec.folder, policy.checkpoint(step)))
+
         run = TrainingRun(
             policy=policy,
             environment=environment,
@@ -125,6 +137,7 @@ async def run_training(spec: RunSpec, environment: Environment[Any, Any]) -> Run
             run_log=RunLog(spec.folder),
             on_step=on_step,
             on_groups=lambda step, groups: write_trajectories(trajectories, step, groups),
+            on_done=on_done,
             evaluate=lambda: _validate(spec, policy, environment),
             judge=_judge(spec),
         )

@@ -17,6 +17,13 @@ from environment.base import StrictModel
 from training.files import write_atomically
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_RESUME_FILES = (
+    "settings.json",
+    "metrics.jsonl",
+    "samples_before.json",
+    "trajectories/*.parquet",
+    "wandb/sent_step",
+)
 POLICY_FILE = "policy.json"
 
 
@@ -115,6 +122,12 @@ def write_trajectories(folder: Path, step: int, groups: Sequence[Sequence[Rollou
     partial = folder / f"{step:05d}.partial"
     pq.write_table(pa.Table.from_pylist(rows), partial, compression="zstd")
     partial.rename(folder / f"{step:05d}.parquet")
+
+
+def resume_files(folder: Path, checkpoint: Path) -> list[Path]:
+    """Those files of a run folder with which another machine continues after this checkpoint."""
+    found = [file for name in _RESUME_FILES for file in sorted(folder.glob(name))]
+    return found + sorted(file for file in checkpoint.rglob("*") if file.is_file())
 
 
 def export_adapter(checkpoint: Path, record: PolicyRecord, folder: Path) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,19 +15,27 @@ from zenml.types import HTMLString
 from agent.judge import JudgeConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
-from steps.materializers import FileMaterializer
+from steps.materializers import FileMaterializer, scratch_folder
 from steps.open_environment import open_environment
+from steps.run_mirror import RunMirror
 from training.config import RolloutConfig, TrainingConfig
 from training.runner import RunSpec, run_training
 from training.store import fingerprint
 
+log = logging.getLogger(__name__)
+
 
 class TrainSettings(StrictModel):
-    """The settings of a run, as a step parameter."""
+    """The settings of a run, as a step parameter.
+
+    Args:
+        run_folder: None where the step runs on another machine, whose disk does not last: the run
+            is then kept in the artifact store.
+    """
 
     project: str
     run_name: str
-    run_folder: Path
+    run_folder: Path | None
     seed: int
     environment: str
     environment_settings: dict[str, Any]
@@ -58,10 +68,14 @@ def train_agent(
         settings.rollout.max_turns,
         artifacts,
     )
+    folder, save = settings.run_folder, None
+    if folder is None:
+        folder = scratch_folder()
+        save = _keep_in_artifact_store(settings, folder)
     spec = RunSpec(
         project=settings.project,
         name=settings.run_name,
-        folder=settings.run_folder,
+        folder=folder,
         seed=settings.seed,
         backend=settings.backend,
         training=settings.training,
@@ -71,7 +85,7 @@ def train_agent(
         data={name: fingerprint(path) for name, path in artifacts.items() if path},
     )
     try:
-        output = asyncio.run(run_training(spec, environment))
+        output = asyncio.run(run_training(spec, environment, save))
     finally:
         environment.close()
     records = output.result.records
@@ -88,3 +102,12 @@ def train_agent(
         infer_model=True,
     )
     return output.adapter, output.trajectories, records, HTMLString(output.report)
+
+
+def _keep_in_artifact_store(
+    settings: TrainSettings, folder: Path
+) -> Callable[[int, Sequence[Path]], None]:
+    mirror = RunMirror.of_run(settings.project, settings.run_name)
+    if mirror.restore(folder):
+        log.info("restored the run from %s", mirror.uri)
+    return lambda step, files: mirror.save(folder, files, step)

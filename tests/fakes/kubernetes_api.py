@@ -11,7 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
 import yaml
@@ -62,7 +62,9 @@ class KubernetesApi:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(config))
 
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, Manifest]:
+    def answer(
+        self, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> tuple[int, Manifest]:
         if method == "GET" and (found := _discovery(path)):
             return 200, found
         with self.lock:
@@ -72,12 +74,12 @@ class KubernetesApi:
                 return 200, self.objects[path]
             if method == "DELETE" and self.objects.pop(path, None):
                 return 200, {"kind": "Status", "apiVersion": "v1", "status": "Success"}
-        return 404, _status(404, f"{path} not found")
+        return 404, failure(404, f"{path} not found")
 
     def _apply(self, path: str, manifest: Manifest) -> tuple[int, Manifest]:
         self.applied.append(manifest)
         if error := violation(manifest):
-            return 422, _status(422, error)
+            return 422, failure(422, error)
         stored = json.loads(json.dumps(manifest))
         stored["metadata"] |= {"generation": 1, "uid": "0"}
         if stored["kind"] == "Deployment":
@@ -138,7 +140,7 @@ def _discovery(path: str) -> Manifest | None:
     }
 
 
-def _status(code: int, message: str) -> Manifest:
+def failure(code: int, message: str) -> Manifest:
     return {"kind": "Status", "apiVersion": "v1", "code": code, "message": message}
 
 
@@ -148,7 +150,8 @@ def _handler(api: KubernetesApi) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            status, answer = api.answer(self.command, urlsplit(self.path).path, body)
+            url = urlsplit(self.path)
+            status, answer = api.answer(self.command, url.path, parse_qs(url.query), body)
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
@@ -156,7 +159,7 @@ def _handler(api: KubernetesApi) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_PATCH = do_DELETE = _answer
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name there)
             """Silent."""

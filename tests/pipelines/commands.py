@@ -13,7 +13,15 @@ from zenml.utils import source_utils
 ROOT = Path(__file__).parents[2]
 # Steps note where their code lies when they are imported, and the main module is not run.py here.
 source_utils.set_custom_source_root(str(ROOT))
-for _name in ("errors", "launch", "data_preparation", "training", "evaluation", "deploy"):
+for _name in (
+    "errors",
+    "launch",
+    "preflight",
+    "data_preparation",
+    "training",
+    "evaluation",
+    "deploy",
+):
     importlib.import_module(f"pipelines.{_name}")
 
 

@@ -10,12 +10,8 @@ import base64
 import json
 import os
 import re
-import shlex
 import shutil
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +19,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import kubernetes_validate
 import pytest
 import yaml
@@ -38,6 +33,15 @@ from tests import forks
 from tests.fakes.docker_daemon import Build, DockerDaemon
 from tests.fakes.kubernetes_api import KubernetesApi, Manifest, violation
 from tests.pipelines.commands import ROOT
+from tests.pipelines.zenml_server import (
+    PASSWORD,
+    enter,
+    login,
+    printed,
+    register,
+    wait_for,
+    zenml_server,
+)
 
 KEY = "named-by-a-variable-0123456789"
 DOCS = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
@@ -60,7 +64,7 @@ def stand_in(question: str = "") -> Annotated[str, "answer"]:
 
 def deploy_to_docker(home: Path, environment: dict[str, str]) -> None:
     enter(home, environment)
-    register("Docker")
+    register(DOCS, "Docker")
     deploy(home, "deployment_docker", "docker", [], ["deployment.key=$ART_RL_KEY"])
 
 
@@ -68,43 +72,13 @@ def deploy_to_kubernetes(home: Path, environment: dict[str, str]) -> None:
     from zenml.client import Client
 
     enter(home, environment)
-    register("Kubernetes")
+    register(DOCS, "Kubernetes")
     deploy(home, "deployment_k8s", "kubernetes", [])
-    overlay, ingress = printed("Kubernetes", "yaml")
+    overlay, ingress = printed(DOCS, "Kubernetes", "yaml")
     (home / "ingress.yaml").write_text(ingress)
     (home / "my-cluster.yaml").write_text(overlay.replace("ingress.yaml", f"{home}/ingress.yaml"))
     deploy(home, "deployment_k8s", "kubernetes", [home / "my-cluster.yaml"])
     Client().delete_deployment("my-email-agent")
-
-
-def enter(home: Path, environment: dict[str, str]) -> None:
-    from zenml.client import Client
-    from zenml.config.global_config import GlobalConfiguration
-
-    for number in (1, 2):
-        os.dup2(os.open(home / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    os.environ.update(environment)
-    GlobalConfiguration._reset_instance()
-    Client._reset_instance()
-    os.chdir(ROOT)
-
-
-def register(section: str) -> None:
-    """Give those commands of the documentation that register something."""
-    from click.testing import CliRunner
-    from zenml.cli.cli import cli
-
-    for block in printed(section, "bash"):
-        for line in block.replace("\\\n", " ").splitlines():
-            if re.match(r"zenml (\S+ register|secret create) ", line):
-                result = CliRunner().invoke(cli, shlex.split(os.path.expandvars(line))[1:])
-                assert result.exit_code == 0, (line, result.output, result.exception)
-
-
-def printed(section: str, language: str) -> list[str]:
-    """The code blocks in a section of the documentation."""
-    (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## )", DOCS, re.DOTALL | re.MULTILINE)
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def deploy(
@@ -161,32 +135,8 @@ class World:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A ZenML server of our own that starts meanwhile."""
-    home = tmp_path_factory.mktemp("server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {
-        "HOME": str(home),
-        "ZENML_CONFIG_PATH": str(home / "zenml"),
-        "ZENML_SERVER": "true",
-        "ZENML_SERVER_DEPLOYMENT_TYPE": "other",
-        "ZENML_SERVER_AUTO_ACTIVATE": "1",
-        "ZENML_DEFAULT_USER_NAME": "admin",
-        "ZENML_DEFAULT_USER_PASSWORD": "of-the-tests",
-        "ZENML_SERVER_JWT_SECRET_KEY": "0" * 32,
-        "ZENML_STORE_BACKUP_STRATEGY": "disabled",
-    }
-    command = [sys.executable, "-m", "uvicorn", "zenml.zen_server.zen_server_api:app"]
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env=os.environ | environment,
-            cwd=home,
-            stdout=log,
-            stderr=log,
-        )
-    yield f"http://127.0.0.1:{port}"
-    process.kill()
-    process.wait()
+    with zenml_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +150,7 @@ def worlds(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
             stack,
             home,
             deploy_to_kubernetes,
-            ZENML_STORE_URL=server,
-            ZENML_STORE_USERNAME="admin",
-            ZENML_STORE_PASSWORD="of-the-tests",
+            **login(server),
             AWS_ACCESS_KEY_ID="id-of-the-bucket",
             AWS_SECRET_ACCESS_KEY="key-of-the-bucket",
         )
@@ -243,17 +191,6 @@ def machine(worlds: tuple[World, World]) -> World:
 def cluster(worlds: tuple[World, World]) -> World:
     """A deployment to Kubernetes, another with what the documentation adds, and the end of it."""
     return worlds[1]
-
-
-def wait_for(url: str) -> None:
-    for _ in range(600):
-        try:
-            httpx.get(url).raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"nothing answers at {url}")
 
 
 # --- Kubernetes -----------------------------------------------------------------------------------
@@ -381,7 +318,7 @@ def test_the_key_is_in_no_manifest_and_the_token_only_in_the_secret(cluster: Wor
                 values += [base64.b64decode(v).decode() for v in manifest["data"].values()]
             else:
                 assert not any(token in value for value in values)
-            secrets = (made["key"], "key-of-the-bucket", "of-the-tests")
+            secrets = (made["key"], "key-of-the-bucket", PASSWORD)
             assert not any(word in value for word in secrets for value in values)
 
 
@@ -550,6 +487,7 @@ def test_all_of_the_app_is_in_the_image_and_nothing_else(builds: tuple[Build, Bu
     assert {file.parts[0] for file in files} == folders | {
         "Dockerfile",
         "requirements.txt",
+        "requirements-gpu.txt",
         "run.py",
     }
     code = {file.relative_to(ROOT) for folder in packages for file in (ROOT / folder).rglob("*.py")}

@@ -1,0 +1,109 @@
+"""Where the steps of a configuration run: here, or where a step operator or an orchestrator puts
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import ValidationError
+from zenml.client import Client
+from zenml.config.step_configurations import StepConfigurationUpdate
+from zenml.enums import StackComponentType
+
+from pipelines.config import ConfigError, ProjectConfig
+
+STEPS = {
+    "data": ("download_enron_data", "create_database", "load_scenarios"),
+    "train": ("setup_art_model", "train_agent"),
+    "eval": (
+        "load_trained_model",
+        "run_inference",
+        "judge_answers",
+        "compute_metrics",
+        "promote",
+        "describe_model",
+    ),
+}
+GPU_STEPS = {"train": "train_agent", "eval": "run_inference"}
+
+
+@contextmanager
+def active_stack(name: str | None) -> Iterator[None]:
+    """The named stack instead of the active one.
+
+    Raises:
+        ConfigError: ZenML does not know it.
+    """
+    client = Client()
+    if name is None:
+        yield
+        return
+    try:
+        wanted = client.get_stack(name).id
+    except KeyError as error:
+        raise ConfigError(
+            f"stack: ZenML knows no stack {name}; zenml stack list shows them"
+        ) from error
+    before = client.active_stack_model.id
+    client.activate_stack(wanted)
+    try:
+        yield
+    finally:
+        client.activate_stack(before)
+
+
+def zenml_options(config: ProjectConfig, pipeline: str) -> dict[str, Any]:
+    """What ``with_options`` of a pipeline takes of the configuration."""
+    steps = {name: step for name, step in config.steps.items() if name in STEPS[pipeline]}
+    return {"settings": config.settings, "steps": steps}
+
+
+def runs_here(config: ProjectConfig, step: str) -> bool:
+    """Whether a step runs on this machine, under the active stack."""
+    return (
+        not config.steps.get(step, {}).get("step_operator")
+        and Client().active_stack.orchestrator.flavor == "local"
+    )
+
+
+def check_steps(config: ProjectConfig) -> None:
+    """
+    Raises:
+        ConfigError: a step or a key of it does not exist, or the active stack has no such step
+            operator. ZenML would ignore the first two, and the step would run here.
+    """
+    known = {name for names in STEPS.values() for name in names}
+    for name, step in config.steps.items():
+        if name not in known:
+            raise ConfigError(f"steps: there is no step {name}; there are {', '.join(known)}")
+        if unknown := step.keys() - StepConfigurationUpdate.model_fields.keys():
+            raise ConfigError(f"steps.{name}: ZenML knows no key {min(unknown)} of a step")
+        try:
+            StepConfigurationUpdate.model_validate(step)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"steps.{name}.{where}: {first['msg']}") from error
+        _check_operator(name, step)
+
+
+def _check_operator(name: str, step: dict[str, Any]) -> None:
+    wanted = step.get("step_operator")
+    if not wanted:
+        return
+    stack = Client().active_stack_model
+    there = [c.name for c in stack.components.get(StackComponentType.STEP_OPERATOR, [])]
+    if not there or (isinstance(wanted, str) and wanted not in there):
+        raise ConfigError(
+            f"steps.{name}.step_operator: the stack {stack.name} has no step operator {wanted}; "
+            "docs/kubernetes.md has the commands that register it"
+        )
+    operators = Client().active_stack.step_operators
+    operator = operators[wanted] if isinstance(wanted, str) else next(iter(operators.values()))
+    settings_class = operator.settings_class
+    for key in ("step_operator", f"step_operator.{operator.flavor}"):
+        settings = step.get("settings", {}).get(key, {})
+        if settings_class and (unknown := settings.keys() - settings_class.model_fields.keys()):
+            raise ConfigError(f"steps.{name}.settings: {key} has no setting {min(unknown)}")

@@ -1,0 +1,116 @@
+"""A step in a cluster, from the side of the command that sent it there: it stops with the command, and
+an end without a word of its own is explained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from zenml.client import Client
+from zenml.enums import ExecutionStatus
+from zenml.exceptions import RunStoppedException
+from zenml.orchestrators import publish_utils, step_launcher
+from zenml.orchestrators.signal_handler import SignalHandler
+from zenml.utils.time_utils import utc_now
+
+from pipelines.config import ProjectConfig
+from training.signals import Interrupted
+
+log = logging.getLogger(__name__)
+
+_FLAVOR = "kubernetes"
+_EVENTS = 3
+
+
+class PodFailed(RuntimeError):
+    """A step's pod was killed, ran out of time or never started."""
+
+
+@contextmanager
+def watched(config: ProjectConfig, pipeline: str, step: str) -> Iterator[None]:
+    """Run a pipeline of which a step operator may run this step. An error that the step itself
+    reported passes as it is.
+
+    Raises:
+        PodFailed: a pod of Kubernetes ended otherwise; with what the cluster knows of it.
+        Interrupted: by a signal to this command, after the step was cancelled.
+    """
+    handler = step_launcher.SignalHandler
+    if config.steps.get(step, {}).get("step_operator"):
+        step_launcher.SignalHandler = _cancels(_operator(config, step), step)
+    try:
+        yield
+    except RunStoppedException as error:
+        raise Interrupted(
+            f"stopped, and {step} cancelled in the cluster; run the same command again to continue"
+        ) from error
+    except RuntimeError as error:
+        # ZenML raises exactly this class where the pod told it no error.
+        operator = _operator(config, step) if type(error) is RuntimeError else None
+        in_cluster = operator is not None and operator.flavor == _FLAVOR
+        told = _last_job(operator, pipeline, step) if in_cluster else None
+        if told is None:
+            raise
+        raise PodFailed(f"step {step} failed in the cluster: {told}") from error
+    finally:
+        step_launcher.SignalHandler = handler
+
+
+def _operator(config: ProjectConfig, step: str) -> Any | None:
+    wanted = config.steps.get(step, {}).get("step_operator")
+    if not wanted:
+        return None
+    operators = Client().active_stack.step_operators
+    return operators[wanted] if isinstance(wanted, str) else next(iter(operators.values()))
+
+
+def _cancels(operator: Any, step: str) -> type[SignalHandler]:
+    class Handler(SignalHandler):
+        """ZenML's own leaves the pod running and raises what ``retry`` takes for a failed attempt: a
+        Ctrl-C would start a second pod beside the first."""
+
+        def _handle(self, signum: int, frame: FrameType | None) -> None:
+            if self._step_run.name != step:
+                super()._handle(signum, frame)
+            self.unregister()
+            log.info("cancelling %s in the cluster", step)
+            operator.cancel(self._step_run)
+            publish_utils.publish_step_run_status_update(
+                step_run_id=self._step_run.id, status=ExecutionStatus.STOPPED, end_time=utc_now()
+            )
+            raise RunStoppedException
+
+    return Handler
+
+
+def _last_job(operator: Any, pipeline: str, step: str) -> str | None:
+    """The last attempt of the newest run; None if its job is gone or did not fail."""
+    from kubernetes import client as kubernetes
+
+    run = Client().list_pipeline_runs(pipeline=pipeline, sort_by="desc:created", size=1).items[0]
+    api, namespace = operator.get_kube_client(), operator.config.kubernetes_namespace
+    jobs = kubernetes.BatchV1Api(api).list_namespaced_job(
+        namespace, label_selector=f"run_id={run.id},step_name={step}"
+    )
+    failed = [
+        (job.metadata.creation_timestamp, job.metadata.name, condition)
+        for job in jobs.items
+        for condition in job.status.conditions or []
+        if condition.type == "Failed"
+    ]
+    if not failed:
+        return None
+    _, name, condition = max(failed, key=lambda found: found[0])
+    found = kubernetes.CoreV1Api(api).list_namespaced_event(
+        namespace, field_selector="involvedObject.kind=Pod,type=Warning"
+    )
+    events = [
+        f"{event.reason}: {event.message}"
+        for event in found.items
+        if event.involved_object.name.startswith(f"{name}-")
+    ]
+    told = "; ".join([f"{condition.reason}: {condition.message}", *events[-_EVENTS:]])
+    return f"{told} (kubectl -n {namespace} describe job {name})"
