@@ -7,6 +7,7 @@ from agent.llm import LlmFailed, LlmUnavailable
 from backends.errors import BackendError
 from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
+from training.budget import UnknownPrice
 from training.loop import EmptySteps
 from training.signals import Interrupted
 from training.store import RunMismatch
@@ -20,6 +21,7 @@ USER_ERRORS = (
     RunMismatch,
     ScenarioError,
     SourceError,
+    UnknownPrice,
 )
 
 __all__ = ["USER_ERRORS", "Interrupted"]

@@ -185,8 +185,8 @@ def run_train(run: Run) -> None:
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     step = made.steps["train_agent"]
     records = _output(step, "training_metrics").load()
-    stopped_by = made.model_version.run_metadata["stopped_by"]
-    run.summary["train"] = training_summary(records) | {"stopped_by": stopped_by}
+    ended = {key: made.model_version.run_metadata[key] for key in ("stopped_by", "spent")}
+    run.summary["train"] = training_summary(records) | ended
     run.summary["checkpoint"] = _checkpoint(made.model_version, records)
     _keep_report(run, _output(step, "training_report").load(), "report.html")
 
