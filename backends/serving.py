@@ -7,6 +7,7 @@ with serve_adapter(config, adapter, workspace) as served:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import subprocess
@@ -99,8 +100,10 @@ class _EmbeddedProcess(ServedPolicy):
         if self._process.stdin.closed:
             return
         with self._process.stdout, self._process:
-            # Closing stdin ends it, and leaving the block waits for that.
-            self._process.stdin.close()
+            # Closing stdin ends it, and leaving the block waits for that. What could not be
+            # written to a process that had died is still in the pipe's buffer.
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
 
 
 class _ThroughArt(ServedPolicy):
