@@ -99,11 +99,10 @@ class _EmbeddedProcess(ServedPolicy):
         assert self._process.stdout
         if self._process.stdin.closed:
             return
-        with self._process.stdout, self._process:
-            # Closing stdin ends it, and leaving the block waits for that. What could not be
-            # written to a process that had died is still in the pipe's buffer.
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+        # Closing stdin ends it, and leaving the block waits for that. What could not be written to
+        # a process that had died is still in the pipe's buffer.
+        with self._process.stdout, self._process, contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
 
 class _ThroughArt(ServedPolicy):
