@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from environment.base import StrictModel
 from steps.materializers import FileMaterializer
 from steps.open_environment import open_environment
 from training.config import RolloutConfig, TrainingConfig
+from training.run_log import STEP, Record
 from training.runner import RunSpec, run_training
 from training.store import fingerprint
 
@@ -85,7 +87,17 @@ def train_agent(
             "data": spec.data,
             "success_first_step": records[0]["train/success"] if records else None,
             "success_last_step": records[-1]["train/success"] if records else None,
+            "checkpoints": kept_checkpoints(records, settings.training.keep_checkpoints),
         },
         infer_model=True,
     )
     return output.adapter, output.trajectories, records, HTMLString(output.report)
+
+
+def kept_checkpoints(records: Sequence[Record], keep: int) -> dict[str, dict[str, float]]:
+    """Of each checkpoint that is kept, by step: how the policy did on the way to it."""
+    shown = {"reward": "train/reward", "success": "train/success", "probs_corr": "loss/probs_corr"}
+    return {
+        str(record[STEP]): {name: record[key] for name, key in shown.items() if key in record}
+        for record in records[-keep:]
+    }
