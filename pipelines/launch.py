@@ -106,6 +106,7 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
         BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
         LlmUnavailable: there is no key for the writer of scenarios, or its price is unknown.
+        UnknownPrice: there is a budget in dollars, and no price.
     """
     if "data" in pipelines:
         for key in ("path", "scenarios_path"):
@@ -117,10 +118,15 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
 
             check_writer(config.scenario_writer)
     if "train" in pipelines or "eval" in pipelines:
-        from backends import check
+        from backends import check, check_serves_adapters, gpus
         from backends.embedded.policy import load_tokenizer
+        from training.budget import check_prices
 
         check(config.backend)
+        if "eval" in pipelines:
+            check_serves_adapters(config.backend)
+        if "train" in pipelines:
+            check_prices(config.training.budget, config.backend, gpus(config.backend))
         load_tokenizer(config.backend.base_model)
     if "train" in pipelines and config.training.reward == "ruler":
         from agent.judge import check_judge
