@@ -130,8 +130,9 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
         load_tokenizer(config.backend.base_model)
     if "train" in pipelines and config.training.reward == "ruler":
         from agent.judge import check_judge
+        from pipelines.readiness import judge_within
 
-        check_judge(config.judge)
+        check_judge(judge_within(config))
 
 
 def run_data(run: Run, use_cache: bool) -> None:
