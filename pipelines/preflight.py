@@ -13,7 +13,9 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
 
     Raises:
         ConfigError: a path of the data section, the stack or a step does not exist.
-        BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
+        BackendError: a GPU, a package or a key is missing, the base model cannot be loaded, or the
+            backend cannot serve what it trained for an evaluation.
+        UnknownPrice: there is a budget in dollars, and no price.
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
         LlmUnavailable: there is no key for the writer of scenarios or for a hosted model, or no
             price where its cost is bounded.
@@ -32,11 +34,17 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
         here = {p for p in pipelines if p in GPU_STEPS and runs_here(config, GPU_STEPS[p])}
         judges = here | {p for p in pipelines if p == "eval" and runs_here(config, "judge_answers")}
     if "train" in pipelines or "eval" in pipelines:
-        from backends import check
+        from backends import check, check_serves_adapters
         from backends.embedded.policy import load_tokenizer
+        from pipelines.readiness import requested_gpus
+        from training.budget import check_prices
 
         if here:
             check(config.backend)
+        if "eval" in pipelines:
+            check_serves_adapters(config.backend)
+        if "train" in pipelines:
+            check_prices(config.training.budget, config.backend, requested_gpus(config))
         load_tokenizer(config.backend.base_model)
     if "eval" in here and config.evaluation.hosted:
         from training.hosted import check_hosted
@@ -53,5 +61,6 @@ def check_judge_if_asked(config: ProjectConfig, pipelines: Collection[str]) -> N
     trains = "train" in pipelines and config.training.reward == "ruler"
     if trains or ("eval" in pipelines and config.evaluation.correctness != "match"):
         from agent.judge import check_judge
+        from pipelines.readiness import judge_within
 
-        check_judge(config.judge)
+        check_judge(judge_within(config))

@@ -157,7 +157,7 @@ async def test_pruned_checkpoints_are_gone_and_kept_ones_answer(tmp_path: Path) 
     async with await opened(tmp_path) as policy:
         for _ in range(4):
             await policy.skip_step()
-        policy.prune(keep=[1, 4])
+        await policy.prune(keep=[1, 4])
         assert await policy.step() == 4
         assert await ask(policy, "clerk@1")
         for step in (0, 2, 3):
@@ -281,8 +281,8 @@ def test_what_a_backend_has_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("local", "needs unsloth and vllm: pip install -r requirements-gpu.txt"),
-        ("tinker", "needs its package: pip install 'openpipe-art\\[tinker\\]'"),
+        ("local", "needs unsloth and trl: pip install -r requirements-gpu.txt"),
+        ("tinker", "needs tinker: pip install -r requirements-tinker.txt"),
     ],
 )
 def test_a_package_that_is_not_installed_is_named(
@@ -293,3 +293,25 @@ def test_a_package_that_is_not_installed_is_named(
     monkeypatch.setenv("TINKER_API_KEY", "set")
     with pytest.raises(BackendError, match=text):
         check(BackendConfig(kind=kind))
+
+
+def test_local_needs_what_art_installs_vllm_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("ART_VLLM_RUNTIME_BIN", raising=False)
+    with pytest.raises(BackendError, match="needs uv on the PATH"):
+        check(BackendConfig(kind="local"))
+    monkeypatch.setenv("ART_VLLM_RUNTIME_BIN", "/opt/vllm/bin/server")
+    check(BackendConfig(kind="local"))
+
+
+async def test_a_key_for_wandb_makes_art_open_no_run_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It would be the second one of its id, which W&B refuses."""
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr("wandb.init", lambda **_: pytest.fail("ART opened a W&B run"))
+    async with await opened(tmp_path) as policy:
+        group = await sampled_group(policy, QUESTIONS[0])
+        assert await train(policy, group)

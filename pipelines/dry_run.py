@@ -1,0 +1,255 @@
+"""What a command would do, where, with what, and what that could take at most; nothing is begun.
+
+Nothing is written, downloaded or asked of a network: a model or a data set that only a hub has is
+named, not looked up.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from backends.config import BackendConfig
+from pipelines.config import ProjectConfig
+from pipelines.placement import STEPS
+from pipelines.readiness import flat, keys_needed, not_ready, requested_gpus
+from training.config import EvaluatedModel
+from training.evaluation import MODES
+
+Row = tuple[str, str]
+Section = Callable[[ProjectConfig], list[Row]]
+_UNKNOWN = "which is not registered here"
+_NAME_WIDTH = 20
+_POLICIES = 3  # trained, base and incumbent
+_SAMPLES = 6  # three before, three after, to be looked at
+
+
+def lines(config: ProjectConfig, pipeline: str, parts: Sequence[str]) -> list[str]:
+    """The dry run of a pipeline of the command line, for a terminal.
+
+    Args:
+        parts: what it consists of: ``data``, ``train``, ``eval``, ``deploy``, ``rollback``.
+    """
+    shown = [f"{pipeline}: a dry run; nothing is started, written or downloaded"]
+    shown += _block("where", _where(config, parts))
+    for part in parts:
+        shown += _block(part, SECTIONS[part](config))
+    needs = keys_needed(config, parts)
+    shown += _block("keys", [(key, "set" if os.environ.get(key) else "not set") for key in needs])
+    faults = not_ready(config, parts)
+    if _UNKNOWN in _stack(config.stack):
+        faults.append(f"stack: {_stack(config.stack)}")
+    if faults:
+        shown += ["not ready here", *(f"  {fault}" for fault in faults)]
+    else:
+        shown.append("ready")
+    return shown
+
+
+def _block(title: str, rows: Iterable[Row]) -> list[str]:
+    found = list(rows)
+    return [title, *(f"  {name:{_NAME_WIDTH}} {value}" for name, value in found)] if found else []
+
+
+def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
+    rows = [("stack", _stack(config.stack))]
+    if {"train", "eval"} & set(parts):
+        rows += [("backend", _backend(config.backend)), ("GPU request", _gpu_request(config))]
+    return rows + [
+        (name, f"by the step operator {step['step_operator']}, on another machine")
+        for part in parts
+        for name, step in config.steps.items()
+        if step.get("step_operator") and name in STEPS.get(part, ())
+    ]
+
+
+def _stack(name: str | None) -> str:
+    """The stack's components, where ZenML has been used on this machine before."""
+    from zenml.utils.io_utils import get_global_config_directory
+
+    # Opening ZenML's client for the first time creates its settings and its database.
+    known = (Path(get_global_config_directory()) / "config.yaml").exists()
+    if not known and "ZENML_STORE_URL" not in os.environ:
+        return f"{name or 'default'} (ZenML has not been used here yet)"
+    from zenml.client import Client
+
+    client = Client()
+    try:
+        stack = client.get_stack(name) if name else client.active_stack_model
+    except KeyError:
+        return f"{name}, {_UNKNOWN}: zenml stack list shows those that are"
+    kinds = [
+        f"{found[0].flavor_name} {str(kind).replace('_', ' ')}"
+        for kind, found in stack.components.items()
+        if str(kind) in ("orchestrator", "step_operator", "artifact_store", "deployer")
+    ]
+    return f"{stack.name} ({', '.join(kinds)})"
+
+
+def _backend(backend: BackendConfig) -> str:
+    where = {
+        "embedded": f"in this process, device {backend.device}",
+        "local": "ART's LocalBackend: Unsloth and vLLM on this machine's GPUs",
+        "serverless": "Weights & Biases",
+        "tinker": "Tinker",
+    }[backend.kind]
+    return f"{backend.kind} ({where}); {backend.base_model}, LoRA rank {backend.lora.rank}"
+
+
+def _gpu_request(config: ProjectConfig) -> str:
+    asked = flat(config.settings) + flat(config.steps)
+    names = ("nvidia.com/gpu", "gpu_count")
+    found = sorted(
+        {f"{name} {value}" for name in names for key, value in asked if key.endswith(name)}
+    )
+    if found:
+        return ", ".join(found)
+    return "all of this machine" if config.backend.kind == "local" else "none"
+
+
+def _data(config: ProjectConfig) -> list[Row]:
+    chosen = config.data.model_dump(mode="json", exclude_unset=True)
+    if hasattr(config.data, "source"):
+        chosen = {"source": config.data.source} | chosen
+    rows = [("environment", config.environment.name)]
+    rows += [(name, str(value)) for name, value in chosen.items()]
+    if getattr(config.data, "llm_writes", False):
+        writer, most = config.scenario_writer, config.scenario_writer.max_cost_usd
+        bound = "no bound on its cost" if most is None else f"at most {most:g} US dollars"
+        rows.append(("writer", f"{writer.model}, {bound}"))
+    return rows
+
+
+def _train(config: ProjectConfig) -> list[Row]:
+    training, rollout = config.training, config.rollout
+    groups = training.max_steps * training.groups_per_step
+    rollouts = groups * training.rollouts_per_group
+    rows = [
+        ("data", "the newest completed data run"),
+        (
+            "rollouts",
+            f"at most {rollouts:,} ({training.max_steps:,} steps of {training.groups_per_step} "
+            f"groups of {training.rollouts_per_group})" + _validation(config),
+        ),
+        (
+            "of each",
+            (
+                f"at most {rollout.max_turns} turns, {rollout.max_tokens:,} tokens, "
+                f"{rollout.timeout_s:g} s; {rollout.concurrency} at once"
+            ),
+        ),
+    ]
+    if training.reward == "ruler":
+        rows.append(("judge", _judge(config, groups)))
+    return rows + _bounds(config, rollouts + validation_rollouts(config) + _SAMPLES)
+
+
+def _judge(config: ProjectConfig, groups: int) -> str:
+    judge = config.judge
+    where = f" at {judge.api_base}" if judge.api_base else ""
+    most = math.ceil(groups * (1 + judge.second_order_share))
+    return f"{judge.model}{where}, {groups:,} groups, some {most:,} requests, each tried again once"
+
+
+def validation_rollouts(config: ProjectConfig) -> int:
+    """Rollouts of the evaluations while training, at most."""
+    training = config.training
+    times = training.max_steps // training.eval_every if training.eval_every else 0
+    return times * training.eval_scenarios
+
+
+def _validation(config: ProjectConfig) -> str:
+    extra = validation_rollouts(config)
+    return f", {extra:,} to validate" if extra else ""
+
+
+def _bounds(config: ProjectConfig, rollouts: int) -> list[Row]:
+    """What a training run could take at most, each bound with where it comes from."""
+    budget, rollout = config.training.budget, config.rollout
+    count = requested_gpus(config)
+    tokens = rollouts * rollout.max_tokens * rollout.max_turns
+    minutes = budget.minutes if budget.minutes is not None else math.inf
+    if budget.gpu_hours is not None and count:
+        minutes = min(minutes, budget.gpu_hours / count * 60)
+    waves = math.ceil(rollouts / rollout.concurrency)
+    gpu_hours = minutes / 60 * count if count else 0.0
+    cost = _cost_bound(config, gpu_hours, tokens)
+    return [
+        ("tokens", f"at most {tokens:,}, prompts counted anew each turn"),
+        ("minutes", _bound(minutes, "training.budget.minutes")),
+        ("", f"rollouts alone: at most {waves * rollout.timeout_s / 60:,.0f}, by their timeout"),
+        ("GPU hours", _bound(gpu_hours, "training.budget.gpu_hours")),
+        ("US dollars", _bound(cost, "training.budget.cost_usd")),
+        ("", "a budget ends a run after the step in which it is reached"),
+    ]
+
+
+def _cost_bound(config: ProjectConfig, gpu_hours: float, tokens: int) -> float:
+    budget = config.training.budget
+    bound = _price(budget.gpu_usd_per_hour, gpu_hours)
+    if config.backend.kind in ("serverless", "tinker"):
+        bound += _price(budget.usd_per_million_tokens, tokens / 1e6)
+    judge = config.judge
+    if config.training.reward == "ruler" and not judge.api_base:
+        # How long a judge thinks is not known beforehand.
+        bound += math.inf if judge.max_cost_usd is None else judge.max_cost_usd
+    return min(bound, math.inf if budget.cost_usd is None else budget.cost_usd)
+
+
+def _price(price: float | None, amount: float) -> float:
+    if amount == 0 or price == 0:
+        return 0.0
+    return math.inf if price is None else price * amount
+
+
+def _bound(value: float, key: str) -> str:
+    return f"at most {value:,.4g}" if math.isfinite(value) else f"no bound: set {key}"
+
+
+def _eval(config: ProjectConfig) -> list[Row]:
+    scenarios = config.evaluation.scenarios
+    rollouts = scenarios * len(MODES) * _POLICIES
+    return [
+        ("model", f"{config.model_name}: its newest trained version, or --model-version"),
+        (
+            "rollouts",
+            (
+                f"at most {rollouts:,} ({scenarios} held-out scenarios, {' and '.join(MODES)}, of the "
+                "trained policy, the base and what is in production)"
+            ),
+        ),
+        *[(f"beside: {model.name}", _hosted(config, model)) for model in config.evaluation.models],
+        ("promotes", "if it is better than both, by the whole interval"),
+    ]
+
+
+def _hosted(config: ProjectConfig, model: EvaluatedModel) -> str:
+    if model.model is None:
+        return f"version {model.version} of {config.model_name}"
+    most = config.evaluation.max_cost_usd
+    bound = "no bound on its cost" if most is None else f"at most {most:g} US dollars for all such"
+    return f"{model.model}{f' at {model.api_base}' if model.api_base else ''}, {bound}"
+
+
+def _deploy(config: ProjectConfig) -> list[Row]:
+    deployment = config.deployment
+    return [
+        ("model", f"{config.model_name}: what is in production, or --model-version"),
+        ("address", f"{deployment.host}:{deployment.port} (of the local deployer)"),
+        ("callers show", deployment.key or "nothing"),
+    ]
+
+
+def _rollback(config: ProjectConfig) -> list[Row]:
+    return [("promotes", "the version that was in production before"), *_deploy(config)]
+
+
+SECTIONS: dict[str, Section] = {
+    "data": _data,
+    "train": _train,
+    "eval": _eval,
+    "deploy": _deploy,
+    "rollback": _rollback,
+}
