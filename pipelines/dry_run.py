@@ -13,9 +13,14 @@ from pathlib import Path
 
 from backends.config import BackendConfig
 from pipelines.config import ProjectConfig
-from pipelines.placement import STEPS
-from pipelines.readiness import flat, keys_needed, not_ready, requested_gpus
-from training.config import EvaluatedModel
+from pipelines.readiness import (
+    BACKEND_STEPS,
+    keys_needed,
+    not_ready,
+    operator_of,
+    requested_gpus,
+    zenml_settings,
+)
 from training.evaluation import MODES
 
 Row = tuple[str, str]
@@ -56,13 +61,13 @@ def _block(title: str, rows: Iterable[Row]) -> list[str]:
 def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
     rows = [("stack", _stack(config.stack))]
     if {"train", "eval"} & set(parts):
+        rows += [
+            (BACKEND_STEPS[part], f"step operator {operator}")
+            for part in parts
+            if part in BACKEND_STEPS and (operator := operator_of(config, part))
+        ]
         rows += [("backend", _backend(config.backend)), ("GPU request", _gpu_request(config))]
-    return rows + [
-        (name, f"by the step operator {step['step_operator']}, on another machine")
-        for part in parts
-        for name, step in config.steps.items()
-        if step.get("step_operator") and name in STEPS.get(part, ())
-    ]
+    return rows
 
 
 def _stack(name: str | None) -> str:
@@ -99,11 +104,11 @@ def _backend(backend: BackendConfig) -> str:
 
 
 def _gpu_request(config: ProjectConfig) -> str:
-    asked = flat(config.settings) + flat(config.steps)
-    names = ("nvidia.com/gpu", "gpu_count")
-    found = sorted(
-        {f"{name} {value}" for name in names for key, value in asked if key.endswith(name)}
-    )
+    found = [
+        f"{key} {value}"
+        for key, value in zenml_settings(config)
+        if key.endswith(("nvidia.com/gpu", "gpu_count")) and value
+    ]
     if found:
         return ", ".join(found)
     return "all of this machine" if config.backend.kind == "local" else "none"
@@ -209,8 +214,12 @@ def _bound(value: float, key: str) -> str:
 
 
 def _eval(config: ProjectConfig) -> list[Row]:
-    scenarios = config.evaluation.scenarios
+    evaluation = config.evaluation
+    scenarios = evaluation.scenarios
     rollouts = scenarios * len(MODES) * _POLICIES
+    others = ", ".join(one.name for one in evaluation.models)
+    most = evaluation.max_cost_usd
+    bound = "no bound: set evaluation.max_cost_usd" if most is None else f"at most {most:g}"
     return [
         ("model", f"{config.model_name}: its newest trained version, or --model-version"),
         (
@@ -220,17 +229,10 @@ def _eval(config: ProjectConfig) -> list[Row]:
                 "trained policy, the base and what is in production)"
             ),
         ),
-        *[(f"beside: {model.name}", _hosted(config, model)) for model in config.evaluation.models],
+        *([("other models", others)] if others else []),
+        *([("US dollars", f"{bound} (hosted models)")] if evaluation.hosted else []),
         ("promotes", "if it is better than both, by the whole interval"),
     ]
-
-
-def _hosted(config: ProjectConfig, model: EvaluatedModel) -> str:
-    if model.model is None:
-        return f"version {model.version} of {config.model_name}"
-    most = config.evaluation.max_cost_usd
-    bound = "no bound on its cost" if most is None else f"at most {most:g} US dollars for all such"
-    return f"{model.model}{f' at {model.api_base}' if model.api_base else ''}, {bound}"
 
 
 def _deploy(config: ProjectConfig) -> list[Row]:

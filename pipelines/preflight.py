@@ -13,12 +13,11 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
 
     Raises:
         ConfigError: a path of the data section, the stack or a step does not exist.
-        BackendError: a GPU, a package or a key is missing, the base model cannot be loaded, or the
-            backend cannot serve what it trained for an evaluation.
-        UnknownPrice: there is a budget in dollars, and no price.
+        BackendError: a GPU, a package or a key is missing, or the base model cannot be loaded.
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
         LlmUnavailable: there is no key for the writer of scenarios or for a hosted model, or no
             price where its cost is bounded.
+        UnknownPrice: there is a budget in dollars, and no price of what is used.
     """
     if "data" in pipelines:
         for key in ("path", "scenarios_path"):
@@ -63,4 +62,4 @@ def check_judge_if_asked(config: ProjectConfig, pipelines: Collection[str]) -> N
         from agent.judge import check_judge
         from pipelines.readiness import judge_within
 
-        check_judge(judge_within(config))
+        check_judge(judge_within(config) if trains else config.judge)
