@@ -10,13 +10,14 @@ NO_CUDA := $(shell for p in cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13
 	echo --no-emit-package nvidia-$$p; done) --no-emit-package triton \
 	--no-emit-package cuda-bindings --no-emit-package cuda-pathfinder --no-emit-package cuda-toolkit
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench lock check-locks clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -2
 	@echo 'make lint   format check, ruff, mypy'
 	@echo 'make bench  the benchmarks behind the figures in the README'
 	@echo 'make lock   new requirements*.txt from the *.in files (needs uv)'
+	@echo 'make check-locks   do the locks still resolve as the *.in files say?'
 
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.11 ...")'
@@ -45,12 +46,25 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.kill_resume
 	$(BIN)/python -m benchmarks.seeds
 
+# Where the locks are written; check-locks writes them elsewhere and compares.
+LOCKS ?= .
+COMPILE = uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header \
+	--annotation-style line
 lock:
-	uv pip compile requirements.in -o requirements.txt --python-version 3.11 --no-header \
-		--annotation-style line $(NO_CUDA)
-	sed -i.bak '/^# The following packages were excluded/,$$d' requirements.txt && rm requirements.txt.bak
-	uv pip compile requirements-dev.in -o requirements-dev.txt --python-version 3.11 --no-header \
-		--annotation-style line
+	$(COMPILE) requirements.in -o $(LOCKS)/requirements.txt $(NO_CUDA)
+	sed -i.bak '/^# The following packages were excluded/,$$d' $(LOCKS)/requirements.txt
+	rm $(LOCKS)/requirements.txt.bak
+	$(COMPILE) requirements-dev.in -o $(LOCKS)/requirements-dev.txt
+	$(COMPILE) requirements-gpu.in -o $(LOCKS)/requirements-gpu.txt
+	$(COMPILE) requirements-tinker.in -o $(LOCKS)/requirements-tinker.txt
+
+# A resolver dry run: metadata only, no package is downloaded. Valid pins are kept, so a difference
+# means that a lock no longer resolves, or is not what its *.in file says.
+check-locks: $(VENV)/.installed-dev
+	rm -rf .locks && mkdir .locks && cp requirements*.txt .locks
+	PATH="$(abspath $(BIN)):$$PATH" $(MAKE) --no-print-directory lock LOCKS=.locks
+	for lock in .locks/*.txt; do diff -u $${lock#.locks/} $$lock || exit 1; done
+	rm -rf .locks
 
 clean:
 	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .coverage
