@@ -9,7 +9,6 @@ What differs between backends stays behind ``PolicyHandle``.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from backends.config import BackendConfig
 from backends.embedded import checkpoints
 from backends.errors import BackendError
+from backends.needs import check, gpus
 
 if TYPE_CHECKING:
     from art import TrajectoryGroup
@@ -33,6 +33,7 @@ __all__ = [
     "Endpoint",
     "PolicyHandle",
     "check",
+    "gpus",
     "install_adapter",
     "open_policy",
 ]
@@ -44,38 +45,6 @@ class Endpoint:
 
     base_url: str
     api_key: str
-
-
-def check(config: BackendConfig) -> None:
-    """Fail now rather than after an hour.
-
-    Raises:
-        BackendError: a GPU, an extra or a key that this backend needs is not there.
-    """
-    if config.kind == "embedded":
-        from backends.embedded.policy import resolve_device
-
-        resolve_device(config)
-        return
-    if config.kind == "local":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise BackendError(
-                "backend: local trains with Unsloth and vLLM and needs a CUDA GPU; none is "
-                "visible. Run it on a GPU machine, or take backend.kind: embedded"
-            )
-        missing = [m for m in ("unsloth", "vllm") if importlib.util.find_spec(m) is None]
-        if missing:
-            raise BackendError(
-                f"backend: local needs {' and '.join(missing)}: pip install -r requirements-gpu.txt"
-            )
-        return
-    needed = {"serverless": "WANDB_API_KEY", "tinker": "TINKER_API_KEY"}[config.kind]
-    if not os.environ.get(needed):
-        raise BackendError(f"backend: {config.kind} needs the environment variable {needed}")
-    if config.kind == "tinker" and importlib.util.find_spec("tinker") is None:
-        raise BackendError("backend: tinker needs its package: pip install 'openpipe-art[tinker]'")
 
 
 def _create(config: BackendConfig, path: Path, seed: int) -> Any:
@@ -101,12 +70,20 @@ class PolicyHandle:
 
     Args:
         max_tokens: the longest sequence that it can be trained on.
+        gpus: how many GPUs of this machine it holds.
     """
 
     def __init__(
-        self, backend: Any, model: Any, endpoint: Endpoint, model_dir: Path, max_tokens: int
+        self,
+        backend: Any,
+        model: Any,
+        endpoint: Endpoint,
+        model_dir: Path,
+        max_tokens: int,
+        gpus: int = 0,
     ) -> None:
         self._backend, self._model = backend, model
+        self.gpus = gpus
         self.endpoint = endpoint
         self.model_dir = model_dir
         self.max_tokens = max_tokens
@@ -211,4 +188,6 @@ async def open_policy(
         raise
     model_dir = Path(get_model_dir(model=model, art_path=str(path)))
     endpoint = Endpoint(base_url, api_key)
-    return PolicyHandle(backend, model, endpoint, model_dir, config.max_sequence_tokens)
+    return PolicyHandle(
+        backend, model, endpoint, model_dir, config.max_sequence_tokens, gpus(config)
+    )

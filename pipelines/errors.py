@@ -9,6 +9,7 @@ from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
 from pipelines.pods import PodFailed
 from steps.run_mirror import DamagedMirror
+from training.budget import UnknownPrice
 from training.loop import EmptySteps
 from training.rescoring import RescoreError
 from training.signals import Interrupted
@@ -26,6 +27,7 @@ USER_ERRORS = (
     RunMismatch,
     ScenarioError,
     SourceError,
+    UnknownPrice,
 )
 
 __all__ = ["USER_ERRORS", "Interrupted"]

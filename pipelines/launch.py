@@ -168,8 +168,8 @@ def run_train(run: Run) -> None:
     if settings.run_folder is None:
         lines = "".join(json.dumps(record) + "\n" for record in records)
         write_atomically(run.folder / "metrics.jsonl", lines)
-    stopped_by = made.model_version.run_metadata["stopped_by"]
-    run.summary["train"] = training_summary(records) | {"stopped_by": stopped_by}
+    ended = {key: made.model_version.run_metadata[key] for key in ("stopped_by", "spent")}
+    run.summary["train"] = training_summary(records) | ended
     run.summary["checkpoint"] = _checkpoint(made.model_version, records)
     _keep_report(run, _output(step, "training_report").load(), "report.html")
 

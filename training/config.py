@@ -23,9 +23,18 @@ class RolloutConfig(StrictModel):
 
 
 class BudgetConfig(StrictModel):
-    """What a run may use before it stops cleanly, its last checkpoint kept."""
+    """What a run may use, over all its attempts, before it stops cleanly with its last checkpoint
+    kept. A step that has begun is finished."""
 
     minutes: float | None = Field(None, gt=0)
+    gpu_hours: float | None = Field(None, gt=0, description="Hours times GPUs.")
+    cost_usd: float | None = Field(
+        None, gt=0, description="GPUs, a vendor's tokens and the judge, at the prices below."
+    )
+    gpu_usd_per_hour: float | None = Field(None, ge=0, description="What one GPU costs.")
+    usd_per_million_tokens: float | None = Field(
+        None, ge=0, description="What serverless or tinker charge for a rollout's tokens."
+    )
 
 
 class TrainingConfig(StrictModel):

@@ -25,6 +25,7 @@ from agent.rollout import Rollout, seed_from
 from backends import PolicyHandle
 from environment.base import Environment, Scenario
 from training.accounting import StepAccount, account
+from training.budget import Budget, Meter
 from training.config import RolloutConfig, TrainingConfig
 from training.gather import chat_model, gather_rollouts, limits
 from training.judging import JUDGE_COST, distrust, judge_faults, judge_groups
@@ -54,6 +55,7 @@ class TrainingRun:
         on_done: called with each step whose checkpoint and record are on disk.
         evaluate: metrics to add to every ``eval_every``-th record.
         judge: scores the groups in place of the environment's own reward.
+        meter: counts what is used; by default one that starts with the loop.
     """
 
     policy: PolicyHandle
@@ -68,6 +70,7 @@ class TrainingRun:
     on_done: Callable[[int], None] = lambda step: None
     evaluate: Callable[[], Awaitable[Record]] | None = None
     judge: RulerJudge | None = None
+    meter: Meter | None = None
 
 
 @dataclass(slots=True)
@@ -75,14 +78,16 @@ class TrainingResult:
     """How a run ended, over all its attempts.
 
     Args:
-        stopped_by: ``max_steps``; the ``budget`` that ran out; ``judge_budget``: the judge has
-            cost all it may; or ``converged``: after it had trained, no group's rewards differed
-            for as many steps in a row as may be empty.
+        stopped_by: ``max_steps``; the budget that ran out; ``judge_budget``: the judge has cost
+            all it may; or ``converged``: after it had trained, no group's rewards differed for as
+            many steps in a row as may be empty.
+        spent: what was used of each budget.
     """
 
     step: int
     records: list[Record] = field(default_factory=list)
-    stopped_by: Literal["max_steps", "budget", "judge_budget", "converged"] = "max_steps"
+    stopped_by: Literal["max_steps", "judge_budget", "converged"] | Budget = "max_steps"
+    spent: dict[Budget, float] = field(default_factory=dict)
 
 
 async def train_policy(run: TrainingRun) -> TrainingResult:
@@ -102,8 +107,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
     if run.judge:
         run.judge.llm.usage.cost_usd += sum(r.get(JUDGE_COST, 0.0) for r in result.records)
     empty, limit = 0, run.config.empty_steps_limit
-    minutes = run.config.budget.minutes
-    deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
+    meter = run.meter or Meter(run.config.budget, run.policy.gpus, run.folder)
     model = chat_model(run.policy, run.environment, run.rollout, start, temperature=1.0)
     try:
         with stop_on_signals() as stop:
@@ -112,12 +116,14 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                     log.info("no group's rewards differed in the last %d steps: converged", limit)
                     result.stopped_by = "converged"
                     break
-                if time.monotonic() > deadline:
-                    log.info("the budget of %g minutes is used up after step %d", minutes, step)
-                    result.stopped_by = "budget"
+                if used_up := meter.used_up():
+                    log.info(
+                        "the budget training.budget.%s is used up after step %d", used_up, step
+                    )
+                    result.stopped_by = used_up
                     break
                 try:
-                    record = await _one_step(run, model, scenarios, step, stop)
+                    record = await _one_step(run, model, scenarios, step, stop, meter)
                 except LlmBudgetSpent as spent:
                     log.info("stopped after step %d: %s", step, spent)
                     result.stopped_by = "judge_budget"
@@ -133,7 +139,9 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                 if stop.is_set():
                     raise Interrupted(_interrupted(step + 1))
     finally:
+        meter.tick()
         await model.close()
+    result.spent = meter.spent()
     if result.records and not any(r["data/step_trained_trajectories"] for r in result.records):
         raise EmptySteps(_why_empty(result.records))
     return result
@@ -160,6 +168,7 @@ async def _one_step(
     scenarios: Sequence[Scenario],
     step: int,
     stop: asyncio.Event,
+    meter: Meter,
 ) -> Record:
     """Roll out, train, log. A stop abandons the rollouts, but lets a training that has begun end."""
     config, started = run.config, time.monotonic()
@@ -177,6 +186,7 @@ async def _one_step(
     accounted = account(groups, run.environment, run.policy.max_tokens, faults)
     record = _rollout_metrics(step + 1, chosen, groups, accounted) | judged
     record["time/step_rollout_s"] = rolled_out - started
+    meter.add_rollouts(record)
     run.run_log.begin(record)
     trained = await _train(run, step, accounted)
     # Of what the backend counts too, our own counts stand: it saw only the groups it trained on.
@@ -184,6 +194,7 @@ async def _one_step(
     if run.evaluate and config.eval_every and (step + 1) % config.eval_every == 0:
         record |= await run.evaluate()
     record["time/step_wall_s"] = time.monotonic() - started
+    record |= meter.totals()
     run.run_log.commit(record)
     run.policy.prune(range(step + 2 - config.keep_checkpoints, step + 2))
     _warn_of_mismatch(record, config.min_probs_corr)

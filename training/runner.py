@@ -12,8 +12,9 @@ from typing import Any
 from agent.judge import JudgeConfig, RulerJudge
 from agent.llm import LanguageModel
 from agent.rollout import seed_from
-from backends import BackendConfig, PolicyHandle, open_policy
+from backends import BackendConfig, PolicyHandle, gpus, open_policy
 from environment.base import Environment, Scenario
+from training.budget import Meter, check_prices, why_stopped
 from training.config import RolloutConfig, TrainingConfig
 from training.evaluation import evaluate_policy
 from training.files import write_atomically
@@ -98,11 +99,14 @@ async def run_training(
     Raises:
         RunMismatch: the folder holds a run with other settings.
         BackendError: the backend cannot run as configured.
+        UnknownPrice: there is a budget in dollars, and no price.
         EmptySteps: there was nothing to train on, several steps in a row.
         Interrupted: the process was asked to stop.
     """
+    check_prices(spec.training.budget, spec.backend, gpus(spec.backend))
     spec.folder.mkdir(parents=True, exist_ok=True)
     claim(spec.folder, spec.settings())
+    meter = Meter(spec.training.budget, gpus(spec.backend), spec.folder)
     tracker = Tracker(spec.project, spec.name, spec.settings(), spec.folder)
     trajectories = spec.folder / "trajectories"
     policy = await open_policy(
@@ -140,6 +144,7 @@ async def run_training(
             on_done=on_done,
             evaluate=lambda: _validate(spec, policy, environment),
             judge=_judge(spec),
+            meter=meter,
         )
         try:
             result = await train_policy(run)
@@ -158,7 +163,12 @@ async def run_training(
         )
         adapter = export_adapter(policy.checkpoint(result.step), record, spec.folder / "adapter")
     report = training_report(
-        f"Training run {spec.name}", result.records, before, after, spec.settings()
+        f"Training run {spec.name}",
+        result.records,
+        before,
+        after,
+        spec.settings(),
+        why_stopped(result.stopped_by, spec.training.budget, result.spent),
     )
     (spec.folder / "report.html").write_text(report, encoding="utf-8")
     return RunOutput(adapter, trajectories, report, result)

@@ -94,6 +94,7 @@ def train_agent(
             "run": settings.run_name,
             "step": output.result.step,
             "stopped_by": output.result.stopped_by,
+            "spent": output.result.spent,
             "base_fingerprint": policy_spec["base_fingerprint"],
             "data": spec.data,
             "success_first_step": records[0]["train/success"] if records else None,

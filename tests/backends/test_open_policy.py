@@ -281,8 +281,8 @@ def test_what_a_backend_has_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("local", "needs unsloth and vllm: pip install -r requirements-gpu.txt"),
-        ("tinker", "needs its package: pip install 'openpipe-art\\[tinker\\]'"),
+        ("local", "needs unsloth and trl: .* pip install -r requirements-gpu.txt"),
+        ("tinker", "needs tinker and tinker_cookbook: .* -r requirements-tinker.txt"),
     ],
 )
 def test_a_package_that_is_not_installed_is_named(
@@ -293,3 +293,14 @@ def test_a_package_that_is_not_installed_is_named(
     monkeypatch.setenv("TINKER_API_KEY", "set")
     with pytest.raises(BackendError, match=text):
         check(BackendConfig(kind=kind))
+
+
+def test_local_needs_what_art_installs_vllm_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("ART_VLLM_RUNTIME_BIN", raising=False)
+    with pytest.raises(BackendError, match="needs uv on the PATH"):
+        check(BackendConfig(kind="local"))
+    monkeypatch.setenv("ART_VLLM_RUNTIME_BIN", "/opt/vllm/bin/server")
+    check(BackendConfig(kind="local"))

@@ -270,14 +270,36 @@ def test_a_budget_that_is_used_up_stops_before_the_next_step(
     environment: RankedEnvironment, tmp_path: Path
 ) -> None:
     first = train(tmp_path, environment, 9, budget=BudgetConfig(minutes=1e-9))
-    assert (first.stopped_by, first.step, first.records) == ("budget", 0, [])
+    assert (first.stopped_by, first.step, first.records) == ("minutes", 0, [])
     second = train(tmp_path, environment, 1)
     assert (second.stopped_by, second.step) == ("max_steps", 1)
-    third = train(tmp_path, environment, 900, budget=BudgetConfig(minutes=0.02))
-    assert third.stopped_by == "budget"
-    assert 1 <= third.step < 900
+    used = second.spent["minutes"]
+    assert second.records[-1]["budget/minutes"] <= used
+    third = train(tmp_path, environment, 900, budget=BudgetConfig(minutes=used + 0.02))
+    assert third.stopped_by == "minutes"
+    assert third.spent["minutes"] >= used + 0.02
+    assert 2 <= third.step < 900
     assert steps_in(tmp_path) == list(range(1, third.step + 1))
     assert checkpoints_in(tmp_path)[-1] == third.step
+
+
+def test_a_continued_run_has_only_what_earlier_attempts_left(
+    environment: RankedEnvironment, tmp_path: Path
+) -> None:
+    first = train(tmp_path, environment, 1)
+    budget = BudgetConfig(minutes=first.spent["minutes"] / 2)
+    again = train(tmp_path, environment, 9, budget=budget)
+    assert (again.stopped_by, again.step) == ("minutes", 1)
+    assert checkpoints_in(tmp_path)[-1] == 1
+
+
+def test_dollars_spent_end_a_run(environment: RankedEnvironment, tmp_path: Path) -> None:
+    budget = BudgetConfig(cost_usd=1e-3, usd_per_million_tokens=1)
+    result = train(tmp_path, environment, 9, budget=budget)
+    (record,) = result.records
+    tokens = record["data/step_prompt_tokens"] + record["data/step_completion_tokens"]
+    assert (result.stopped_by, result.step) == ("cost_usd", 1)
+    assert result.spent["cost_usd"] == pytest.approx(tokens / 1e6)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -35,6 +35,7 @@ def test_a_finished_run_leaves_its_files(finished: Finished) -> None:
         "report.html",
         "samples_before.json",
         "settings.json",
+        "spent.json",
         "trajectories",
     }
     assert finished.output.result.stopped_by == "max_steps"
@@ -96,6 +97,19 @@ def test_free_settings_may_change_between_attempts(
         budget=BudgetConfig(minutes=60),
     )
     assert run(changed, environment).result.records == finished.records
+
+
+def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
+    finished: Finished, environment: RankedEnvironment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    budget = BudgetConfig(minutes=finished.output.result.spent["minutes"])
+    output = run(run_spec(folder, max_steps=9, **EVALUATED, budget=budget), environment)
+    assert (output.result.stopped_by, output.result.step) == ("minutes", 3)
+    assert read_policy_record(output.adapter).step == 3
+    assert "(training.budget.minutes) was used up" in (folder / "report.html").read_text()
+    assert "training.budget" not in finished.output.report.split("Settings")[0]
 
 
 def test_other_base_weights_are_another_run(environment: RankedEnvironment, tmp_path: Path) -> None:

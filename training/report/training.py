@@ -47,8 +47,13 @@ def training_report(
     before: Sequence[Sample],
     after: Sequence[Sample],
     settings: Mapping[str, object],
+    ended: str = "",
 ) -> str:
-    """Reward and success over the steps, what was left out and why, samples before and after."""
+    """Reward and success over the steps, what was left out and why, samples before and after.
+
+    Args:
+        ended: in words why the run ended.
+    """
     dropped: Counter[str] = Counter()
     for record in records:
         dropped.update(record["data/dropped"])
@@ -70,6 +75,7 @@ def training_report(
         "What the policy was trained on, what was left out and why, and what it does now.",
         [
             html.tiles(overview),
+            html.paragraph(ended),
             html.section("Reward", html.line_chart(_series(records, "train/reward"), "reward")),
             html.section(
                 "Success of the training rollouts",

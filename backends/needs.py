@@ -1,0 +1,74 @@
+"""What a backend needs of the machine, found out before any work starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+
+from backends.config import BackendConfig
+from backends.errors import BackendError
+
+# What ART's LocalBackend starts instead of the vLLM that it would install with uv.
+VLLM_COMMAND = "ART_VLLM_RUNTIME_BIN"
+KEYS: dict[str, tuple[str, ...]] = {
+    "embedded": (),
+    "local": (),
+    "serverless": ("WANDB_API_KEY",),
+    "tinker": ("TINKER_API_KEY",),
+}
+_PACKAGES = {"local": ("unsloth", "trl"), "tinker": ("tinker", "tinker_cookbook")}
+_LOCKS = {"local": "requirements-gpu.txt", "tinker": "requirements-tinker.txt"}
+
+
+def check(config: BackendConfig) -> None:
+    """Fail now rather than after an hour.
+
+    Raises:
+        BackendError: a GPU, an extra or a key that this backend needs is not there.
+    """
+    if config.kind == "embedded":
+        from backends.embedded.policy import resolve_device
+
+        resolve_device(config)
+    if config.kind == "local":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise BackendError(
+                "backend: local trains with Unsloth and vLLM and needs a CUDA GPU; none is "
+                "visible. Run it on a GPU machine, or take backend.kind: embedded"
+            )
+    _check_keys(config.kind)
+    _check_packages(config.kind)
+    if config.kind == "local" and VLLM_COMMAND not in os.environ and shutil.which("uv") is None:
+        raise BackendError(
+            "backend: local needs uv on the PATH, with which ART installs its vLLM: activate the "
+            f"environment of requirements-gpu.txt, or name a vLLM server of ART's in {VLLM_COMMAND}"
+        )
+
+
+def _check_keys(kind: str) -> None:
+    for key in KEYS[kind]:
+        if not os.environ.get(key):
+            raise BackendError(f"backend: {kind} needs the environment variable {key}")
+
+
+def _check_packages(kind: str) -> None:
+    missing = [name for name in _PACKAGES.get(kind, ()) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BackendError(
+            f"backend: {kind} needs {' and '.join(missing)}: in an environment of its own, "
+            f"pip install -r {_LOCKS[kind]}"
+        )
+
+
+def gpus(config: BackendConfig) -> int:
+    """How many GPUs of this machine the backend holds while it is open."""
+    if config.kind in ("serverless", "tinker"):
+        return 0
+    import torch
+
+    if not torch.cuda.is_available() or (config.kind == "embedded" and config.device == "cpu"):
+        return 0
+    return 1 if config.kind == "embedded" else torch.cuda.device_count()
