@@ -69,6 +69,11 @@ def parse_arguments() -> argparse.Namespace:
         help="with --pipeline eval: score the rollouts of an earlier evaluation again, without new "
         "ones",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would run where, what it could take at most and what is missing; do nothing",
+    )
     parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
     arguments = parser.parse_args()
     if arguments.rescore and arguments.pipeline != "eval":
@@ -99,6 +104,8 @@ def main() -> int:
     parts = PIPELINES[arguments.pipeline]
     try:
         config = load_config(arguments.config or [DEFAULT_CONFIG], arguments.set)
+        if arguments.dry_run:
+            return _dry_run(config, arguments.pipeline)
         if arguments.pipeline in SERVICES:
             return _serve(config, arguments)
         if arguments.rescore:
@@ -117,6 +124,14 @@ def main() -> int:
     except (ConfigError, MissingArtifact) as error:
         run.write_summary("failed")
         _fail(str(error))
+
+
+def _dry_run(config: ProjectConfig, pipeline: str) -> int:
+    from pipelines.dry_run import lines
+
+    for line in lines(config, pipeline, PIPELINES[pipeline] or (pipeline,)):
+        print(line)
+    return 0
 
 
 def _serve(config: ProjectConfig, arguments: argparse.Namespace) -> int:
