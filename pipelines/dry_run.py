@@ -130,8 +130,10 @@ def _train(config: ProjectConfig) -> list[Row]:
         ),
         (
             "of each",
-            (f"at most {rollout.max_turns} turns, {rollout.max_tokens:,} tokens, "
-            f"{rollout.timeout_s:g} s; {rollout.concurrency} at once"),
+            (
+                f"at most {rollout.max_turns} turns, {rollout.max_tokens:,} tokens, "
+                f"{rollout.timeout_s:g} s; {rollout.concurrency} at once"
+            ),
         ),
     ]
     if training.reward == "ruler":
@@ -214,8 +216,10 @@ def _eval(config: ProjectConfig) -> list[Row]:
         ("model", f"{config.model_name}: its newest trained version, or --model-version"),
         (
             "rollouts",
-            (f"at most {rollouts:,} ({scenarios} held-out scenarios, {' and '.join(MODES)}, of the "
-            "trained policy, the base and what is in production)"),
+            (
+                f"at most {rollouts:,} ({scenarios} held-out scenarios, {' and '.join(MODES)}, of the "
+                "trained policy, the base and what is in production)"
+            ),
         ),
         ("promotes", "if it is better than both, by the whole interval"),
     ]
