@@ -51,12 +51,12 @@ LOCKS ?= .
 COMPILE = uv pip compile --quiet --python-version 3.11 --python-platform linux --no-header \
 	--annotation-style line
 lock:
-	$(COMPILE) requirements.in -o $(LOCKS)/requirements.txt $(NO_CUDA)
-	sed -i.bak '/^# The following packages were excluded/,$$d' $(LOCKS)/requirements.txt
-	rm $(LOCKS)/requirements.txt.bak
+	for name in requirements requirements-tinker; do \
+		$(COMPILE) $$name.in -o $(LOCKS)/$$name.txt $(NO_CUDA) && \
+		sed -i.bak '/^# The following packages were excluded/,$$d' $(LOCKS)/$$name.txt && \
+		rm $(LOCKS)/$$name.txt.bak || exit 1; done
 	$(COMPILE) requirements-dev.in -o $(LOCKS)/requirements-dev.txt
 	$(COMPILE) requirements-gpu.in -o $(LOCKS)/requirements-gpu.txt
-	$(COMPILE) requirements-tinker.in -o $(LOCKS)/requirements-tinker.txt
 
 # A resolver dry run: metadata only, no package is downloaded. Valid pins are kept, so a difference
 # means that a lock no longer resolves, or is not what its *.in file says.

@@ -17,8 +17,11 @@ KEYS: dict[str, tuple[str, ...]] = {
     "serverless": ("WANDB_API_KEY",),
     "tinker": ("TINKER_API_KEY",),
 }
-_PACKAGES = {"local": ("unsloth", "trl"), "tinker": ("tinker", "tinker_cookbook")}
-_LOCKS = {"local": "requirements-gpu.txt", "tinker": "requirements-tinker.txt"}
+_PACKAGES = {"local": ("unsloth", "trl"), "tinker": ("tinker",)}
+_LOCKS = {
+    "local": "requirements-gpu.txt in an environment of its own",
+    "tinker": "requirements-tinker.txt",
+}
 
 
 def check(config: BackendConfig) -> None:
@@ -58,8 +61,7 @@ def _check_packages(kind: str) -> None:
     missing = [name for name in _PACKAGES.get(kind, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise BackendError(
-            f"backend: {kind} needs {' and '.join(missing)}: in an environment of its own, "
-            f"pip install -r {_LOCKS[kind]}"
+            f"backend: {kind} needs {' and '.join(missing)}: pip install -r {_LOCKS[kind]}"
         )
 
 

@@ -58,12 +58,14 @@ def account(
     environment: Environment[Any, Any],
     max_tokens: int,
     judge_faults: Sequence[str] = (),
+    exact_tokens: bool = True,
 ) -> StepAccount:
     """Sort the rollouts of a step, group by group.
 
     Args:
         max_tokens: the longest sequence the trainer takes.
         judge_faults: per group why its judgement failed; empty where it did not.
+        exact_tokens: whether the backend trains on token ids, which the replies must bring.
     """
     result = StepAccount()
     for index, rollouts in enumerate(groups):
@@ -74,7 +76,7 @@ def account(
         usable: list[art.Trajectory] = []
         for rollout in rollouts:
             trajectory = to_trajectory(rollout, environment)
-            reason = _reason_to_drop(rollout, trajectory, max_tokens)
+            reason = _reason_to_drop(rollout, trajectory, max_tokens, exact_tokens)
             if reason is None:
                 usable.append(trajectory)
             else:
@@ -91,7 +93,9 @@ def account(
     return result
 
 
-def _reason_to_drop(rollout: Rollout, trajectory: art.Trajectory, max_tokens: int) -> Drop | None:
+def _reason_to_drop(
+    rollout: Rollout, trajectory: art.Trajectory, max_tokens: int, exact_tokens: bool
+) -> Drop | None:
     if rollout.stop is StopReason.TIMEOUT:
         return Drop.TIMEOUT
     if rollout.stop is StopReason.ERROR:
@@ -99,6 +103,13 @@ def _reason_to_drop(rollout: Rollout, trajectory: art.Trajectory, max_tokens: in
     choices = [m for m in trajectory.messages_and_choices if isinstance(m, Choice)]
     if not choices:
         return Drop.NO_REPLY
+    if not exact_tokens:
+        if not all(choice.logprobs and choice.logprobs.content for choice in choices):
+            return Drop.NO_LOGPROBS
+        longest = max(
+            (reply.get("usage") or {}).get("total_tokens", 0) for reply in rollout.replies
+        )
+        return Drop.OVER_LENGTH if longest > max_tokens else None
     try:
         rows = [row for turns in choices_of(trajectory) for row in rows_of(turns)]
     except NoTokens:

@@ -183,7 +183,9 @@ async def _one_step(
         faults, judged = await _unless(stop, judging, _interrupted(step))
         judged["time/step_judge_s"] = time.monotonic() - rolled_out
     run.on_groups(step + 1, groups)
-    accounted = account(groups, run.environment, run.policy.max_tokens, faults)
+    accounted = account(
+        groups, run.environment, run.policy.max_tokens, faults, run.policy.exact_tokens
+    )
     record = _rollout_metrics(step + 1, chosen, groups, accounted) | judged
     record["time/step_rollout_s"] = rolled_out - started
     meter.add_rollouts(record)
@@ -196,7 +198,7 @@ async def _one_step(
     record["time/step_wall_s"] = time.monotonic() - started
     record |= meter.totals()
     run.run_log.commit(record)
-    run.policy.prune(range(step + 2 - config.keep_checkpoints, step + 2))
+    await run.policy.prune(range(step + 2 - config.keep_checkpoints, step + 2))
     _warn_of_mismatch(record, config.min_probs_corr)
     return record
 

@@ -36,6 +36,10 @@ from training.tracking import Tracker
 log = logging.getLogger(__name__)
 
 _SAMPLES = 3
+INEXACT_TOKENS = (
+    "The backend %s tokenises the conversations anew to train on them. Whether those are the tokens "
+    "that were sampled cannot be seen from here, so there is no probs_corr to watch either."
+)
 # May change between the attempts of a run without making it another run.
 _FREE_SETTINGS = {"max_steps", "budget", "empty_steps_limit", "keep_checkpoints", "min_probs_corr"}
 _JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
@@ -117,6 +121,8 @@ async def run_training(
         seed=spec.seed,
     )
     async with policy:
+        if not policy.exact_tokens:
+            log.warning(INEXACT_TOKENS, spec.backend.kind)
         start = await policy.step()
         if start:
             log.info("continuing after step %d", start)
@@ -161,14 +167,19 @@ async def run_training(
             seed=spec.seed,
             data=spec.data,
         )
-        adapter = export_adapter(policy.checkpoint(result.step), record, spec.folder / "adapter")
+        adapter = export_adapter(
+            await policy.fetch_adapter(result.step), record, spec.folder / "adapter"
+        )
     report = training_report(
         f"Training run {spec.name}",
         result.records,
         before,
         after,
         spec.settings(),
-        why_stopped(result.stopped_by, spec.training.budget, result.spent),
+        [
+            why_stopped(result.stopped_by, spec.training.budget, result.spent),
+            *([] if policy.exact_tokens else [INEXACT_TOKENS % spec.backend.kind]),
+        ],
     )
     (spec.folder / "report.html").write_text(report, encoding="utf-8")
     return RunOutput(adapter, trajectories, report, result)

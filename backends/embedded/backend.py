@@ -31,10 +31,12 @@ class EmbeddedBackend(LocalBackend):
         # ART's own method builds a configuration that imports megatron, and then Unsloth.
         if model.name not in self._services:
             folder = Path(get_model_dir(model=model, art_path=self._path))
-            self._services[model.name] = cast(
-                "ModelService", EmbeddedService(model.name, self._config, folder, self._seed)
-            )
+            service = self._make_service(model.name, folder)
+            self._services[model.name] = cast("ModelService", service)
         return self._services[model.name]
+
+    def _make_service(self, name: str, folder: Path) -> Any:
+        return EmbeddedService(name, self._config, folder, self._seed)
 
     async def service(self, model: TrainableModel) -> EmbeddedService:
         return cast("EmbeddedService", await self._get_service(model))

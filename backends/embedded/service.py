@@ -6,13 +6,11 @@ import asyncio
 import json
 import logging
 import pickle
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import uvicorn
 
 from backends.config import BackendConfig
 from backends.embedded import checkpoints
@@ -21,6 +19,7 @@ from backends.embedded.policy import Policy
 from backends.embedded.server import create_app
 from backends.embedded.trainer import Trainer
 from backends.errors import BackendError
+from backends.listener import Listener
 
 if TYPE_CHECKING:
     from art.dev import OpenAIServerConfig
@@ -47,8 +46,7 @@ class EmbeddedService:
         self._policy = Policy(config, model_dir, seed)
         self._trainer = Trainer(self._policy)
         self._engine = Engine(self._policy)
-        self._server: uvicorn.Server | None = None
-        self._server_thread: threading.Thread | None = None
+        self._listener: Listener | None = None
         if self._policy.steps:
             state = checkpoints.checkpoint_dir(model_dir, self._policy.step) / _TRAINER_STATE
             if state.exists():
@@ -64,18 +62,9 @@ class EmbeddedService:
         """Serve on loopback; returns host and port."""
         arguments = dict((config or {}).get("server_args", {}))
         host, port = str(arguments.get("host") or "127.0.0.1"), int(str(arguments["port"]))
-        app = create_app(self._engine, self._name, api_key=_key(arguments.get("api_key")))
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
-        )
-        self._server_thread = threading.Thread(
-            target=self._server.run, name="openai-server", daemon=True
-        )
-        self._server_thread.start()
-        while not self._server.started:
-            if not self._server_thread.is_alive():
-                raise BackendError(f"the policy server could not listen on {host}:{port}")
-            await asyncio.sleep(0.02)
+        app = create_app(self._engine, self._name, api_key=key_of(arguments.get("api_key")))
+        self._listener = Listener(app, host, port)
+        await self._listener.start()
         return host, port
 
     async def vllm_engine_is_sleeping(self) -> bool:
@@ -120,10 +109,9 @@ class EmbeddedService:
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
-        if self._server and self._server_thread:
-            self._server.should_exit = True
-            self._server_thread.join(timeout=10)
-            self._server = None
+        if self._listener:
+            self._listener.stop()
+            self._listener = None
         self._engine.stop()
 
     def _restore_trainer(self, state: Path) -> None:
@@ -151,6 +139,6 @@ class EmbeddedService:
         checkpoints.write_checkpoint(self._model_dir, step, write)
 
 
-def _key(value: object) -> str | None:
+def key_of(value: object) -> str | None:
     """ART passes ``default`` where no key is set."""
     return None if value in (None, "default") else str(value)

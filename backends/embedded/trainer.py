@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from backends.agreement import agreement
 from backends.embedded.policy import Policy
 
 if TYPE_CHECKING:
@@ -86,13 +87,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate
         self.optimizer.step()
-        old, new = torch.cat(sampled), torch.cat(recomputed)
         return {
             "loss/train": total_loss,
             "loss/grad_norm": norm.item(),
             "loss/entropy": total_entropy / trained_tokens,
-            "loss/probs_corr": _correlation(old.exp(), new.exp()),
-            "loss/logprob_diff": (old - new).abs().mean().item(),
+            **agreement(torch.cat(sampled), torch.cat(recomputed)),
             "time/trainer_compute_s": time.perf_counter() - started,
             "data/trained_tokens": float(trained_tokens),
             "data/padded_tokens": float(padded),
@@ -137,10 +136,3 @@ class Trainer:
                 entropy -= (logprobs.exp() * logprobs).sum()
         result = torch.zeros(tokens_B_T.shape, device=tokens_B_T.device)
         return result.masked_scatter(mask_B_T, torch.cat(picked)), entropy
-
-
-def _correlation(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Pearson's r; 1 for equal samples without variance, as when every token was certain."""
-    if torch.equal(one, other):
-        return 1.0
-    return torch.corrcoef(torch.stack([one.double(), other.double()]))[0, 1].item()

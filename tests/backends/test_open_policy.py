@@ -157,7 +157,7 @@ async def test_pruned_checkpoints_are_gone_and_kept_ones_answer(tmp_path: Path) 
     async with await opened(tmp_path) as policy:
         for _ in range(4):
             await policy.skip_step()
-        policy.prune(keep=[1, 4])
+        await policy.prune(keep=[1, 4])
         assert await policy.step() == 4
         assert await ask(policy, "clerk@1")
         for step in (0, 2, 3):
@@ -281,8 +281,8 @@ def test_what_a_backend_has_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("local", "needs unsloth and trl: .* pip install -r requirements-gpu.txt"),
-        ("tinker", "needs tinker and tinker_cookbook: .* -r requirements-tinker.txt"),
+        ("local", "needs unsloth and trl: pip install -r requirements-gpu.txt"),
+        ("tinker", "needs tinker: pip install -r requirements-tinker.txt"),
     ],
 )
 def test_a_package_that_is_not_installed_is_named(

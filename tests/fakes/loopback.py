@@ -12,7 +12,7 @@ from typing import Any, Self
 
 @dataclass(slots=True)
 class Response:
-    """What is sent back. A ``body`` that is no text is sent as JSON.
+    """What is sent back. A ``body`` that is neither text nor bytes is sent as JSON.
 
     Args:
         gate: send nothing before this is set.
@@ -42,19 +42,30 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Listener
 
     def do_POST(self) -> None:
+        self._serve("POST")
+
+    def do_GET(self) -> None:
+        self._serve("GET")
+
+    def do_DELETE(self) -> None:
+        self._serve("DELETE")
+
+    def _serve(self, method: str) -> None:
         owner = self.server.owner
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         with owner.lock:
-            request = json.loads(raw)
+            request = json.loads(raw or b"{}")
             owner.requests.append(request)
             owner.headers.append({k.lower(): v for k, v in self.headers.items()})
-            response = owner.respond(request)
+            response = owner.answer(method, self.path, request)
         if response.gate:
             response.gate.wait()
         if response.hangs:
             owner.closing.wait()
-        body = response.body if isinstance(response.body, str) else json.dumps(response.body)
-        data = body.encode()
+        body = response.body
+        if not isinstance(body, bytes):
+            body = (body if isinstance(body, str) else json.dumps(body)).encode()
+        data = body
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
@@ -86,6 +97,10 @@ class LoopbackServer(ABC):
     @abstractmethod
     def respond(self, request: dict[str, Any]) -> Response:
         """The answer to a request; one at a time."""
+
+    def answer(self, method: str, path: str, request: dict[str, Any]) -> Response:
+        """The same for servers whose answer depends on more than the request's body."""
+        return self.respond(request)
 
     @property
     def base_url(self) -> str:

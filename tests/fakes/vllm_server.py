@@ -9,6 +9,7 @@ tool calls in the Hermes form, tokens named by their ids, ids beside them where 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def writes(text: str, cuts: Sequence[int] = (), ends: bool = True) -> Write:
 
     def tokens(tokenizer: Any) -> list[int]:
         at = [0, *sorted({cut for cut in cuts if 0 < cut < len(text)}), len(text)]
-        pieces = [text[start:end] for start, end in zip(at, at[1:], strict=False)]
+        pieces = [text[start:end] for start, end in itertools.pairwise(at)]
         ids = [i for piece in pieces for i in tokenizer.encode(piece, add_special_tokens=False)]
         return ids + [tokenizer.eos_token_id] * ends
 

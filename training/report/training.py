@@ -47,12 +47,12 @@ def training_report(
     before: Sequence[Sample],
     after: Sequence[Sample],
     settings: Mapping[str, object],
-    ended: str = "",
+    notes: Sequence[str] = (),
 ) -> str:
     """Reward and success over the steps, what was left out and why, samples before and after.
 
     Args:
-        ended: in words why the run ended.
+        notes: what is to be said first, such as why the run ended.
     """
     dropped: Counter[str] = Counter()
     for record in records:
@@ -75,7 +75,7 @@ def training_report(
         "What the policy was trained on, what was left out and why, and what it does now.",
         [
             html.tiles(overview),
-            html.paragraph(ended),
+            *(html.paragraph(note) for note in notes),
             html.section("Reward", html.line_chart(_series(records, "train/reward"), "reward")),
             html.section(
                 "Success of the training rollouts",

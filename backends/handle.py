@@ -1,0 +1,114 @@
+"""A policy that is served and can be trained, whatever backend holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from backends.embedded import checkpoints
+
+if TYPE_CHECKING:
+    from art import TrajectoryGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An OpenAI-compatible server."""
+
+    base_url: str
+    api_key: str
+
+
+class PolicyHandle:
+    """A policy whose checkpoints lie in a folder of this machine. Use as an async context manager.
+
+    Args:
+        max_tokens: the longest sequence that it can be trained on.
+        gpus: how many GPUs of this machine it holds.
+
+    Attributes:
+        exact_tokens: whether what is trained on are the sampled tokens themselves.
+    """
+
+    exact_tokens = True
+
+    def __init__(
+        self,
+        backend: Any,
+        model: Any,
+        endpoint: Endpoint,
+        model_dir: Path,
+        max_tokens: int,
+        gpus: int = 0,
+    ) -> None:
+        self._backend, self._model = backend, model
+        self.endpoint = endpoint
+        self.model_dir = model_dir
+        self.max_tokens = max_tokens
+        self.gpus = gpus
+
+    async def __aenter__(self) -> PolicyHandle:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def step(self) -> int:
+        """The newest checkpoint's step; 0 is the untrained policy."""
+        return int(await self._model.get_step())
+
+    def inference_name(self, step: int) -> str:
+        """What to ask the endpoint for. Asked anew each step: ART's own field keeps the first."""
+        return str(self._model.get_inference_name(step))
+
+    async def train(
+        self,
+        groups: list[TrajectoryGroup],
+        *,
+        learning_rate: float,
+        loss: Literal["cispo", "ppo"] = "cispo",
+        scale_rewards: bool = True,
+    ) -> dict[str, float]:
+        """One training step; the checkpoint that it makes is the newest from then on."""
+        result = await self._backend.train(
+            self._model,
+            groups,
+            learning_rate=learning_rate,
+            loss_fn=loss,
+            normalize_advantages=scale_rewards,
+            scale_rewards=scale_rewards,
+        )
+        return {key: float(value) for key, value in result.metrics.items()}
+
+    async def skip_step(self) -> None:
+        """Advance the checkpoint without training, where a step had nothing to train on."""
+        if hasattr(self._backend, "skip_step"):
+            await self._backend.skip_step(self._model)
+        else:
+            await self._backend.train(self._model, [])
+
+    async def sampler_stats(self) -> dict[str, float] | None:
+        """Totals of the embedded sampler; None for other backends."""
+        if not hasattr(self._backend, "service"):
+            return None
+        return asdict((await self._backend.service(self._model)).engine.stats())
+
+    def checkpoint(self, step: int) -> Path:
+        return checkpoints.checkpoint_dir(self.model_dir, step)
+
+    async def fetch_adapter(self, step: int) -> Path:
+        """A folder with the adapter of a checkpoint, as PEFT writes it."""
+        return self.checkpoint(step)
+
+    def trainer_metrics(self, step: int) -> dict[str, float]:
+        """What the trainer recorded with a checkpoint."""
+        return checkpoints.trainer_metrics(self.model_dir, step)
+
+    async def prune(self, keep: Iterable[int]) -> None:
+        """Delete all checkpoints but these."""
+        checkpoints.prune(self.model_dir, keep)
+
+    async def close(self) -> None:
+        await self._backend.close()

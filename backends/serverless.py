@@ -1,0 +1,92 @@
+"""W&B's serverless training through ART: nothing of the policy is on this machine.
+
+W&B takes conversations and tokenises them itself, so nobody here can say whether the tokens that
+it trains on are those that were sampled: ``exact_tokens`` is False, there is no ``probs_corr``, and
+a run says so. Written against openpipe-art 0.5.18; the service's side of it is tested only as far
+as ART's client speaks it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from backends.handle import PolicyHandle
+
+if TYPE_CHECKING:
+    from art import TrajectoryGroup
+
+_STEPS = "steps.json"
+_WEIGHTS = "adapter_model.safetensors"
+
+
+class ServerlessPolicy(PolicyHandle):
+    """A policy at W&B.
+
+    A step that had nothing to train on makes no checkpoint there. ``steps.json`` in the model's
+    folder therefore holds W&B's step for each of ours.
+    """
+
+    exact_tokens = False
+
+    async def step(self) -> int:
+        steps, newest = self._steps(), await self._newest()
+        if newest > steps[-1]:
+            # Trained, and stopped before that could be noted; or another machine's run.
+            self._keep([*steps, newest])
+        return len(self._steps()) - 1
+
+    def inference_name(self, step: int) -> str:
+        return super().inference_name(self._steps()[step])
+
+    async def train(
+        self,
+        groups: list[TrajectoryGroup],
+        *,
+        learning_rate: float,
+        loss: Literal["cispo", "ppo"] = "cispo",
+        scale_rewards: bool = True,
+    ) -> dict[str, float]:
+        result = await self._backend.train(
+            self._model,
+            groups,
+            learning_rate=learning_rate,
+            ppo=loss == "ppo",
+            scale_rewards=scale_rewards,
+        )
+        self._keep([*self._steps(), result.step])
+        return {key: float(value) for key, value in result.metrics.items()}
+
+    async def skip_step(self) -> None:
+        steps = self._steps()
+        self._keep([*steps, steps[-1]])
+
+    async def fetch_adapter(self, step: int) -> Path:
+        folder = self.checkpoint(step)
+        if not (folder / _WEIGHTS).exists():
+            await self._backend._experimental_pull_model_checkpoint(
+                self._model, step=self._steps()[step], local_path=str(folder)
+            )
+        return folder
+
+    async def prune(self, keep: Iterable[int]) -> None:
+        steps = self._steps()
+        kept = sorted({steps[step] for step in keep if 0 <= step < len(steps)})
+        await self._backend._delete_checkpoint_files(self._model, kept)
+
+    async def _newest(self) -> int:
+        return int(await self._backend._get_step(self._model))
+
+    def _steps(self) -> list[int]:
+        path = self.model_dir / _STEPS
+        steps: list[int] = json.loads(path.read_text()) if path.exists() else [0]
+        return steps
+
+    def _keep(self, steps: list[int]) -> None:
+        self.model_dir.mkdir(parents=True, exist_ok=True)
+        partial = self.model_dir / f"{_STEPS}.partial"
+        partial.write_text(json.dumps(steps))
+        os.replace(partial, self.model_dir / _STEPS)

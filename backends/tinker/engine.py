@@ -1,0 +1,85 @@
+"""Sampling at Tinker, in the form that the OpenAI-compatible server asks of an engine."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import tinker
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from backends.embedded.engine import NoSuchCheckpoint
+from backends.embedded.sampler import Sample, SampleRequest, SamplerStats
+from backends.errors import BackendError
+
+
+@dataclass(slots=True)
+class RemotePolicy:
+    """What of a policy is known here."""
+
+    tokenizer: Tokenizer
+    max_tokens: int
+    step: int
+
+
+class TinkerEngine:
+    """
+    Args:
+        weights: the address of the sampler's weights, by step; shared with whoever trains.
+
+    Attributes:
+        client: Tinker's, once there is one.
+    """
+
+    def __init__(self, policy: RemotePolicy, weights: dict[int, str]) -> None:
+        self.policy = policy
+        self.client: Any = None
+        self._weights = weights
+        self._samplers: dict[str, Any] = {}
+        self._stats = SamplerStats()
+
+    def submit(self, step: int, request: SampleRequest) -> Future[Sample]:
+        """Sample a completion from the checkpoint of ``step``."""
+        done: Future[Sample] = Future()
+        if step not in self._weights:
+            done.set_exception(NoSuchCheckpoint(f"there is no checkpoint of step {step}"))
+            return done
+        end_id = self.policy.tokenizer.eos_token_id
+        sampling = self.sampler(step).sample(
+            prompt=tinker.ModelInput.from_ints(request.prompt_ids),
+            num_samples=1,
+            sampling_params=tinker.SamplingParams(
+                max_tokens=request.max_tokens,
+                temperature=request.temperature,
+                seed=request.seed % 2**31,
+                stop=[end_id],
+            ),
+        )
+
+        def finish(sampled: Future[Any]) -> None:
+            if error := sampled.exception():
+                done.set_exception(BackendError(f"Tinker could not sample: {error}"))
+                return
+            (sequence,) = sampled.result().sequences
+            tokens, logprobs = list(sequence.tokens), list(sequence.logprobs or [])
+            self._count(request, tokens)
+            done.set_result(Sample(tokens, logprobs, ended=tokens[-1:] == [end_id]))
+
+        sampling.add_done_callback(finish)
+        return done
+
+    def sampler(self, step: int) -> Any:
+        """Tinker's client for a checkpoint; the first call for it asks Tinker to load it."""
+        path = self._weights[step]
+        if path not in self._samplers:
+            self._samplers[path] = self.client.create_sampling_client(model_path=path)
+        return self._samplers[path]
+
+    def stats(self) -> SamplerStats:
+        return self._stats
+
+    def _count(self, request: SampleRequest, tokens: list[int]) -> None:
+        self._stats.requests += 1
+        self._stats.prompt_tokens += len(request.prompt_ids)
+        self._stats.sampled_tokens += len(tokens)
