@@ -87,7 +87,9 @@ class TinkerServer(LoopbackServer):
         self._models += 1
         lora = self._config.lora.model_copy(update={"rank": request["lora_config"]["rank"]})
         config = self._config.model_copy(update={"lora": lora, "base_model": request["base_model"]})
-        self._policy = Policy(config, Path("no checkpoints here"), request["lora_config"].get("seed", 0))
+        self._policy = Policy(
+            config, Path("no checkpoints here"), request["lora_config"].get("seed", 0)
+        )
         parameters = [p for p in self._policy.trained.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=0)
         return self._later({"type": "create_model", "model_id": f"run-{self._models}"})
@@ -190,12 +192,17 @@ class TinkerServer(LoopbackServer):
         if method == "DELETE":
             del self.checkpoints[f"tinker://{run}/{name}"]
             return Response({})
-        return Response("", 302, {"location": f"{self.url}/archive", "expires": "Fri, 01 Jan 2100 00:00:00 GMT"})
+        return Response(
+            "", 302, {"location": f"{self.url}/archive", "expires": "Fri, 01 Jan 2100 00:00:00 GMT"}
+        )
 
     def _archive(self) -> bytes:
         assert self._policy
         packed = io.BytesIO()
-        with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            tarfile.open(fileobj=packed, mode="w:gz") as tar,
+        ):
             self._policy.trained.save_pretrained(folder)
             tar.add(folder, "checkpoint")
         return packed.getvalue()
