@@ -82,8 +82,9 @@ async def open_policy(
         BackendError: it cannot run as configured.
     """
     check(config)
-    import art
     from art.utils.output_dirs import get_model_dir
+
+    from backends.model import Model
 
     backend = _create(config, path, seed)
     internal: Any = None
@@ -92,7 +93,7 @@ async def open_policy(
             "init_args": {"max_seq_length": config.max_sequence_tokens},
             "peft_args": {"r": config.lora.rank, "lora_alpha": config.lora.alpha},
         }
-    model: Any = art.TrainableModel(
+    model: Any = Model(
         name=name, project=project, base_model=config.base_model, _internal_config=internal
     )
     try:

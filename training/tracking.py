@@ -27,7 +27,6 @@ class Tracker:
                 resume="allow",
                 config=settings,
                 dir=str(folder),
-                # ART opens a run of its own under the same id; both may write to it.
                 reinit="return_previous",
             )
             self._run.define_metric("*", step_metric=STEP)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import art
 import pytest
 from art.local.backend import LocalBackend
 
-from backends.local import ExactLocalBackend
+from backends.local import ExactLocalBackend, service_config
 from tests.backends.pocket import POCKET, choice, trajectory
 
 GROUP = art.TrajectoryGroup(
@@ -64,3 +67,31 @@ def test_it_replaces_a_method_that_art_still_has() -> None:
         for backend in (ExactLocalBackend, LocalBackend)
     )
     assert list(ours.parameters) == list(arts.parameters)
+
+
+def test_its_configuration_is_what_art_would_make(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ART's own module, with what it wants of megatron put in its place."""
+    supported = types.ModuleType("art.megatron.model_support")
+    modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    supported.default_target_modules_for_model = lambda *_, **__: modules  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "art.megatron.model_support", supported)
+    monkeypatch.delitem(sys.modules, "art.dev.get_model_config", raising=False)
+    arts = importlib.import_module("art.dev.get_model_config")
+    monkeypatch.delitem(sys.modules, "art.dev.get_model_config")
+    settings: Any = {"init_args": {"max_seq_length": 64}, "peft_args": {"r": 4, "lora_alpha": 8}}
+    expected = arts.get_model_config(POCKET, str(tmp_path), settings)
+    ours = service_config(POCKET, str(tmp_path), settings)
+    # A path for pictures, which it never gets, and a bound on what vLLM makes room for.
+    assert expected["engine_args"].pop("allowed_local_media_path") == "/tmp"
+    assert ours["engine_args"].pop("max_model_len") == 64
+    assert ours == expected
+
+
+def test_it_continues_from_the_newest_checkpoint(tmp_path: Path) -> None:
+    newest = tmp_path / "checkpoints" / "0003"
+    newest.mkdir(parents=True)
+    config = service_config(POCKET, str(tmp_path), {})
+    assert config["init_args"]["model_name"] == str(newest)
+    assert config["engine_args"]["model"] == POCKET

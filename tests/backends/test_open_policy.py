@@ -304,3 +304,14 @@ def test_local_needs_what_art_installs_vllm_with(monkeypatch: pytest.MonkeyPatch
         check(BackendConfig(kind="local"))
     monkeypatch.setenv("ART_VLLM_RUNTIME_BIN", "/opt/vllm/bin/server")
     check(BackendConfig(kind="local"))
+
+
+async def test_a_key_for_wandb_makes_art_open_no_run_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It would be the second one of its id, which W&B refuses."""
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr("wandb.init", lambda **_: pytest.fail("ART opened a W&B run"))
+    async with await opened(tmp_path) as policy:
+        group = await sampled_group(policy, QUESTIONS[0])
+        assert await train(policy, group)
