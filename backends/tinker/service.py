@@ -93,7 +93,8 @@ class TinkerService:
             await self._save(0, {})
         arguments = dict((config or {}).get("server_args", {}))
         host, port = "127.0.0.1", int(str(arguments["port"]))
-        app: Any = create_app(self.engine, self._name, key_of(arguments.get("api_key")))
+        engine: Any = self.engine  # has what the server asks of an engine
+        app = create_app(engine, self._name, key_of(arguments.get("api_key")))
         self._listener = Listener(app, host, port)
         await self._listener.start()
         return host, port
@@ -229,7 +230,7 @@ def _loss(
         [torch.nn.functional.pad(row, (0, width - len(row))) for row in logprobs]
     )
     mask = shift_tensor(tensors["assistant_mask"], False)
-    summed: Any = loss_fn(tensors, rows_B_T, None, None, config, reduction="sum")  # type: ignore[arg-type]
+    summed: Any = loss_fn(tensors, rows_B_T, None, None, config, reduction="sum")
     loss = summed.policy_loss_sum / int(mask.sum())
     sampled = shift_tensor(tensors["logprobs"], 0.0)[mask]
     return loss, {

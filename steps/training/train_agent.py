@@ -19,6 +19,7 @@ from steps.materializers import FileMaterializer, scratch_folder
 from steps.open_environment import open_environment
 from steps.run_mirror import RunMirror
 from training.config import RolloutConfig, TrainingConfig
+from training.run_log import STEP, Record
 from training.runner import RunSpec, run_training
 from training.store import fingerprint
 
@@ -99,6 +100,7 @@ def train_agent(
             "data": spec.data,
             "success_first_step": records[0]["train/success"] if records else None,
             "success_last_step": records[-1]["train/success"] if records else None,
+            "checkpoints": kept_checkpoints(records, settings.training.keep_checkpoints),
         },
         infer_model=True,
     )
@@ -112,3 +114,12 @@ def _keep_in_artifact_store(
     if mirror.restore(folder):
         log.info("restored the run from %s", mirror.uri)
     return lambda step, files: mirror.save(folder, files, step)
+
+
+def kept_checkpoints(records: Sequence[Record], keep: int) -> dict[str, dict[str, float]]:
+    """Of each checkpoint that is kept, by step: how the policy did on the way to it."""
+    shown = {"reward": "train/reward", "success": "train/success", "probs_corr": "loss/probs_corr"}
+    return {
+        str(record[STEP]): {name: record[key] for name, key in shown.items() if key in record}
+        for record in records[-keep:]
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from html import unescape
 from pathlib import Path
@@ -161,8 +162,29 @@ def test_rows_and_records_can_be_loaded(runs: Mapping[str, Any], finished: Finis
     rows = read_rows(output(runs["evaluation"], "run_inference", "evaluation_rows").load())
     assert len(rows) == 2 * 2 * 4
     records = output(runs["training"], "train_agent", "training_metrics").load()
-    assert (
-        launch.training_summary(records) | {"stopped_by": "max_steps"} == finished.summary["train"]
-    )
+    summary = launch.training_summary(records) | {"stopped_by": "max_steps"}
+    assert summary.items() <= finished.summary["train"].items()
     trajectories: Path = output(runs["training"], "train_agent", "trajectories").load()
     assert len(list(trajectories.iterdir())) == 2
+
+
+def test_a_version_tells_of_every_checkpoint_that_is_kept(version: Any, finished: Finished) -> None:
+    lines = (finished.folder / "metrics.jsonl").read_text().splitlines()
+    records = {record["training_step"]: record for record in map(json.loads, lines)}
+    kept = sorted((finished.folder / "art").rglob("checkpoints/*"))
+    assert [int(path.name) for path in kept] == [1, 2]
+    assert version.run_metadata["checkpoints"] == {
+        str(step): {
+            "reward": record["train/reward"],
+            "success": record["train/success"],
+            "probs_corr": pytest.approx(record["loss/probs_corr"]),
+        }
+        for step, record in records.items()
+    }
+
+
+def test_a_version_tells_what_its_training_used(version: Any, finished: Finished) -> None:
+    spent = version.run_metadata["spent"]
+    assert spent.keys() == {"minutes", "gpu_hours", "cost_usd"}
+    assert spent["minutes"] > 0
+    assert finished.summary["train"]["spent"] == spent
