@@ -51,6 +51,18 @@ def check(config: BackendConfig) -> None:
         )
 
 
+def check_serves_adapters(config: BackendConfig) -> None:
+    """
+    Raises:
+        BackendError: this backend serves only what it has trained itself.
+    """
+    if config.kind in ("serverless", "tinker"):
+        raise BackendError(
+            f"backend: {config.kind} cannot serve an adapter from a file, which evaluation and "
+            "deployment do: run them with backend.kind: local or embedded"
+        )
+
+
 def _check_keys(kind: str) -> None:
     for key in KEYS[kind]:
         if not os.environ.get(key):

@@ -17,7 +17,15 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from backends import BackendConfig, BackendError, Endpoint, check, install_adapter, open_policy
+from backends import (
+    BackendConfig,
+    BackendError,
+    Endpoint,
+    check,
+    check_serves_adapters,
+    install_adapter,
+    open_policy,
+)
 
 _NAME, _PROJECT, _STEP = "agent", "serving", 1
 _ROOT = Path(__file__).parents[1]
@@ -53,6 +61,7 @@ def serve_adapter(config: BackendConfig, adapter: Path, workspace: Path) -> Serv
     if config.kind == "embedded":
         return _EmbeddedProcess(config, adapter, workspace)
     check(config)
+    check_serves_adapters(config)
     return _ThroughArt(config, adapter, workspace)
 
 
@@ -106,7 +115,7 @@ class _EmbeddedProcess(ServedPolicy):
 
 
 class _ThroughArt(ServedPolicy):
-    """ART's own server (vLLM, W&B or Tinker) for the adapter, on a loop of its own."""
+    """ART's own server (vLLM) for the adapter, on a loop of its own."""
 
     def __init__(self, config: BackendConfig, adapter: Path, workspace: Path) -> None:
         install_adapter(adapter, workspace, _PROJECT, _NAME)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from backends import BackendError, check, gpus
+from backends import BackendError, check, check_serves_adapters, gpus
 from backends.config import BackendConfig
 from backends.needs import KEYS
 from pipelines.config import ProjectConfig
@@ -275,11 +275,11 @@ def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
             if path is not None and not path.exists():
                 faults.append(f"data.{name}: there is no {path}")
     if {"train", "eval"} & set(parts):
-        faults += _backend_faults(config)
+        faults += _backend_faults(config, parts)
     return faults
 
 
-def _backend_faults(config: ProjectConfig) -> list[str]:
+def _backend_faults(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
     backend = config.backend
     faults: list[str] = []
     try:
@@ -288,8 +288,11 @@ def _backend_faults(config: ProjectConfig) -> list[str]:
         if not any(key in str(error) for key in KEYS[backend.kind]):  # which is told already
             faults.append(str(error))
     try:
-        check_prices(config.training.budget, backend, requested_gpus(config))
-    except UnknownPrice as error:
+        if "train" in parts:
+            check_prices(config.training.budget, backend, requested_gpus(config))
+        if "eval" in parts:
+            check_serves_adapters(backend)
+    except (BackendError, UnknownPrice) as error:
         faults.append(str(error))
     if backend.base_model.startswith(("/", ".", "~")) and not Path(backend.base_model).is_dir():
         faults.append(f"backend.base_model: there is no folder {backend.base_model}")

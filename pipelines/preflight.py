@@ -32,11 +32,13 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
         here = {p for p in pipelines if p in GPU_STEPS and runs_here(config, GPU_STEPS[p])}
         judges = here | {p for p in pipelines if p == "eval" and runs_here(config, "judge_answers")}
     if "train" in pipelines or "eval" in pipelines:
-        from backends import check
+        from backends import check, check_serves_adapters
         from backends.embedded.policy import load_tokenizer
 
         if here:
             check(config.backend)
+        if "eval" in pipelines:
+            check_serves_adapters(config.backend)
         load_tokenizer(config.backend.base_model)
     if "eval" in here and config.evaluation.hosted:
         from training.hosted import check_hosted

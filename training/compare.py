@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from agent.prompted import Spending
 from agent.rollout import Rollout
-from backends import BackendConfig, install_adapter, open_policy
+from backends import BackendConfig, check_serves_adapters, install_adapter, open_policy
 from environment.base import Environment
 from training.config import EvaluationConfig, RolloutConfig
 from training.evaluation import MODES, EvaluationRow, evaluate_policy
@@ -37,8 +37,10 @@ async def run_policies(
         workspace: an empty folder.
 
     Raises:
+        BackendError: the backend cannot serve adapters.
         ValueError: there is no held-out scenario.
     """
+    check_serves_adapters(backend)
     scenarios = environment.scenarios("test", evaluation.scenarios, seed)
     if not scenarios:
         raise ValueError("there is no held-out scenario to evaluate on")

@@ -288,6 +288,15 @@ def test_what_another_backend_lacks_is_said_before_anything_is_written(
     assert not (tmp_path / "work").exists()
 
 
+def test_a_vendor_that_cannot_serve_an_adapter_is_told(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "set")
+    with pytest.raises(BackendError, match="serverless cannot serve an adapter from a file"):
+        serve_adapter(BackendConfig(kind="serverless"), adapter, tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
 # Through ART, on the one backend of its that runs here
 
 

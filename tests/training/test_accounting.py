@@ -201,3 +201,25 @@ async def test_a_rollout_against_a_server_ends_in_the_account(
             await model.close()
     result = account([rollouts], environment, max_tokens=64)
     assert result.dropped == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    ("replies", "reason"),
+    [
+        ([reply(None, logprobs=2)], None),
+        ([reply(None, logprobs=0)], Drop.NO_LOGPROBS),
+        ([reply(None, logprobs=2), reply(None)], Drop.NO_LOGPROBS),
+        (
+            [reply(None, logprobs=2) | {"usage": {"total_tokens": MAX_TOKENS + 1}}],
+            Drop.OVER_LENGTH,
+        ),
+    ],
+    ids=["as it should be", "no logprobs", "none in a later turn", "too long"],
+)
+def test_a_backend_that_tokenises_anew_needs_no_token_ids(
+    replies: list[dict[str, Any]], reason: Drop | None, environment: RankedEnvironment
+) -> None:
+    group = [rollout(value, replies=replies) for value in (0.0, 1.0)]
+    accounted = account([group], environment, MAX_TOKENS, exact_tokens=False)
+    assert accounted.dropped == ({} if reason is None else {reason: 2})
+    assert accounted.trained == (2 if reason is None else 0)
