@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from backends import BackendError, check, check_serves_adapters, gpus
 from backends.config import BackendConfig
-from backends.needs import KEYS
 from pipelines.config import ProjectConfig
-from training.budget import UnknownPrice, check_prices
+from pipelines.readiness import flat, keys_needed, not_ready, requested_gpus
 from training.evaluation import MODES
 
 Row = tuple[str, str]
@@ -24,7 +21,6 @@ Section = Callable[[ProjectConfig], list[Row]]
 _NAME_WIDTH = 20
 _POLICIES = 3  # trained, base and incumbent
 _SAMPLES = 6  # three before, three after, to be looked at
-_PROVIDER_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 
 
 def lines(config: ProjectConfig, pipeline: str, parts: Sequence[str]) -> list[str]:
@@ -93,28 +89,24 @@ def _backend(backend: BackendConfig) -> str:
 
 def _gpu_request(config: ProjectConfig) -> str:
     found = [
-        f"{key} {value}" for key, value in _flat(config.settings) if "gpu" in key.lower() and value
+        f"{key} {value}" for key, value in flat(config.settings) if "gpu" in key.lower() and value
     ]
     if found:
         return ", ".join(found)
     return "all of this machine" if config.backend.kind == "local" else "none"
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        rows += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
-    return rows
-
-
 def _data(config: ProjectConfig) -> list[Row]:
     chosen = config.data.model_dump(mode="json", exclude_unset=True)
     if hasattr(config.data, "source"):
         chosen = {"source": config.data.source} | chosen
-    return [("environment", config.environment.name)] + [
-        (name, str(value)) for name, value in chosen.items()
-    ]
+    rows = [("environment", config.environment.name)]
+    rows += [(name, str(value)) for name, value in chosen.items()]
+    if getattr(config.data, "llm_writes", False):
+        writer, most = config.scenario_writer, config.scenario_writer.max_cost_usd
+        bound = "no bound on its cost" if most is None else f"at most {most:g} US dollars"
+        rows.append(("writer", f"{writer.model}, {bound}"))
+    return rows
 
 
 def _train(config: ProjectConfig) -> list[Row]:
@@ -137,10 +129,15 @@ def _train(config: ProjectConfig) -> list[Row]:
         ),
     ]
     if training.reward == "ruler":
-        rows.append(
-            ("judge", f"{training.ruler_model}, one comparison for each of {groups:,} groups")
-        )
+        rows.append(("judge", _judge(config, groups)))
     return rows + _bounds(config, rollouts + validation_rollouts(config) + _SAMPLES)
+
+
+def _judge(config: ProjectConfig, groups: int) -> str:
+    judge = config.judge
+    where = f" at {judge.api_base}" if judge.api_base else ""
+    most = math.ceil(groups * (1 + judge.second_order_share))
+    return f"{judge.model}{where}, {groups:,} groups, some {most:,} requests, each tried again once"
 
 
 def validation_rollouts(config: ProjectConfig) -> int:
@@ -181,8 +178,10 @@ def _cost_bound(config: ProjectConfig, gpu_hours: float, tokens: int) -> float:
     bound = _price(budget.gpu_usd_per_hour, gpu_hours)
     if config.backend.kind in ("serverless", "tinker"):
         bound += _price(budget.usd_per_million_tokens, tokens / 1e6)
-    if config.training.reward == "ruler" and config.training.ruler_api_base is None:
-        bound = math.inf  # a judge's replies have no price known beforehand
+    judge = config.judge
+    if config.training.reward == "ruler" and not judge.api_base:
+        # How long a judge thinks is not known beforehand.
+        bound += math.inf if judge.max_cost_usd is None else judge.max_cost_usd
     return min(bound, math.inf if budget.cost_usd is None else budget.cost_usd)
 
 
@@ -194,19 +193,6 @@ def _price(price: float | None, amount: float) -> float:
 
 def _bound(value: float, key: str) -> str:
     return f"at most {value:,.4g}" if math.isfinite(value) else f"no bound: set {key}"
-
-
-def requested_gpus(config: ProjectConfig) -> int:
-    """GPUs that a training run holds: those its settings ask for, or those of this machine."""
-    asked = [
-        int(value)
-        for key, value in _flat(config.settings)
-        if key.endswith(("nvidia.com/gpu", "gpu_count")) and str(value).isdigit()
-    ]
-    if asked:
-        return max(asked)
-    found = gpus(config.backend)
-    return max(1, found) if config.backend.kind == "local" else found
 
 
 def _eval(config: ProjectConfig) -> list[Row]:
@@ -245,55 +231,3 @@ SECTIONS: dict[str, Section] = {
     "deploy": _deploy,
     "rollback": _rollback,
 }
-
-
-def keys_needed(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
-    """Environment variables that must be set, in the order they are needed."""
-    keys: list[str] = []
-    if {"train", "eval"} & set(parts):
-        keys += KEYS[config.backend.kind]
-    training = config.training
-    if "train" in parts and training.reward == "ruler" and training.ruler_api_base is None:
-        provider = training.ruler_model.partition("/")[0]
-        keys += [_PROVIDER_KEYS.get(provider, f"{provider.upper()}_API_KEY")]
-    key = config.deployment.key or ""
-    if {"deploy", "rollback"} & set(parts) and key.startswith("$"):
-        keys.append(key.removeprefix("$"))
-    return list(dict.fromkeys(keys))
-
-
-def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
-    """Why the command would fail on this machine as it is."""
-    faults = [
-        f"the environment variable {key} is not set"
-        for key in keys_needed(config, parts)
-        if not os.environ.get(key)
-    ]
-    if "data" in parts:
-        for name in ("path", "scenarios_path"):
-            path = getattr(config.data, name, None)
-            if path is not None and not path.exists():
-                faults.append(f"data.{name}: there is no {path}")
-    if {"train", "eval"} & set(parts):
-        faults += _backend_faults(config, parts)
-    return faults
-
-
-def _backend_faults(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
-    backend = config.backend
-    faults: list[str] = []
-    try:
-        check(backend)
-    except BackendError as error:
-        if not any(key in str(error) for key in KEYS[backend.kind]):  # which is told already
-            faults.append(str(error))
-    try:
-        if "train" in parts:
-            check_prices(config.training.budget, backend, requested_gpus(config))
-        if "eval" in parts:
-            check_serves_adapters(backend)
-    except (BackendError, UnknownPrice) as error:
-        faults.append(str(error))
-    if backend.base_model.startswith(("/", ".", "~")) and not Path(backend.base_model).is_dir():
-        faults.append(f"backend.base_model: there is no folder {backend.base_model}")
-    return faults

@@ -27,8 +27,9 @@ from environment.base import Environment, Scenario
 from training.accounting import StepAccount, account
 from training.budget import Budget, Meter
 from training.config import RolloutConfig, TrainingConfig
+from training.explain import warn_of_mismatch, why_empty
 from training.gather import chat_model, gather_rollouts, limits
-from training.judging import JUDGE_COST, distrust, judge_faults, judge_groups
+from training.judging import JUDGE_COST, judge_groups
 from training.run_log import STEP, Record, RunLog
 from training.schedule import scenarios_of_step
 from training.signals import Interrupted, stop_on_signals
@@ -135,7 +136,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                 await asyncio.to_thread(run.on_done, step + 1)
                 empty = 0 if record["data/step_num_groups_trainable"] else empty + 1
                 if empty >= limit and not _converged(result.records, limit):
-                    raise EmptySteps(_why_empty(result.records[-empty:]))
+                    raise EmptySteps(why_empty(result.records[-empty:]))
                 if stop.is_set():
                     raise Interrupted(_interrupted(step + 1))
     finally:
@@ -143,7 +144,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
         await model.close()
     result.spent = meter.spent()
     if result.records and not any(r["data/step_trained_trajectories"] for r in result.records):
-        raise EmptySteps(_why_empty(result.records))
+        raise EmptySteps(why_empty(result.records))
     return result
 
 
@@ -199,7 +200,7 @@ async def _one_step(
     record |= meter.totals()
     run.run_log.commit(record)
     await run.policy.prune(range(step + 2 - config.keep_checkpoints, step + 2))
-    _warn_of_mismatch(record, config.min_probs_corr)
+    warn_of_mismatch(record, config.min_probs_corr)
     return record
 
 
@@ -278,38 +279,3 @@ def _rollout_metrics(
         "data/step_prompt_tokens": sum(r.prompt_tokens for r in rollouts),
         "data/step_completion_tokens": sum(r.completion_tokens for r in rollouts),
     }
-
-
-def _warn_of_mismatch(record: Record, lowest: float) -> None:
-    correlation = record.get("loss/probs_corr")
-    if correlation is not None and not correlation >= lowest:
-        log.warning(
-            "step %d: the sampler's and the trainer's probabilities correlate only %.4f (at least "
-            "%.2f expected): the policy is trained on tokens it did not sample like that. Check "
-            "that both use the same weights, template and temperature",
-            record[STEP],
-            correlation,
-            lowest,
-        )
-
-
-def _warn_of_judge(records: Sequence[Record], last: bool) -> None:
-    if (last or len(records) % _STEPS_BETWEEN_WARNINGS == 0) and (text := distrust(records)):
-        log.warning("%s", text)
-
-
-def _why_empty(records: Sequence[Record]) -> str:
-    counts: dict[str, int] = {}
-    for record in records:
-        for reason, n in record["data/dropped"].items():
-            counts[reason] = counts.get(reason, 0) + n
-    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
-    error = next((r["data/first_error"] for r in records if r["data/first_error"]), "")
-    detail = f" The first error was: {error}." if error else ""
-    if judge := "; ".join(f"{fault} ({n} groups)" for fault, n in judge_faults(records).items()):
-        detail = f" The judge failed: {judge}. Mend judge.model or judge.api_base."
-    return (
-        f"{len(records)} steps in a row had nothing to train on ({reasons}).{detail} "
-        "zero_variance: the task is too easy or too hard for this policy, or the groups are too "
-        "small; the other reasons name their cause"
-    )

@@ -7,7 +7,8 @@ import pytest
 
 import run as command
 from pipelines.config import load_config
-from pipelines.dry_run import SECTIONS, keys_needed, lines, not_ready, requested_gpus
+from pipelines.dry_run import SECTIONS, lines
+from pipelines.readiness import keys_needed, not_ready, requested_gpus
 from tests.pipelines.conftest import KEYS, ROOT, Project, settings
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -89,7 +90,7 @@ def test_it_says_where_a_policy_is_trained_and_what_is_missing() -> None:
     text = shown(LOCAL, "train")
     assert "local (ART's LocalBackend: Unsloth and vLLM on this machine's GPUs)" in text
     assert "Qwen/Qwen2.5-7B-Instruct, LoRA rank 8" in text
-    assert "openai/o4-mini, one comparison for each of 40 groups" in text
+    assert "openai/o4-mini, 40 groups, some 44 requests" in text
     assert "OPENAI_API_KEY       not set" in text
     assert "the environment variable OPENAI_API_KEY is not set" in text
     assert "needs a CUDA GPU; none is visible" in text
@@ -108,11 +109,12 @@ def test_a_key_that_is_set_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None
     [
         (["backend.kind=tinker"], "train", ["TINKER_API_KEY", "OPENAI_API_KEY"]),
         (["backend.kind=serverless"], "eval", ["WANDB_API_KEY"]),
-        (["training.ruler_model=mistral/x"], "train", ["MISTRAL_API_KEY"]),
-        (["training.ruler_api_base=http://h/v1"], "train", []),
+        (["judge.model=mistral/x"], "train", ["MISTRAL_API_KEY"]),
+        (["judge.api_base=http://h/v1"], "train", []),
         (["training.reward=verifiable"], "train", []),
         (["deployment.key=$SERVICE_KEY"], "deploy", ["SERVICE_KEY"]),
         (["backend.kind=tinker"], "data", []),
+        (["data.scenarios=llm"], "data", ["OPENAI_API_KEY"]),
     ],
 )
 def test_the_keys_that_are_needed_are_named(
@@ -136,6 +138,10 @@ PRICED = (
         ((*PRICED, "training.budget.gpu_hours=1"), ("at most 30", "at most 1", "at most 4")),
         ((*PRICED, "training.budget.cost_usd=5"), ("at most 90", "at most 3", "at most 5")),
         ((*PRICED, "training.reward=ruler"), ("at most 90", "at most 3", "no bound: set")),
+        (
+            (*PRICED, "training.reward=ruler", "judge.max_cost_usd=2"),
+            ("at most 90", "at most 3", "at most 14"),
+        ),
         (PRICED[:1], ("no bound: set", "no bound: set", "no bound: set")),
     ],
 )
@@ -176,3 +182,11 @@ def test_the_gpus_that_are_asked_for_are_counted(changes: Any, gpus: int) -> Non
 def test_what_would_fail_is_told_once(changes: list[str], fault: str) -> None:
     faults = not_ready(load_config([], changes), parts_of("all"))
     assert sum(fault in told for told in faults) == 1
+
+
+def test_a_judge_without_a_price_is_told_where_dollars_are_bounded() -> None:
+    changes = ["backend.kind=embedded", "backend.base_model=models/pocket", "backend.device=cpu"]
+    changes += ["judge.model=openai/mine", "judge.api_base=http://h/v1"]
+    assert not_ready(load_config([], changes), ("train",)) == []
+    (fault,) = not_ready(load_config([], [*changes, "training.budget.cost_usd=1"]), ("train",))
+    assert "nobody knows what openai/mine costs" in fault

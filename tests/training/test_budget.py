@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends import BackendConfig
@@ -73,6 +73,7 @@ def test_a_budget_is_used_up_when_it_is_reached(
     assert counted.used_up() == ended_by
 
 
+@settings(deadline=None)
 @given(attempts=st.lists(st.floats(0, 1e5), min_size=1, max_size=6))
 def test_what_earlier_attempts_used_counts(
     attempts: list[float], tmp_path_factory: pytest.TempPathFactory
