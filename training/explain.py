@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from training.judging import judge_faults
+from training.judging import distrust, judge_faults
 from training.run_log import STEP, Record
 
 log = logging.getLogger(__name__)
+
+_STEPS_BETWEEN_WARNINGS = 10
 
 
 def warn_of_mismatch(record: Record, lowest: float) -> None:

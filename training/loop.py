@@ -27,7 +27,7 @@ from environment.base import Environment, Scenario
 from training.accounting import StepAccount, account
 from training.budget import Budget, Meter
 from training.config import RolloutConfig, TrainingConfig
-from training.explain import warn_of_mismatch, why_empty
+from training.explain import warn_of_judge, warn_of_mismatch, why_empty
 from training.gather import chat_model, gather_rollouts, limits
 from training.judging import JUDGE_COST, judge_groups
 from training.run_log import STEP, Record, RunLog
@@ -37,7 +37,6 @@ from training.statistics import means
 
 log = logging.getLogger(__name__)
 
-_STEPS_BETWEEN_WARNINGS = 10
 T = TypeVar("T")
 
 
@@ -132,7 +131,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                 result.step = step + 1
                 result.records.append(record)
                 run.on_step(record)
-                _warn_of_judge(result.records, last=step + 1 == run.config.max_steps)
+                warn_of_judge(result.records, last=step + 1 == run.config.max_steps)
                 await asyncio.to_thread(run.on_done, step + 1)
                 empty = 0 if record["data/step_num_groups_trainable"] else empty + 1
                 if empty >= limit and not _converged(result.records, limit):
