@@ -98,15 +98,15 @@ async def open_policy(
         name=name, project=project, base_model=config.base_model, _internal_config=internal
     )
     try:
+        # Which starts the server, too.
         await model.register(backend)
-        base_url, api_key = await backend._prepare_backend_for_training(model, None)
     except BaseException:
         await backend.close()
         raise
     return _handle_of(config.kind)(
         backend,
         model,
-        Endpoint(base_url, api_key),
+        Endpoint(model.inference_base_url, model.inference_api_key),
         Path(get_model_dir(model=model, art_path=str(path))),
         config.max_sequence_tokens,
         gpus(config),

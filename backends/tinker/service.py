@@ -184,6 +184,10 @@ class TinkerService:
         if self._listener:
             self._listener.stop()
             self._listener = None
+        if self._client:
+            # Or its heartbeat would keep the session alive for as long as the process is.
+            self._client.holder.close()
+            self._client = None
 
     async def _save(self, step: int, metrics: dict[str, float]) -> None:
         name = f"step-{step:04d}"

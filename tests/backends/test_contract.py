@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,6 +203,13 @@ class WandbArtifacts:
         save_file({"w": torch.ones(1)}, Path(root) / "adapter_model.safetensors")
 
 
+async def test_it_starts_one_server(world: World, tmp_path: Path) -> None:
+    async with await world.open(tmp_path / "art"):
+        servers = [t for t in threading.enumerate() if t.name == "openai-server"]
+        assert len(servers) == (0 if world.kind == "serverless" else 1)
+    assert not [t for t in threading.enumerate() if t.name == "openai-server"]
+
+
 async def test_closed_its_own_server_is_gone(world: World, tmp_path: Path) -> None:
     policy = await world.open(tmp_path / "art")
     await policy.close()
@@ -249,6 +258,24 @@ async def test_tinker_learns_as_the_embedded_backend_does(tinker: World, tmp_pat
     ours, theirs = metrics
     for name in ("loss/train", "loss/probs_corr", "data/trained_tokens"):
         assert theirs[name] == pytest.approx(ours[name], abs=1e-4)
+
+
+async def test_closed_tinkers_session_has_no_heartbeat(
+    tinker: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tinker as vendor
+
+    clients = []
+    client = vendor.ServiceClient
+    monkeypatch.setattr(vendor, "ServiceClient", lambda: clients.append(client()) or clients[-1])
+    async with await tinker.open(tmp_path / "art"):
+        (session,) = clients
+        assert not session.holder._session_heartbeat_task.done()
+    for _ in range(100):
+        if session.holder._session_heartbeat_task.done():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("its heart still beats")
 
 
 async def test_a_key_that_tinker_refuses_is_said_at_once(
