@@ -13,7 +13,14 @@ from pathlib import Path
 
 from backends.config import BackendConfig
 from pipelines.config import ProjectConfig
-from pipelines.readiness import flat, keys_needed, not_ready, requested_gpus
+from pipelines.readiness import (
+    BACKEND_STEPS,
+    keys_needed,
+    not_ready,
+    operator_of,
+    requested_gpus,
+    zenml_settings,
+)
 from training.evaluation import MODES
 
 Row = tuple[str, str]
@@ -50,6 +57,11 @@ def _block(title: str, rows: Iterable[Row]) -> list[str]:
 def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
     rows = [("stack", _stack(config.stack))]
     if {"train", "eval"} & set(parts):
+        rows += [
+            (BACKEND_STEPS[part], f"step operator {operator}")
+            for part in parts
+            if part in BACKEND_STEPS and (operator := operator_of(config, part))
+        ]
         rows += [("backend", _backend(config.backend)), ("GPU request", _gpu_request(config))]
     return rows
 
@@ -89,7 +101,9 @@ def _backend(backend: BackendConfig) -> str:
 
 def _gpu_request(config: ProjectConfig) -> str:
     found = [
-        f"{key} {value}" for key, value in flat(config.settings) if "gpu" in key.lower() and value
+        f"{key} {value}"
+        for key, value in zenml_settings(config)
+        if key.endswith(("nvidia.com/gpu", "gpu_count")) and value
     ]
     if found:
         return ", ".join(found)
@@ -196,8 +210,12 @@ def _bound(value: float, key: str) -> str:
 
 
 def _eval(config: ProjectConfig) -> list[Row]:
-    scenarios = config.evaluation.scenarios
+    evaluation = config.evaluation
+    scenarios = evaluation.scenarios
     rollouts = scenarios * len(MODES) * _POLICIES
+    others = ", ".join(one.name for one in evaluation.models)
+    most = evaluation.max_cost_usd
+    bound = "no bound: set evaluation.max_cost_usd" if most is None else f"at most {most:g}"
     return [
         ("model", f"{config.model_name}: its newest trained version, or --model-version"),
         (
@@ -207,6 +225,8 @@ def _eval(config: ProjectConfig) -> list[Row]:
                 "trained policy, the base and what is in production)"
             ),
         ),
+        *([("other models", others)] if others else []),
+        *([("US dollars", f"{bound} (hosted models)")] if evaluation.hosted else []),
         ("promotes", "if it is better than both, by the whole interval"),
     ]
 

@@ -17,6 +17,7 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
         JudgeUnavailable: there is no key for the judge, or no price where its cost is bounded.
         LlmUnavailable: there is no key for the writer of scenarios or for a hosted model, or no
             price where its cost is bounded.
+        UnknownPrice: there is a budget in dollars, and no price of what is used.
     """
     if "data" in pipelines:
         for key in ("path", "scenarios_path"):
@@ -34,11 +35,15 @@ def preflight(config: ProjectConfig, pipelines: Sequence[str]) -> None:
     if "train" in pipelines or "eval" in pipelines:
         from backends import check, check_serves_adapters
         from backends.embedded.policy import load_tokenizer
+        from pipelines.readiness import requested_gpus
+        from training.budget import check_prices
 
         if here:
             check(config.backend)
         if "eval" in pipelines:
             check_serves_adapters(config.backend)
+        if "train" in pipelines:
+            check_prices(config.training.budget, config.backend, requested_gpus(config))
         load_tokenizer(config.backend.base_model)
     if "eval" in here and config.evaluation.hosted:
         from training.hosted import check_hosted
@@ -55,5 +60,6 @@ def check_judge_if_asked(config: ProjectConfig, pipelines: Collection[str]) -> N
     trains = "train" in pipelines and config.training.reward == "ruler"
     if trains or ("eval" in pipelines and config.evaluation.correctness != "match"):
         from agent.judge import check_judge
+        from pipelines.readiness import judge_within
 
-        check_judge(config.judge)
+        check_judge(judge_within(config) if trains else config.judge)

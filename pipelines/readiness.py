@@ -14,6 +14,9 @@ from backends.needs import KEYS
 from pipelines.config import ProjectConfig
 from training.budget import UnknownPrice, check_prices
 
+# The step of each pipeline in which the backend is opened.
+BACKEND_STEPS = {"train": "train_agent", "eval": "run_inference"}
+
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """Nested settings as rows of dotted keys and values."""
@@ -24,11 +27,22 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return rows
 
 
+def zenml_settings(config: ProjectConfig) -> list[tuple[str, Any]]:
+    """What ZenML is told of all steps and of the one that trains."""
+    return flat(config.settings) + flat(config.steps.get("train_agent", {}))
+
+
+def operator_of(config: ProjectConfig, part: str) -> str | None:
+    """The step operator that the step of a pipeline which needs the backend is sent to."""
+    operator = config.steps.get(BACKEND_STEPS[part], {}).get("step_operator")
+    return str(operator) if operator else None
+
+
 def requested_gpus(config: ProjectConfig) -> int:
     """GPUs that a training run holds: those its settings ask for, or those of this machine."""
     asked = [
         int(value)
-        for key, value in flat(config.settings)
+        for key, value in zenml_settings(config)
         if key.endswith(("nvidia.com/gpu", "gpu_count")) and str(value).isdigit()
     ]
     if asked:
@@ -44,12 +58,21 @@ def keys_needed(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
         keys += KEYS[config.backend.kind]
     if "data" in parts and getattr(config.data, "llm_writes", False):
         keys += _provider_keys(config.scenario_writer)
-    if "train" in parts and config.training.reward == "ruler":
+    if _asks_judge(config, parts):
         keys += _provider_keys(config.judge)
+    if "eval" in parts:
+        for entry in config.evaluation.hosted:
+            provider = f"{str(entry.model).partition('/')[0].upper()}_API_KEY"
+            keys.append(entry.api_key_env if entry.api_base else provider)
     key = config.deployment.key or ""
     if {"deploy", "rollback"} & set(parts) and key.startswith("$"):
         keys.append(key.removeprefix("$"))
     return list(dict.fromkeys(keys))
+
+
+def _asks_judge(config: ProjectConfig, parts: Sequence[str]) -> bool:
+    trains = "train" in parts and config.training.reward == "ruler"
+    return trains or ("eval" in parts and config.evaluation.correctness != "match")
 
 
 def _provider_keys(model: LlmConfig) -> list[str]:
@@ -70,7 +93,7 @@ def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
                 faults.append(f"data.{name}: there is no {path}")
     if {"train", "eval"} & set(parts):
         faults += _backend_faults(config, parts)
-    if not faults and "train" in parts and config.training.reward == "ruler":
+    if not faults and _asks_judge(config, parts):
         try:
             check_judge(judge_within(config))
         except JudgeUnavailable as error:
@@ -90,7 +113,8 @@ def _backend_faults(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
     backend = config.backend
     faults: list[str] = []
     try:
-        check(backend)
+        if any(operator_of(config, part) is None for part in BACKEND_STEPS if part in parts):
+            check(backend)
     except BackendError as error:
         if not any(key in str(error) for key in KEYS[backend.kind]):  # which is told already
             faults.append(str(error))

@@ -21,6 +21,8 @@ _RESUME_FILES = (
     "settings.json",
     "metrics.jsonl",
     "samples_before.json",
+    "spent.json",
+    "art/*/models/*/steps.json",
     "trajectories/*.parquet",
     "wandb/sent_step",
 )

@@ -184,6 +184,22 @@ def test_what_would_fail_is_told_once(changes: list[str], fault: str) -> None:
     assert sum(fault in told for told in faults) == 1
 
 
+@pytest.mark.usefixtures("keyless")
+def test_a_step_that_a_cluster_runs_needs_no_gpu_here() -> None:
+    text = shown(ROOT / "configs" / "training_k8s.yaml", "train")
+    assert "train_agent          step operator gpu" in text
+    assert "nvidia.com/gpu 1" in text
+    assert "needs a CUDA GPU" not in text
+
+
+@pytest.mark.usefixtures("keyless")
+def test_models_to_compare_with_are_named_with_their_keys_and_their_bound() -> None:
+    text = shown(ROOT / "configs" / "evaluation_models.yaml", "eval")
+    assert "o3, gpt-4.1-mini, claude-sonnet" in text
+    assert "at most 20 (hosted models)" in text
+    assert "ANTHROPIC_API_KEY    not set" in text
+
+
 def test_a_judge_without_a_price_is_told_where_dollars_are_bounded() -> None:
     changes = ["backend.kind=embedded", "backend.base_model=models/pocket", "backend.device=cpu"]
     changes += ["judge.model=openai/mine", "judge.api_base=http://h/v1"]
