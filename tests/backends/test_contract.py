@@ -204,10 +204,13 @@ class WandbArtifacts:
 
 
 async def test_it_starts_one_server(world: World, tmp_path: Path) -> None:
+    def servers() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "openai-server"}
+
+    before = servers()  # of other tests
     async with await world.open(tmp_path / "art"):
-        servers = [t for t in threading.enumerate() if t.name == "openai-server"]
-        assert len(servers) == (0 if world.kind == "serverless" else 1)
-    assert not [t for t in threading.enumerate() if t.name == "openai-server"]
+        assert len(servers() - before) == (0 if world.kind == "serverless" else 1)
+    assert servers() <= before
 
 
 async def test_closed_its_own_server_is_gone(world: World, tmp_path: Path) -> None:
