@@ -97,7 +97,8 @@ def main() -> int:
     from pipelines.config import ConfigError, load_config
     from pipelines.errors import USER_ERRORS
     from pipelines.launch import Run, keep_log
-    from pipelines.preflight import check_judge_if_asked, preflight
+    from pipelines.preflight import preflight
+    from pipelines.readiness import checks
     from pipelines.rescoring import find_rollouts
     from steps.model_versions import MissingArtifact
 
@@ -109,7 +110,8 @@ def main() -> int:
         if arguments.pipeline in SERVICES:
             return _serve(config, arguments)
         if arguments.rescore:
-            check_judge_if_asked(config, parts)
+            for run_check in checks(config, (), ("judge_answers",)):
+                run_check()
             arguments.rescore = find_rollouts(arguments.rescore, ROOT / "runs", arguments.cwd)
         else:
             preflight(config, parts)

@@ -76,11 +76,18 @@ class PolicyHandle:
             self._model,
             groups,
             learning_rate=learning_rate,
-            loss_fn=loss,
-            normalize_advantages=scale_rewards,
             scale_rewards=scale_rewards,
+            **self._options(loss, scale_rewards),
         )
+        self._trained(result.step)
         return {key: float(value) for key, value in result.metrics.items()}
+
+    def _options(self, loss: str, scale_rewards: bool) -> dict[str, Any]:
+        """Of a training step, in this backend's words."""
+        return {"loss_fn": loss, "normalize_advantages": scale_rewards}
+
+    def _trained(self, backend_step: int) -> None:
+        """Called after each training step with the backend's number of the new checkpoint."""
 
     async def skip_step(self) -> None:
         """Advance the checkpoint without training, where a step had nothing to train on."""

@@ -12,12 +12,9 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
 from backends.handle import PolicyHandle
-
-if TYPE_CHECKING:
-    from art import TrajectoryGroup
 
 _STEPS = "steps.json"
 _WEIGHTS = "adapter_model.safetensors"
@@ -42,23 +39,11 @@ class ServerlessPolicy(PolicyHandle):
     def inference_name(self, step: int) -> str:
         return super().inference_name(self._steps()[step])
 
-    async def train(
-        self,
-        groups: list[TrajectoryGroup],
-        *,
-        learning_rate: float,
-        loss: Literal["cispo", "ppo"] = "cispo",
-        scale_rewards: bool = True,
-    ) -> dict[str, float]:
-        result = await self._backend.train(
-            self._model,
-            groups,
-            learning_rate=learning_rate,
-            ppo=loss == "ppo",
-            scale_rewards=scale_rewards,
-        )
-        self._keep([*self._steps(), result.step])
-        return {key: float(value) for key, value in result.metrics.items()}
+    def _options(self, loss: str, scale_rewards: bool) -> dict[str, Any]:
+        return {"ppo": loss == "ppo"}
+
+    def _trained(self, backend_step: int) -> None:
+        self._keep([*self._steps(), backend_step])
 
     async def skip_step(self) -> None:
         steps = self._steps()

@@ -13,14 +13,8 @@ from pathlib import Path
 
 from backends.config import BackendConfig
 from pipelines.config import ProjectConfig
-from pipelines.readiness import (
-    BACKEND_STEPS,
-    keys_needed,
-    not_ready,
-    operator_of,
-    requested_gpus,
-    zenml_settings,
-)
+from pipelines.placement import STEPS, operator_of
+from pipelines.readiness import keys_needed, not_ready, requested_gpus, zenml_settings
 from training.evaluation import MODES
 
 Row = tuple[str, str]
@@ -62,9 +56,10 @@ def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
     rows = [("stack", _stack(config.stack))]
     if {"train", "eval"} & set(parts):
         rows += [
-            (BACKEND_STEPS[part], f"step operator {operator}")
+            (step, f"step operator {operator}")
             for part in parts
-            if part in BACKEND_STEPS and (operator := operator_of(config, part))
+            for step in STEPS.get(part, ())
+            if (operator := operator_of(config, step))
         ]
         rows += [("backend", _backend(config.backend)), ("GPU request", _gpu_request(config))]
     return rows

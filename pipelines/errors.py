@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.judge import JudgeUnavailable
 from agent.llm import LlmFailed, LlmUnavailable
 from backends.errors import BackendError
 from environment.email_search.scenarios import ScenarioError
@@ -19,7 +18,6 @@ USER_ERRORS = (
     BackendError,
     DamagedMirror,
     EmptySteps,
-    JudgeUnavailable,
     LlmFailed,
     LlmUnavailable,
     RescoreError,

@@ -15,7 +15,7 @@ from zenml.enums import StackComponentType
 from pipelines.config import ConfigError, ProjectConfig
 
 STEPS = {
-    "data": ("download_enron_data", "create_database", "load_scenarios"),
+    "data": ("download_enron_data", "create_database", "write_scenarios", "load_scenarios"),
     "train": ("setup_art_model", "train_agent"),
     "eval": (
         "load_trained_model",
@@ -26,7 +26,6 @@ STEPS = {
         "describe_model",
     ),
 }
-GPU_STEPS = {"train": "train_agent", "eval": "run_inference"}
 
 
 @contextmanager
@@ -60,12 +59,15 @@ def zenml_options(config: ProjectConfig, pipeline: str) -> dict[str, Any]:
     return {"settings": config.settings, "steps": steps}
 
 
+def operator_of(config: ProjectConfig, step: str) -> str | None:
+    """The step operator that the configuration sends a step to."""
+    operator = config.steps.get(step, {}).get("step_operator")
+    return str(operator) if operator else None
+
+
 def runs_here(config: ProjectConfig, step: str) -> bool:
     """Whether a step runs on this machine, under the active stack."""
-    return (
-        not config.steps.get(step, {}).get("step_operator")
-        and Client().active_stack.orchestrator.flavor == "local"
-    )
+    return not operator_of(config, step) and Client().active_stack.orchestrator.flavor == "local"
 
 
 def check_steps(config: ProjectConfig) -> None:
@@ -77,7 +79,9 @@ def check_steps(config: ProjectConfig) -> None:
     known = {name for names in STEPS.values() for name in names}
     for name, step in config.steps.items():
         if name not in known:
-            raise ConfigError(f"steps: there is no step {name}; there are {', '.join(known)}")
+            raise ConfigError(
+                f"steps: there is no step {name}; there are {', '.join(sorted(known))}"
+            )
         if unknown := step.keys() - StepConfigurationUpdate.model_fields.keys():
             raise ConfigError(f"steps.{name}: ZenML knows no key {min(unknown)} of a step")
         try:

@@ -17,6 +17,7 @@ from zenml.orchestrators.signal_handler import SignalHandler
 from zenml.utils.time_utils import utc_now
 
 from pipelines.config import ProjectConfig
+from pipelines.placement import operator_of
 from training.signals import Interrupted
 
 log = logging.getLogger(__name__)
@@ -39,14 +40,14 @@ def watched(config: ProjectConfig, pipeline: str, step: str) -> Iterator[None]:
         Interrupted: by a signal to this command, after the step was cancelled.
     """
     handler = step_launcher.SignalHandler
-    if config.steps.get(step, {}).get("step_operator"):
+    sent = operator_of(config, step) is not None
+    if sent:
         step_launcher.SignalHandler = _cancels(_operator(config, step), step)
     try:
         yield
     except RunStoppedException as error:
-        raise Interrupted(
-            f"stopped, and {step} cancelled in the cluster; run the same command again to continue"
-        ) from error
+        cancelled = f", and {step} cancelled in the cluster" if sent else ""
+        raise Interrupted(f"stopped{cancelled}; run the same command again to continue") from error
     except RuntimeError as error:
         # ZenML raises exactly this class where the pod told it no error.
         operator = _operator(config, step) if type(error) is RuntimeError else None

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.judge import JudgeConfig, JudgeUnavailable, check_judge
+from agent.judge import JudgeConfig, check_judge
 from agent.llm import LlmConfig
-from backends import BackendError, check, check_serves_adapters, gpus
+from agent.scenario_writer import check_writer
+from backends import check, check_serves_adapters, gpus
+from backends.embedded.policy import is_folder
 from backends.needs import KEYS
-from pipelines.config import ProjectConfig
-from training.budget import UnknownPrice, check_prices
-
-# The step of each pipeline in which the backend is opened.
-BACKEND_STEPS = {"train": "train_agent", "eval": "run_inference"}
+from pipelines.config import ConfigError, ProjectConfig
+from pipelines.errors import USER_ERRORS
+from pipelines.placement import STEPS, operator_of
+from training.budget import check_prices
+from training.hosted import check_hosted
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -32,12 +35,6 @@ def zenml_settings(config: ProjectConfig) -> list[tuple[str, Any]]:
     return flat(config.settings) + flat(config.steps.get("train_agent", {}))
 
 
-def operator_of(config: ProjectConfig, part: str) -> str | None:
-    """The step operator that the step of a pipeline which needs the backend is sent to."""
-    operator = config.steps.get(BACKEND_STEPS[part], {}).get("step_operator")
-    return str(operator) if operator else None
-
-
 def requested_gpus(config: ProjectConfig) -> int:
     """GPUs that a training run holds: those its settings ask for, or those of this machine."""
     asked = [
@@ -51,16 +48,24 @@ def requested_gpus(config: ProjectConfig) -> int:
     return max(1, found) if config.backend.kind == "local" else found
 
 
-def keys_needed(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
-    """Environment variables that must be set, in the order they are needed."""
+def keys_needed(
+    config: ProjectConfig, parts: Sequence[str], steps: Collection[str] | None = None
+) -> list[str]:
+    """Environment variables that must be set, in the order they are needed.
+
+    Args:
+        steps: where these steps run; None is all of them.
+    """
     keys: list[str] = []
-    if {"train", "eval"} & set(parts):
+    if steps is None:
+        steps = [step for part in parts for step in STEPS.get(part, ())]
+    if not {"train_agent", "run_inference"}.isdisjoint(steps):
         keys += KEYS[config.backend.kind]
     if "data" in parts and getattr(config.data, "llm_writes", False):
         keys += _provider_keys(config.scenario_writer)
-    if _asks_judge(config, parts):
+    if judges(config, steps):
         keys += _provider_keys(config.judge)
-    if "eval" in parts:
+    if "run_inference" in steps:
         for entry in config.evaluation.hosted:
             provider = f"{str(entry.model).partition('/')[0].upper()}_API_KEY"
             keys.append(entry.api_key_env if entry.api_base else provider)
@@ -70,61 +75,74 @@ def keys_needed(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def _asks_judge(config: ProjectConfig, parts: Sequence[str]) -> bool:
-    trains = "train" in parts and config.training.reward == "ruler"
-    return trains or ("eval" in parts and config.evaluation.correctness != "match")
-
-
 def _provider_keys(model: LlmConfig) -> list[str]:
     return [] if model.api_base else [f"{model.model.partition('/')[0].upper()}_API_KEY"]
-
-
-def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
-    """Why the command would fail on this machine as it is."""
-    faults = [
-        f"the environment variable {key} is not set"
-        for key in keys_needed(config, parts)
-        if not os.environ.get(key)
-    ]
-    if "data" in parts:
-        for name in ("path", "scenarios_path"):
-            path = getattr(config.data, name, None)
-            if path is not None and not path.exists():
-                faults.append(f"data.{name}: there is no {path}")
-    if {"train", "eval"} & set(parts):
-        faults += _backend_faults(config, parts)
-    if not faults and _asks_judge(config, parts):
-        try:
-            check_judge(judge_within(config))
-        except JudgeUnavailable as error:
-            faults.append(str(error))
-    return faults
 
 
 def judge_within(config: ProjectConfig) -> JudgeConfig:
     """The judge, whose price must be known if the run's dollars are bounded."""
     judge, most = config.judge, config.training.budget.cost_usd
-    if most is None or judge.max_cost_usd is not None:
+    if most is None or judge.max_cost_usd is not None or not _judge_trains(config):
         return judge
     return judge.model_copy(update={"max_cost_usd": most})
 
 
-def _backend_faults(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
+def _judge_trains(config: ProjectConfig) -> bool:
+    return config.training.reward == "ruler"
+
+
+def judges(config: ProjectConfig, steps: Collection[str]) -> bool:
+    """Whether any of these steps asks the judge."""
+    evaluates = config.evaluation.correctness != "match"
+    return ("train_agent" in steps and _judge_trains(config)) or (
+        "judge_answers" in steps and evaluates
+    )
+
+
+def checks(
+    config: ProjectConfig, parts: Collection[str], here: Collection[str]
+) -> Iterator[Callable[[], None]]:
+    """What can be found out now, without a network and without ZenML; each raises what is wrong.
+
+    Args:
+        here: the steps that run on this machine. What others need is only to be had there.
+    """
     backend = config.backend
-    faults: list[str] = []
-    try:
-        if any(operator_of(config, part) is None for part in BACKEND_STEPS if part in parts):
-            check(backend)
-    except BackendError as error:
-        if not any(key in str(error) for key in KEYS[backend.kind]):  # which is told already
-            faults.append(str(error))
-    try:
-        if "train" in parts:
-            check_prices(config.training.budget, backend, requested_gpus(config))
-        if "eval" in parts:
-            check_serves_adapters(backend)
-    except (BackendError, UnknownPrice) as error:
-        faults.append(str(error))
-    if backend.base_model.startswith(("/", ".", "~")) and not Path(backend.base_model).is_dir():
-        faults.append(f"backend.base_model: there is no folder {backend.base_model}")
+    if "data" in parts:
+        yield partial(_check_paths, config)
+        if getattr(config.data, "llm_writes", False):
+            yield partial(check_writer, config.scenario_writer)
+    if not {"train_agent", "run_inference"}.isdisjoint(here):
+        yield partial(check, backend)
+    if "eval" in parts:
+        yield partial(check_serves_adapters, backend)
+    if "train" in parts:
+        yield lambda: check_prices(config.training.budget, backend, requested_gpus(config))
+    if "run_inference" in here:
+        yield partial(check_hosted, config.evaluation)
+    if judges(config, here):
+        yield partial(check_judge, judge_within(config))
+
+
+def _check_paths(config: ProjectConfig) -> None:
+    for key in ("path", "scenarios_path"):
+        path = getattr(config.data, key, None)
+        if path is not None and not path.exists():
+            raise ConfigError(f"data.{key}: there is no {path}")
+
+
+def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
+    """Why the command would fail on this machine as it is."""
+    here = [step for part in parts for step in STEPS.get(part, ()) if not operator_of(config, step)]
+    unset = [key for key in keys_needed(config, parts, here) if not os.environ.get(key)]
+    faults = [f"the environment variable {key} is not set" for key in unset]
+    for run_check in checks(config, parts, here):
+        try:
+            run_check()
+        except (ConfigError, *USER_ERRORS) as error:
+            if not any(key in str(error) for key in unset):  # which is told already
+                faults.append(str(error))
+    model = config.backend.base_model
+    if {"train", "eval"} & set(parts) and is_folder(model) and not Path(model).is_dir():
+        faults.append(f"backend.base_model: there is no folder {model}")
     return faults

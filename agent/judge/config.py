@@ -25,7 +25,7 @@ class JudgeConfig(LlmConfig):
     )
 
 
-class JudgeUnavailable(RuntimeError):
+class JudgeUnavailable(LlmUnavailable):
     """The judge cannot be asked at all; the text says what to set."""
 
 

@@ -47,12 +47,17 @@ def resolve_device(config: BackendConfig) -> torch.device:
     return torch.device("cuda")
 
 
+def is_folder(base_model: str) -> bool:
+    """Whether a model is named as a folder, and not as the hub names it."""
+    return base_model.startswith(("/", ".", "~"))
+
+
 def load_tokenizer(base_model: str) -> Tokenizer:
     """
     Raises:
         BackendError: there is no such model, or it has no chat template.
     """
-    if base_model.startswith(("/", ".", "~")) and not Path(base_model).is_dir():
+    if is_folder(base_model) and not Path(base_model).is_dir():
         raise BackendError(f"cannot load the model {base_model}: there is no such folder")
     try:
         tokenizer = AutoTokenizer.from_pretrained(base_model)

@@ -15,12 +15,12 @@ from zenml.integrations.kubernetes.pod_settings import KubernetesPodSettings
 from zenml.integrations.skypilot_aws.flavors.skypilot_orchestrator_aws_vm_flavor import (
     SkypilotAWSOrchestratorSettings,
 )
+from zenml.steps import BaseStep
 
 from pipelines.config import ConfigError, load_config, parse_config
 from pipelines.data_preparation import data_preparation_pipeline
 from pipelines.evaluation import evaluation_pipeline
 from pipelines.placement import (
-    GPU_STEPS,
     STEPS,
     active_stack,
     check_steps,
@@ -32,6 +32,7 @@ from tests.pipelines.conftest import ROOT, Project, settings
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 ELSEWHERE = {"training_k8s": "train", "evaluation_k8s": "eval"}
+GPU_STEPS = {"train": "train_agent", "eval": "run_inference"}
 
 
 def test_the_steps_are_those_of_the_pipelines() -> None:
@@ -41,11 +42,11 @@ def test_the_steps_are_those_of_the_pipelines() -> None:
         "eval": evaluation_pipeline,
     }
     for name, pipeline in pipelines.items():
-        text = inspect.getsource(pipeline.entrypoint)
-        called = set(re.findall(r"(\w+)\(", text))
-        assert set(STEPS[name]) <= called, name
-        steps = {call for call in called if call in {s for all_ in STEPS.values() for s in all_}}
-        assert steps == set(STEPS[name])
+        called = re.findall(r"(\w+)\(", inspect.getsource(pipeline.entrypoint))
+        known = pipeline.entrypoint.__globals__
+        assert {call for call in called if isinstance(known.get(call), BaseStep)} == set(
+            STEPS[name]
+        )
         assert GPU_STEPS.get(name, STEPS[name][0]) in STEPS[name]
 
 
@@ -146,7 +147,7 @@ def test_the_documented_bounds_are_those_of_the_files() -> None:
         row = f"| {pipeline} | {attempts} attempts × {hours:g} h × {gpus} GPU = "
         assert f"{row}{attempts * hours * gpus:g} |" in PAGE
     judge = load_config([ROOT / "configs" / "training_k8s.yaml"]).judge
-    assert f"judge: 4 × {judge.max_cost_usd:g} USD" in PAGE
+    assert f"| judge: {judge.max_cost_usd:g} USD |" in PAGE
 
 
 def test_the_packages_for_the_bucket_are_those_that_are_deployed_and_documented() -> None:
