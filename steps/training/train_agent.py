@@ -19,9 +19,10 @@ from steps.materializers import FileMaterializer, scratch_folder
 from steps.open_environment import open_environment
 from steps.run_mirror import RunMirror
 from training.config import RolloutConfig, TrainingConfig
-from training.run_log import STEP, Record
+from training.run_log import STEP, Record, RunLog
 from training.runner import RunSpec, run_training
-from training.store import fingerprint
+from training.signals import Interrupted
+from training.store import RunMismatch, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -85,25 +86,21 @@ def train_agent(
         environment=settings.environment_settings,
         data={name: fingerprint(path) for name, path in artifacts.items() if path},
     )
+    base = policy_spec["base_fingerprint"]
     try:
         output = asyncio.run(run_training(spec, environment, save))
+    except RunMismatch:  # what the folder holds is another run's
+        raise
+    except BaseException as error:
+        # The checkpoints that a stopped run leaves can be traced as well.
+        stopped_by = "interrupted" if isinstance(error, Interrupted) else type(error).__name__
+        _describe(spec, base, RunLog(folder).records(), {"stopped_by": stopped_by})
+        raise
     finally:
         environment.close()
-    records = output.result.records
-    log_metadata(
-        {
-            "run": settings.run_name,
-            "step": output.result.step,
-            "stopped_by": output.result.stopped_by,
-            "spent": output.result.spent,
-            "base_fingerprint": policy_spec["base_fingerprint"],
-            "data": spec.data,
-            "success_first_step": records[0]["train/success"] if records else None,
-            "success_last_step": records[-1]["train/success"] if records else None,
-            "checkpoints": kept_checkpoints(records, settings.training.keep_checkpoints),
-        },
-        infer_model=True,
-    )
+    result = output.result
+    records = result.records
+    _describe(spec, base, records, {"stopped_by": result.stopped_by, "spent": result.spent})
     return output.adapter, output.trajectories, records, HTMLString(output.report)
 
 
@@ -114,6 +111,25 @@ def _keep_in_artifact_store(
     if mirror.restore(folder):
         log.info("restored the run from %s", mirror.uri)
     return lambda step, files: mirror.save(folder, files, step)
+
+
+def _describe(
+    spec: RunSpec, base_fingerprint: str, records: Sequence[Record], end: dict[str, Any]
+) -> None:
+    """Tell ZenML, as metadata of the step and of its model version, what the run got to."""
+    log_metadata(
+        end
+        | {
+            "run": spec.name,
+            "step": records[-1][STEP] if records else 0,
+            "base_fingerprint": base_fingerprint,
+            "data": spec.data,
+            "success_first_step": records[0]["train/success"] if records else None,
+            "success_last_step": records[-1]["train/success"] if records else None,
+            "checkpoints": kept_checkpoints(records, spec.training.keep_checkpoints),
+        },
+        infer_model=True,
+    )
 
 
 def kept_checkpoints(records: Sequence[Record], keep: int) -> dict[str, dict[str, float]]:

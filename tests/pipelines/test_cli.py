@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zenml.client import Client
 
 from tests.pipelines.conftest import SMALL, Ended, Finished, Project, settings
 
@@ -261,3 +262,9 @@ def test_a_signal_stops_a_run_that_can_be_continued(finished: Finished, project:
         )
         assert "Traceback" not in ended.err
         assert (summary["status"], summary["train"]) == ("interrupted", None)
+        (version,) = Client().list_model_versions(
+            model="interrupted-agent", sort_by="desc:number", size=1
+        )
+        told = version.run_metadata
+        assert (told["stopped_by"], told["step"]) == ("interrupted", reached)
+        assert told["checkpoints"].keys() >= {str(reached)}
