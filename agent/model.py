@@ -60,7 +60,10 @@ class ChatModel:
             http_async_client=self._client,
             **extra,
         )
-        self._bound: Runnable[LanguageModelInput, AIMessage] = self._model.bind(tools=list(tools))
+        # An empty list is no list of tools to OpenAI, but an error.
+        self._bound: Runnable[LanguageModelInput, AIMessage] = (
+            self._model.bind(tools=list(tools)) if tools else self._model
+        )
 
     async def reply(self, messages: LanguageModelInput, seed: int | None = None) -> AIMessage:
         """The next assistant message. Calls that are no calls (their arguments are no object) come

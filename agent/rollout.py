@@ -35,7 +35,15 @@ from pydantic import TypeAdapter, ValidationError
 from agent.capture import recording
 from agent.failures import failure_kind
 from agent.model import ChatModel
-from environment.base import Environment, Outcome, Reward, Scenario, Session, StopReason
+from environment.base import (
+    Environment,
+    Outcome,
+    Reward,
+    Scenario,
+    Session,
+    StopReason,
+    WorldFailed,
+)
 
 _MALFORMED = StopReason.MALFORMED_CALL
 NOT_THE_AGENTS_FAULT = frozenset({StopReason.TIMEOUT, StopReason.ERROR})
@@ -120,6 +128,8 @@ async def _ask_model(state: _State, runtime: Runtime[_Context]) -> dict[str, lis
     context.turns += 1
     context.messages.append(reply)
     context.stop = _stop_after_reply(reply)
+    if context.stop is StopReason.NO_TOOL_CALL and context.session.takes_text and reply.text:
+        context.stop = None
     return {"messages": [reply]}
 
 
@@ -147,16 +157,21 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-async def _run_tools(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
+async def _act(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
+    """What the agent asked for, done: its tool calls, or its text where that is a move."""
     context = runtime.context
     request = state["messages"][-1]
     assert isinstance(request, AIMessage)
     answers: list[AnyMessage] = []
     for call in request.tool_calls:
-        text = _call_tool(context.session, call["name"], call["args"])
+        text = await _call_tool(context.session, call["name"], call["args"])
         answers.append(ToolMessage(text, tool_call_id=call["id"], name=call["name"]))
         if context.session.finished:
             break
+    if not request.tool_calls:
+        text = await context.session.take_text(request.text)
+        if not context.session.finished:
+            answers.append(HumanMessage(text))
     context.messages += answers
     if context.session.finished:
         context.stop = StopReason.FINISHED
@@ -167,7 +182,7 @@ async def _run_tools(state: _State, runtime: Runtime[_Context]) -> dict[str, lis
     return {"messages": answers}
 
 
-def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> str:
+async def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> str:
     """The tool's answer, or what was wrong with the call."""
     tools = {tool.name: tool for tool in session.tools}
     if name not in tools:
@@ -182,6 +197,8 @@ def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> s
         where = ".".join(map(str, first["loc"])) or "arguments"
         return f"error: {where}: {first['msg']}"
     # Not invoke(): it takes arguments with a key "type" for a call of LangChain's own form.
+    if getattr(tools[name], "coroutine", None):
+        return str(await tools[name].arun(arguments))
     return str(tools[name].run(arguments))
 
 
@@ -201,7 +218,7 @@ async def _after_tools(state: _State, runtime: Runtime[_Context]) -> str:
 def _compile() -> Any:
     graph = StateGraph(_State, context_schema=_Context)
     graph.add_node("model", _ask_model)
-    graph.add_node("tools", _run_tools)
+    graph.add_node("tools", _act)
     graph.add_edge(START, "model")
     graph.add_conditional_edges("model", _after_model, ["tools", END])
     graph.add_conditional_edges("tools", _after_tools, ["model", END])
@@ -295,6 +312,9 @@ async def play(
         except openai.OpenAIError as failure:
             context.stop = StopReason.ERROR
             error, failed = f"{type(failure).__name__}: {failure}", failure_kind(failure)
+        except WorldFailed as failure:
+            context.stop = StopReason.ERROR
+            error, failed = f"{type(failure).__name__}: {failure}", failure.kind
     return Play(
         messages=[_as_openai(message) for message in context.messages],
         replies=replies,

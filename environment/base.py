@@ -39,6 +39,17 @@ class StopReason(StrEnum):
     """Something outside the agent failed: the model server or the environment."""
 
 
+class WorldFailed(RuntimeError):
+    """Something that the environment depends on failed, which is not the agent's doing: the rollout
+    ends with ``StopReason.ERROR``, counts for nothing and is reported by ``kind``, a word."""
+
+    kind = "environment"
+
+
+class EnvironmentUnavailable(RuntimeError):
+    """The environment cannot work on this machine; the text says what to install or to change."""
+
+
 class StrictModel(BaseModel):
     """Base of every configuration and record: frozen, and unknown keys are errors."""
 
@@ -92,7 +103,8 @@ class Session(ABC, Generic[OutcomeT]):
     Attributes:
         user_prompt: the task, as the agent's first message.
         tools: a tool answers a bad call with a text that says what to do; an exception it raises
-            is a fault of the environment, not of the agent.
+            is a fault of the environment, not of the agent. One that waits is a coroutine.
+        takes_text: plain text is a move (``take_text``), and not the end.
         finished: True once the agent has called the tool that ends the episode.
         watch: told of what the agent does as it happens, in records that JSON can hold; each has
             ``event``, the environment decides on the rest.
@@ -100,6 +112,7 @@ class Session(ABC, Generic[OutcomeT]):
 
     user_prompt: str
     tools: Sequence[BaseTool]
+    takes_text: bool = False
     finished: bool = False
     watch: Watch | None = None
 
@@ -111,6 +124,10 @@ class Session(ABC, Generic[OutcomeT]):
     @abstractmethod
     def outcome(self, stop: StopReason, turns: int) -> OutcomeT:
         """What happened, for the reward."""
+
+    async def take_text(self, text: str) -> str:
+        """The agent wrote plain text: the answer to it, which it sees unless it is ``finished``."""
+        raise NotImplementedError(f"{type(self).__name__} says takes_text, and takes none")
 
     def tool_failed(self) -> None:
         """The agent called an unknown tool, or one with arguments its schema refuses."""

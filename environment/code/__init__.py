@@ -1,1 +1,78 @@
 """Write Python that passes hidden tests; the programs run in a sandbox."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from environment.base import Environment, Reward, Split
+from environment.code import prompts
+from environment.code.config import CodeConfig, CodeDataConfig
+from environment.code.models import CodeOutcome, CodeProblem
+from environment.code.rewards import code_reward
+from environment.code.sandbox.base import Sandbox
+from environment.code.sandbox.choice import check_sandbox, open_sandbox
+from environment.code.session import CodeSession, RefineSession, ToolsSession, tool_schemas
+from environment.code.sources import read_problems
+
+_JOB_BYTES = 4
+
+
+class CodeEnvironment(Environment[CodeProblem, CodeOutcome]):
+    """Problems, and the sandbox that programs run in."""
+
+    name = "code"
+
+    def __init__(
+        self, problems: Sequence[CodeProblem], sandbox: Sandbox, config: CodeConfig
+    ) -> None:
+        self._problems, self._sandbox, self._config = list(problems), sandbox, config
+        self._tags = {"job": secrets.token_hex(_JOB_BYTES)}
+        refine = config.style == "refine"
+        self.system_prompt = prompts.REFINE_SYSTEM if refine else prompts.TOOLS_SYSTEM
+        self.tool_schemas = [] if refine else tool_schemas()
+
+    def scenarios(
+        self, split: Split, limit: int | None = None, seed: int = 0
+    ) -> Sequence[CodeProblem]:
+        chosen = sorted((p for p in self._problems if p.split == split), key=lambda p: p.id)
+        random.Random(f"{seed} {split}").shuffle(chosen)
+        return chosen[:limit]
+
+    def session(self, scenario: CodeProblem) -> CodeSession:
+        if self._config.style == "tools":
+            return ToolsSession(scenario, self._sandbox, self._tags)
+        return RefineSession(scenario, self._sandbox, self._tags, self._config.max_attempts)
+
+    def reward(self, scenario: CodeProblem, outcome: CodeOutcome) -> Reward:
+        return code_reward(outcome, self._config.shaping)
+
+    def close(self) -> None:
+        self._sandbox.close()
+
+
+Config = CodeConfig
+DataConfig = CodeDataConfig
+ARTIFACTS = ("scenarios",)
+
+
+def check(config: CodeConfig) -> None:
+    """
+    Raises:
+        SandboxUnavailable: no program can be run here as configured.
+    """
+    check_sandbox(config.sandbox)
+
+
+def open_environment(
+    artifacts: dict[str, Path], config: CodeConfig, max_turns: int
+) -> CodeEnvironment:
+    """The environment over the artifact ``scenarios`` of the data pipeline.
+
+    Raises:
+        SandboxUnavailable: no program can be run here as configured.
+    """
+    sandbox = open_sandbox(config.sandbox)
+    return CodeEnvironment(read_problems(artifacts["scenarios"]), sandbox, config)

@@ -53,6 +53,16 @@ class CodeProblem(Scenario):
     solution: str = ""
     kind: str = "problem"
 
+    @property
+    def question(self) -> str:
+        """The task, by the name that reports know it by."""
+        return self.text
+
+    @property
+    def answer(self) -> str:
+        """A right program, by the name that reports know it by."""
+        return self.solution
+
     @model_validator(mode="after")
     def _tests_are_assertions(self) -> Self:
         for test in (*self.visible_tests, *self.hidden_tests):
@@ -85,8 +95,8 @@ class CodeOutcome(Outcome):
     Args:
         attempts: programs that ran against the visible tests.
         final: the submitted program against the hidden tests; None if none was submitted.
-        executions, failures, timeouts: of the sandbox, for its metrics; a failure is one the
-            sandbox itself is to blame for.
+        executions, failures, timeouts, sandbox_seconds: of the sandbox, for its metrics; a failure
+            is one the sandbox itself is to blame for.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
@@ -94,3 +104,9 @@ class CodeOutcome(Outcome):
     executions: int = 0
     failures: int = 0
     timeouts: int = 0
+    sandbox_seconds: float = 0.0
+
+    @property
+    def submitted(self) -> int:
+        """Programs that the agent wrote to be judged."""
+        return len(self.attempts)

@@ -13,15 +13,17 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from environment.base import StrictModel
+from environment.base import EnvironmentUnavailable, StrictModel, WorldFailed
 
 
-class SandboxUnavailable(RuntimeError):
+class SandboxUnavailable(EnvironmentUnavailable):
     """No program can be run safely here; the text says what to install or to configure."""
 
 
-class SandboxError(RuntimeError):
+class SandboxError(WorldFailed):
     """The sandbox failed, not the program in it."""
+
+    kind = "sandbox"
 
 
 class Limits(StrictModel):
@@ -91,5 +93,6 @@ class Sandbox(ABC):
         """
 
     @abstractmethod
-    async def close(self) -> None:
-        """End whatever still runs, and leave no process and no folder behind."""
+    def close(self) -> None:
+        """End whatever still runs, and leave no process and no folder behind. Called once, after
+        the loop that ``run`` was called on has ended or on it."""

@@ -12,35 +12,21 @@ from typing import Any
 from environment.base import Split
 from environment.email_search.models import Email
 from environment.email_search.sources import SourceError, Tally
+from environment.hub import HubError, load_rows
 
 _MAIL_COLUMNS = frozenset("message_id subject from to cc bcc date body file_name".split())
 
 
-def load_rows(
+def _rows(
     dataset: str, split: str, revision: str | None, columns: frozenset[str]
 ) -> Iterator[Mapping[str, Any]]:
-    """The rows of a data set, after checking that it has these columns.
-
-    Raises:
-        SourceError: it cannot be loaded, or a column is missing.
-    """
-    # Imported here: it costs a second, and only this source needs it.
-    import httpx
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
-    failures = (DatasetsError, httpx.HTTPError, IndexError, OSError, ValueError)
     try:
-        rows = load_dataset(dataset, split=split, revision=revision)
-    except failures as error:
+        yield from load_rows(dataset, split, revision, columns)
+    except HubError as error:
         raise SourceError(
-            f"cannot load the data set {dataset} (split {split}): {error}. Without network, "
-            "name a local copy in data.dataset, or use data.source: sample"
+            f"{error}. Without network, name a local copy in data.dataset, or use "
+            "data.source: sample"
         ) from error
-    missing = columns - set(rows.column_names)
-    if missing:
-        raise SourceError(f"{dataset} has no column {', '.join(sorted(missing))}")
-    return iter(rows)
 
 
 class HubSource:
@@ -50,7 +36,7 @@ class HubSource:
         self.dataset, self.revision = dataset, revision
 
     def emails(self, tally: Tally) -> Iterator[Email]:
-        for row in load_rows(self.dataset, "train", self.revision, _MAIL_COLUMNS):
+        for row in _rows(self.dataset, "train", self.revision, _MAIL_COLUMNS):
             message_id, date = row["message_id"], row["date"]
             if not message_id:
                 tally.skipped["no_message_id"] += 1
@@ -74,4 +60,4 @@ class HubSource:
 def question_rows(dataset: str, split: Split, revision: str | None) -> Iterator[Mapping[str, Any]]:
     """The rows of a questions data set, unchecked beyond their columns."""
     columns = frozenset("id question answer message_ids inbox_address query_date".split())
-    return load_rows(dataset, split, revision, columns)
+    return _rows(dataset, split, revision, columns)

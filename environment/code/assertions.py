@@ -1,0 +1,127 @@
+"""Take the ``assert`` statements of a problem apart, so that the program never meets what they
+expect: the calls of the program are evaluated apart from the rest of the test.
+
+``assert set(f([1, 2])) == {1, 2}`` becomes the call ``f([1, 2])`` and the rest
+``set(_0) == {1, 2}``.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+class NotSeparable(ValueError):
+    """The test calls the program with values of its own loop: it cannot be taken apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """One test.
+
+    Args:
+        test: its condition, as it stands in the source.
+        calls: expressions for the sandbox.
+        rest: the condition with the calls replaced by the names ``_0``, ``_1`` …
+    """
+
+    test: str
+    calls: tuple[str, ...]
+    rest: str
+
+    @property
+    def expected(self) -> ast.expr | None:
+        """The other side, where the test is ``call == something``."""
+        rest = ast.parse(self.rest, mode="eval").body
+        if (
+            isinstance(rest, ast.Compare)
+            and len(rest.ops) == 1
+            and isinstance(rest.ops[0], ast.Eq)
+            and isinstance(rest.left, ast.Name)
+            and rest.left.id == "_0"
+        ):
+            return rest.comparators[0]
+        return None
+
+
+def take_apart(test: str, setup: str, solution: str = "") -> Assertion:
+    """
+    Args:
+        test: an assert statement.
+        setup, solution: the problem's own; a name that the setup binds is no name of the program,
+            one that the solution binds is, though it be that of a builtin.
+
+    Raises:
+        NotSeparable: see the class; or the test does not use the program at all.
+    """
+    (statement,) = ast.parse(test).body
+    assert isinstance(statement, ast.Assert)
+    known = (set(dir(builtins)) | set(_bound(ast.parse(setup)))) - set(_bound(_parse(solution)))
+    splitter = _Splitter(known)
+    rest = splitter.visit(statement.test)
+    if not splitter.calls:
+        raise NotSeparable(f"{test!r} does not call the program")
+    return Assertion(ast.unparse(statement.test), tuple(splitter.calls), ast.unparse(rest))
+
+
+def _parse(solution: str) -> ast.Module:
+    try:
+        return ast.parse(solution)
+    except SyntaxError:
+        return ast.Module(body=[], type_ignores=[])
+
+
+def _bound(module: ast.Module) -> Iterator[str]:
+    """The names that the top level of a module binds."""
+    for node in module.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            yield node.name
+        else:
+            yield from (
+                inner.id
+                for inner in ast.walk(node)
+                if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
+            )
+
+
+class _Splitter(ast.NodeTransformer):
+    """Replaces the largest expressions that start with a name of the program."""
+
+    def __init__(self, known: set[str]) -> None:
+        self._known = known
+        self._local: set[str] = set()
+        self.calls: list[str] = []
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.expr) and self._is_programs(node):
+            names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            if names & self._local:
+                raise NotSeparable(f"{ast.unparse(node)!r} depends on variables of the test")
+            self.calls.append(ast.unparse(node))
+            return ast.Name(f"_{len(self.calls) - 1}", ast.Load())
+        if isinstance(node, ast.GeneratorExp | ast.ListComp | ast.SetComp | ast.DictComp):
+            return self._visit_inside(node, [g.target for g in node.generators])
+        if isinstance(node, ast.Lambda):
+            return self._visit_inside(node, [*node.args.args])
+        return super().visit(node)
+
+    def _visit_inside(self, node: ast.AST, targets: list[ast.expr] | list[ast.arg]) -> ast.AST:
+        outer = self._local
+        inner = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+        self._local = outer | inner | {t.arg for t in targets if isinstance(t, ast.arg)}
+        try:
+            return super().generic_visit(node)
+        finally:
+            self._local = outer
+
+    def _is_programs(self, node: ast.expr) -> bool:
+        """Whether an expression is made by the program: its root is a name nobody else binds."""
+        while isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
+            node = node.func if isinstance(node, ast.Call) else node.value
+        return (
+            isinstance(node, ast.Name) and node.id not in self._known and node.id not in self._local
+        )

@@ -1,0 +1,80 @@
+"""What runs inside the sandbox: load a program, evaluate calls of it, report their values.
+
+The grader sends the source of this file, followed by a call of ``main``; so it needs the standard
+library alone, of Python 3.9 or later. Nothing here has to be trusted: the program runs in the same
+interpreter and can forge every report, but what a test expects is not here to be forged.
+"""
+
+import json
+import os
+
+_DEPTH = 50
+_TEXT = 300
+
+
+def encode(value: object, depth: int = 0) -> object:
+    """A plain value as JSON with type tags; what is not plain becomes its type's name."""
+    if depth > _DEPTH:
+        return {"t": "other", "v": "a value nested too deep"}
+    if value is None or isinstance(value, (bool, str)):
+        # str() and not the value: a subclass could say anything of itself.
+        return value if value is None or isinstance(value, bool) else str.__str__(value)
+    if isinstance(value, int):
+        return {"t": "int", "v": int.__format__(value, "x")}
+    if isinstance(value, float):
+        return {"t": "float", "v": float.__repr__(value)}
+    if isinstance(value, complex):
+        return {"t": "complex", "v": [complex.__repr__(value)]}
+    if isinstance(value, (bytes, bytearray)):
+        return {"t": "bytes", "v": bytes(value).hex()}
+    if isinstance(value, dict):
+        pairs = [[encode(k, depth + 1), encode(v, depth + 1)] for k, v in dict.items(value)]
+        return {"t": "dict", "v": pairs}
+    for kind in (list, tuple, set, frozenset):
+        if isinstance(value, kind):
+            return {"t": kind.__name__, "v": [encode(v, depth + 1) for v in kind.__iter__(value)]}
+    return {"t": "other", "v": f"a {type(value).__name__}"}
+
+
+def failure(error: BaseException) -> dict[str, object]:
+    """An exception as a report; its own text may raise too."""
+    try:
+        text = str(error)[:_TEXT]
+    except BaseException:  # noqa: BLE001 (the program's class, whatever it does)
+        text = ""
+    report: dict[str, object] = {"e": type(error).__name__[:_TEXT], "m": text}
+    if isinstance(error, SyntaxError):
+        report["m"] = f"{str(error.msg)[:_TEXT]} (line {error.lineno})"
+    if isinstance(error, MemoryError):
+        report["memory"] = True
+    return report
+
+
+def main(payload: str) -> None:
+    """
+    Args:
+        payload: JSON with ``mark`` (what each report starts with), ``setup``, ``program`` and
+            ``calls``: expressions.
+    """
+    task = json.loads(payload)
+    write, dumps, mark = os.write, json.dumps, "\n" + task["mark"]
+
+    def report(what: object) -> None:
+        text = (mark + dumps(what) + "\n").encode("utf-8", "backslashreplace")
+        while text:
+            text = text[write(1, text) :]
+
+    names: dict[str, object] = {"__name__": "solution"}
+    try:
+        exec(compile(task["setup"], "setup.py", "exec"), names)  # noqa: S102
+        exec(compile(task["program"], "program.py", "exec"), names)  # noqa: S102
+    except BaseException as error:  # noqa: BLE001 (SystemExit too is a result)
+        report({"load": failure(error), "syntax": isinstance(error, SyntaxError)})
+        return
+    report({"loaded": True})
+    for call in task["calls"]:
+        try:
+            result = {"v": encode(eval(call, names))}  # noqa: S307
+        except BaseException as error:  # noqa: BLE001
+            result = failure(error)
+        report(result)

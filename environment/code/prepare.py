@@ -1,0 +1,75 @@
+"""The work of the data pipeline, free of any pipeline: problems, checked, in one file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from environment.code.config import CodeDataConfig, SandboxConfig
+from environment.code.grader import grade
+from environment.code.models import CodeProblem, Verdict
+from environment.code.sandbox.base import Sandbox
+from environment.code.sandbox.choice import open_sandbox
+from environment.code.sources import ProblemError, ProblemReport, load_problems, write_problems
+
+log = logging.getLogger(__name__)
+
+
+def make_problems(config: CodeDataConfig, sandbox: SandboxConfig, file: Path) -> ProblemReport:
+    """Write the usable problems of the configured source to ``file``.
+
+    Args:
+        sandbox: where their own solutions run, if they are to be verified.
+
+    Raises:
+        ProblemError: the source cannot be read, or nothing of it is usable.
+        SandboxUnavailable: solutions are to be run, and nothing can run them safely.
+        SandboxError: the sandbox failed.
+    """
+    skipped: Counter[str] = Counter()
+    problems = load_problems(config, skipped)
+    if config.verify:
+        problems = _verified(problems, sandbox, skipped)
+    counts = Counter(problem.split for problem in problems)
+    if not counts["train"] or not counts["test"]:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.items())
+        raise ProblemError(f"no usable problem is left of a split ({reasons})")
+    write_problems(file, problems)
+    return ProblemReport(train=counts["train"], test=counts["test"], skipped=dict(skipped))
+
+
+def _verified(
+    problems: Sequence[CodeProblem], config: SandboxConfig, skipped: Counter[str]
+) -> list[CodeProblem]:
+    """Those whose own solution passes all their tests; nothing can be learned from the others."""
+    with_solution = [problem for problem in problems if problem.solution]
+    sandbox = open_sandbox(config)
+    try:
+        verdicts = asyncio.run(_verdicts(sandbox, with_solution, config.workers))
+    finally:
+        sandbox.close()
+    failed = {problem.id for problem, v in zip(with_solution, verdicts, strict=True) if v}
+    for verdict in filter(None, verdicts):
+        skipped[f"solution_{verdict}"] += 1
+    return [problem for problem in problems if problem.id not in failed]
+
+
+async def _verdicts(
+    sandbox: Sandbox, problems: Sequence[CodeProblem], workers: int
+) -> list[Verdict | None]:
+    """Per problem why its solution fails; None if it does not."""
+    slots = asyncio.Semaphore(workers)
+
+    async def one(problem: CodeProblem) -> Verdict | None:
+        tests = (*problem.visible_tests, *problem.hidden_tests)
+        async with slots:
+            graded = await grade(sandbox, problem, problem.solution, tests, {"problem": problem.id})
+        verdict = graded.attempt.verdict
+        if verdict is not Verdict.PASSED:
+            log.info("left out %s: its solution fails: %s", problem.id, graded.attempt.feedback)
+        return None if verdict is Verdict.PASSED else verdict
+
+    return list(await asyncio.gather(*(one(problem) for problem in problems)))

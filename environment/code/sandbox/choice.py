@@ -1,0 +1,38 @@
+"""Open the sandbox that the configuration names."""
+
+from __future__ import annotations
+
+from environment.code.config import SandboxConfig
+from environment.code.sandbox.base import Sandbox
+
+
+def open_sandbox(config: SandboxConfig) -> Sandbox:
+    """
+    Raises:
+        SandboxUnavailable: no program can be run safely as configured.
+    """
+    # Imported where they are used: only one of them is, and some need a package of their own.
+    if config.kind == "isolated":
+        from environment.code.sandbox.isolated import IsolatedSandbox
+
+        return IsolatedSandbox(config.limits, config.workers)
+    if config.kind == "bubblewrap":
+        from environment.code.sandbox.bubblewrap import BubblewrapSandbox
+
+        return BubblewrapSandbox(config.limits, config.workers)
+    if config.kind == "cwsandbox":
+        from environment.code.sandbox.cwsandbox import CwSandbox
+
+        return CwSandbox(config.limits, config.workers)
+    from environment.code.sandbox.stack import open_stack_sandbox
+
+    return open_stack_sandbox(config.limits, config.workers)
+
+
+def check_sandbox(config: SandboxConfig) -> None:
+    """Find out, without running anything, whether ``open_sandbox`` would work.
+
+    Raises:
+        SandboxUnavailable: it would not.
+    """
+    open_sandbox(config).close()

@@ -1,0 +1,56 @@
+"""Read what ``driver.encode`` wrote: plain values, made of nothing but Python's own types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MAX_DEPTH = 60
+
+
+class NotPlain(ValueError):
+    """It is no plain value; the text says what it is, as the program reports it."""
+
+
+def decode(value: Any, depth: int = 0) -> Any:
+    """
+    Raises:
+        NotPlain: the report holds something else, or is forged badly.
+    """
+    if depth > _MAX_DEPTH:
+        raise NotPlain("a value nested too deep")
+    if value is None or isinstance(value, bool | str):
+        return value
+    match value:
+        case {"t": "int", "v": str(text)}:
+            return _number(int, text, 16)
+        case {"t": "float", "v": str(text)}:
+            return _number(float, text)
+        case {"t": "complex", "v": [str(text)]}:
+            return _number(complex, text)
+        case {"t": "bytes", "v": str(text)}:
+            return _number(bytes.fromhex, text)
+        case {"t": "list" | "tuple" | "set" | "frozenset" as name, "v": list(items)}:
+            kind = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[name]
+            return _collection(kind, [decode(item, depth + 1) for item in items])
+        case {"t": "dict", "v": list(pairs)} if all(
+            isinstance(pair, list) and len(pair) == 2 for pair in pairs
+        ):
+            decoded = [(decode(k, depth + 1), decode(v, depth + 1)) for k, v in pairs]
+            return _collection(dict, decoded)
+        case {"t": "other", "v": str(text)}:
+            raise NotPlain(text[:100])
+    raise NotPlain("no value")
+
+
+def _number(kind: Any, *text: Any) -> Any:
+    try:
+        return kind(*text)
+    except ValueError as error:
+        raise NotPlain("no value") from error
+
+
+def _collection(kind: Any, items: list[Any]) -> Any:
+    try:
+        return kind(items)
+    except TypeError as error:  # an unhashable member
+        raise NotPlain("no value") from error

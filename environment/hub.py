@@ -1,0 +1,38 @@
+"""Data sets of the Hugging Face hub, or local copies of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+class HubError(RuntimeError):
+    """A data set that cannot be loaded; the text says which, and why."""
+
+
+def load_rows(
+    dataset: str,
+    split: str,
+    revision: str | None,
+    columns: frozenset[str],
+    config: str | None = None,
+) -> Iterator[Mapping[str, Any]]:
+    """The rows of a data set, after checking that it has these columns.
+
+    Raises:
+        HubError: it cannot be loaded, or a column is missing.
+    """
+    # Imported here: it costs a second, and few sources need it.
+    import httpx
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    failures = (DatasetsError, httpx.HTTPError, IndexError, OSError, ValueError)
+    try:
+        rows = load_dataset(dataset, config, split=split, revision=revision)
+    except failures as error:
+        raise HubError(f"cannot load the data set {dataset} (split {split}): {error}") from error
+    missing = columns - set(rows.column_names)
+    if missing:
+        raise HubError(f"{dataset} has no column {', '.join(sorted(missing))}")
+    return iter(rows)
