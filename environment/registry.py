@@ -2,7 +2,8 @@
 
 Its package offers ``Config`` (how the agent sees it), ``DataConfig`` (where its data comes from),
 ``ARTIFACTS`` (what its data pipeline makes, by name; empty if it needs none) and
-``open_environment(artifacts, config, max_turns)``, where ``artifacts`` are those files.
+``open_environment(artifacts, config, max_turns)``, where ``artifacts`` are those files. It may offer
+``check(config, max_turns)``, which raises before any work what would fail later.
 """
 
 from __future__ import annotations
@@ -28,6 +29,19 @@ class EnvironmentPackage(Protocol):
     def open_environment(
         self, artifacts: dict[str, Path], config: Any, max_turns: int
     ) -> Environment[Any, Any]: ...
+
+
+def check_environment(config: Any, max_turns: int) -> None:
+    """
+    Args:
+        config: the environment's section of the configuration.
+
+    Raises:
+        EnvironmentUnavailable: it cannot work here as configured.
+    """
+    check = getattr(environment_package(config.name), "check", None)
+    if check is not None:
+        check(config, max_turns)
 
 
 def names() -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from agent.llm import LlmFailed, LlmUnavailable
 from backends.errors import BackendError
+from environment.base import EnvironmentUnavailable, WorldFailed
+from environment.code.sources import ProblemError
 from environment.email_search.scenarios import ScenarioError
 from environment.email_search.sources import SourceError
 from pipelines.pods import PodFailed
@@ -18,14 +20,17 @@ USER_ERRORS = (
     BackendError,
     DamagedMirror,
     EmptySteps,
+    EnvironmentUnavailable,
     LlmFailed,
     LlmUnavailable,
     RescoreError,
     PodFailed,
+    ProblemError,
     RunMismatch,
     ScenarioError,
     SourceError,
     UnknownPrice,
+    WorldFailed,
 )
 
 __all__ = ["USER_ERRORS", "Interrupted"]

@@ -20,7 +20,7 @@ from pipelines.evaluation_results import keep_evaluation
 from pipelines.placement import runs_here, zenml_options
 from pipelines.pods import watched
 from steps.model_versions import (
-    DATA_STEPS,
+    DATA_PIPELINES,
     adapter_of,
     data_artifacts,
     model_version,
@@ -107,26 +107,37 @@ def _peak_rss_mib() -> float:
 
 def run_data(run: Run, use_cache: bool) -> None:
     """Raises ConfigError if the environment has no data pipeline."""
-    from pipelines.data_preparation import data_preparation_pipeline
-
     name = run.config.environment.name
     if not environment_package(name).ARTIFACTS:
         raise ConfigError(f"environment {name} needs no data: go on with --pipeline train")
-    data = config_with_seed(run).data
-    # Beside the runs, as a run of another name must not pay for the same replies.
-    writing = (
-        {"writer": run.config.scenario_writer, "replies": run.folder.parent / REPLIES}
-        if getattr(data, "llm_writes", False)
-        else {}
-    )
+    pipeline, arguments = _data_pipeline(run)
     started = time.monotonic()
     options = {"enable_cache": use_cache, **zenml_options(run.config, "data")}
-    made = data_preparation_pipeline.with_options(**options)(data, **writing)
+    made = pipeline.with_options(**options)(**arguments)
     run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
     steps = made.steps
     run.summary["data"] = {
-        name: dict(_output(steps[step], name).run_metadata) for name, step in DATA_STEPS.items()
+        artifact: dict(_output(steps[step], artifact).run_metadata)
+        for artifact, step in DATA_PIPELINES[name][1].items()
     } | {"cached": all(step.status == "cached" for step in steps.values())}
+
+
+def _data_pipeline(run: Run) -> tuple[Any, dict[str, Any]]:
+    """The pipeline that makes the data of the run's environment, and its arguments."""
+    config = config_with_seed(run)
+    if config.environment.name == "code":
+        from pipelines.problem_preparation import problem_preparation_pipeline
+
+        arguments = {"data": config.data, "sandbox": config.environment.sandbox}
+        return problem_preparation_pipeline, arguments
+    from pipelines.data_preparation import data_preparation_pipeline
+
+    arguments = {"data": config.data}
+    if config.data.llm_writes:
+        # Beside the runs, as a run of another name must not pay for the same replies.
+        arguments["writer"] = config.scenario_writer
+        arguments["replies"] = run.folder.parent / REPLIES
+    return data_preparation_pipeline, arguments
 
 
 def config_with_seed(run: Run) -> ProjectConfig:

@@ -15,7 +15,13 @@ from zenml.enums import StackComponentType
 from pipelines.config import ConfigError, ProjectConfig
 
 STEPS = {
-    "data": ("download_enron_data", "create_database", "write_scenarios", "load_scenarios"),
+    "data": (
+        "download_enron_data",
+        "create_database",
+        "write_scenarios",
+        "load_scenarios",
+        "load_problems",
+    ),
     "train": ("setup_art_model", "train_agent"),
     "eval": (
         "load_trained_model",

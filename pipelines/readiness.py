@@ -14,6 +14,7 @@ from agent.scenario_writer import check_writer
 from backends import check, check_serves_adapters, gpus
 from backends.embedded.policy import is_folder
 from backends.needs import KEYS
+from environment.registry import check_environment
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS
 from pipelines.placement import STEPS, operator_of
@@ -114,6 +115,7 @@ def checks(
             yield partial(check_writer, config.scenario_writer)
     if not {"train_agent", "run_inference"}.isdisjoint(here):
         yield partial(check, backend)
+        yield partial(check_environment, config.environment, config.rollout.max_turns)
     if "eval" in parts:
         yield partial(check_serves_adapters, backend)
     if "train" in parts:

@@ -18,12 +18,12 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
         + f", peak memory {summary['peak_rss_mib']:.0f} MiB"
     )
     if data := summary["data"]:
-        stored, scenarios = data["database"], data["scenarios"]
-        yield (
-            f"mails       {stored['stored']:,} stored, {sum(stored['skipped'].values()):,} left out"
-        )
-        for reason, count in stored["skipped"].items():
-            yield f"              {count:,} {reason}"
+        scenarios = data["scenarios"]
+        if stored := data.get("database"):
+            left_out = sum(stored["skipped"].values())
+            yield f"mails       {stored['stored']:,} stored, {left_out:,} left out"
+            for reason, count in stored["skipped"].items():
+                yield f"              {count:,} {reason}"
         yield f"scenarios   {scenarios['train']:,} to train on, {scenarios['test']:,} held out"
         if writer := scenarios.get("writer"):
             yield from _written(writer)

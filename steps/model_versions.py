@@ -9,7 +9,14 @@ from zenml.models import ArtifactVersionResponse
 
 from environment.registry import environment_package
 
-DATA_STEPS = {"database": "create_database", "scenarios": "load_scenarios"}
+# Of each environment with data of its own: the pipeline that makes it, and by which step each artifact.
+DATA_PIPELINES = {
+    "email_search": (
+        "data_preparation",
+        {"database": "create_database", "scenarios": "load_scenarios"},
+    ),
+    "code": ("problem_preparation", {"scenarios": "load_problems"}),
+}
 PRODUCTION = "production"
 
 
@@ -26,16 +33,20 @@ def data_artifacts(environment: str) -> dict[str, Any]:
     wanted = environment_package(environment).ARTIFACTS
     if not wanted:
         return {}
+    pipeline, made_by = DATA_PIPELINES[environment]
     runs = Client().list_pipeline_runs(
-        pipeline="data_preparation", status="completed", sort_by="desc:created", size=1
+        pipeline=pipeline, status="completed", sort_by="desc:created", size=1
     )
     if not runs.items:
-        raise MissingArtifact("there is no data yet: run python run.py --pipeline data first")
+        raise MissingArtifact(
+            f"there is no data of {environment} yet: run python run.py --pipeline data first, with "
+            "the same --config"
+        )
     # ZenML 0.98 leaves the class unfinished where it came from a server inside another answer, and
     # then fails to hand it to a pipeline.
     ArtifactVersionResponse.model_rebuild()
     steps = runs.items[0].steps
-    return {name: steps[DATA_STEPS[name]].outputs[name][0] for name in wanted}
+    return {name: steps[made_by[name]].outputs[name][0] for name in wanted}
 
 
 def trained_version(model_name: str, version: str | None) -> Any:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from environment.base import Environment, Reward, Split
+from environment.base import Environment, EnvironmentUnavailable, Reward, Split
 from environment.code import prompts
 from environment.code.config import CodeConfig, CodeDataConfig
 from environment.code.models import CodeOutcome, CodeProblem
@@ -58,11 +58,17 @@ DataConfig = CodeDataConfig
 ARTIFACTS = ("scenarios",)
 
 
-def check(config: CodeConfig) -> None:
+def check(config: CodeConfig, max_turns: int) -> None:
     """
     Raises:
-        SandboxUnavailable: no program can be run here as configured.
+        EnvironmentUnavailable: no program can be run here as configured, or a rollout has fewer
+            turns than attempts.
     """
+    if config.style == "refine" and config.max_attempts > max_turns:
+        raise EnvironmentUnavailable(
+            f"environment.max_attempts is {config.max_attempts}, but rollout.max_turns only "
+            f"{max_turns}: each attempt takes a turn"
+        )
     check_sandbox(config.sandbox)
 
 

@@ -17,22 +17,21 @@ def encode(value: object, depth: int = 0) -> object:
     if depth > _DEPTH:
         return {"t": "other", "v": "a value nested too deep"}
     if value is None or isinstance(value, (bool, str)):
-        # str() and not the value: a subclass could say anything of itself.
-        return value if value is None or isinstance(value, bool) else str.__str__(value)
+        return value
     if isinstance(value, int):
-        return {"t": "int", "v": int.__format__(value, "x")}
+        return {"t": "int", "v": format(value, "x")}  # without Python's limit on digits
     if isinstance(value, float):
-        return {"t": "float", "v": float.__repr__(value)}
+        return {"t": "float", "v": repr(value)}
     if isinstance(value, complex):
-        return {"t": "complex", "v": [complex.__repr__(value)]}
+        return {"t": "complex", "v": repr(value)}
     if isinstance(value, (bytes, bytearray)):
         return {"t": "bytes", "v": bytes(value).hex()}
     if isinstance(value, dict):
-        pairs = [[encode(k, depth + 1), encode(v, depth + 1)] for k, v in dict.items(value)]
+        pairs = [[encode(k, depth + 1), encode(v, depth + 1)] for k, v in value.items()]
         return {"t": "dict", "v": pairs}
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
-            return {"t": kind.__name__, "v": [encode(v, depth + 1) for v in kind.__iter__(value)]}
+            return {"t": kind.__name__, "v": [encode(v, depth + 1) for v in value]}
     return {"t": "other", "v": f"a {type(value).__name__}"}
 
 

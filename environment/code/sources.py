@@ -6,6 +6,7 @@ be used is counted under a reason, never silently left out.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -131,14 +132,17 @@ def _mbpp_rows(config: CodeDataConfig) -> Iterator[tuple[Mapping[str, Any], Spli
 def _file_rows(config: CodeDataConfig) -> Iterator[tuple[Mapping[str, Any], Split]]:
     assert config.path is not None, "given with source: jsonl"
     for where, row in read_lines(config.path):
-        split = row.get("split") or _split_of(row.get("task_id"), where)
-        if split == "train" or split == "test":
-            yield row, split
+        split: str = row.get("split") or _split_of(row.get("task_id"), where)
+        if split == "train":
+            yield row, "train"
+        elif split == "test":
+            yield row, "test"
         elif split not in ("validation", "prompt"):
             raise ProblemError(f"{where}: split must be train or test, not {split!r}")
 
 
 def _split_of(task_id: object, where: str) -> str:
+    """The split that MBPP's own file means by a task id."""
     if task_id in _TEST_IDS:
         return "test"
     if task_id in _TRAIN_IDS:
@@ -172,6 +176,17 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise ProblemError(f"{where}: a problem must be an object")
         yield where, row
+
+
+def fingerprint(config: CodeDataConfig) -> str:
+    """Digest of a local file of problems, or of the bundled ones; empty for the hub's, which a
+    revision pins."""
+    if config.source == "bundled":
+        texts = (problem.model_dump_json() for problem in bundled_problems())
+        return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    if config.path is None or not config.path.is_file():
+        return ""
+    return hashlib.sha256(config.path.read_bytes()).hexdigest()
 
 
 def write_problems(path: Path, problems: Iterable[CodeProblem]) -> None:

@@ -25,7 +25,7 @@ def decode(value: Any, depth: int = 0) -> Any:
             return _number(int, text, 16)
         case {"t": "float", "v": str(text)}:
             return _number(float, text)
-        case {"t": "complex", "v": [str(text)]}:
+        case {"t": "complex", "v": str(text)}:
             return _number(complex, text)
         case {"t": "bytes", "v": str(text)}:
             return _number(bytes.fromhex, text)

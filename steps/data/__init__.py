@@ -1,8 +1,15 @@
-"""Steps of the data pipeline: mails, their database, the scenarios over it."""
+"""Steps of the data pipelines: mails, their database, the scenarios over it; problems."""
 
 from steps.data.create_database import create_database
 from steps.data.download_enron_data import download_enron_data
+from steps.data.load_problems import load_problems
 from steps.data.load_scenarios import load_scenarios
 from steps.data.write_scenarios import write_scenarios
 
-__all__ = ["create_database", "download_enron_data", "load_scenarios", "write_scenarios"]
+__all__ = [
+    "create_database",
+    "download_enron_data",
+    "load_problems",
+    "load_scenarios",
+    "write_scenarios",
+]

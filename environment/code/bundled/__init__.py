@@ -1,2 +1,5 @@
-def problems():
+from environment.code.models import CodeProblem
+
+
+def problems() -> list[CodeProblem]:
     return []
