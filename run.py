@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -71,13 +72,30 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--dry-run",
-        action="store_true",
-        help="say what would run where, what it could take at most and what is missing; do nothing",
+        nargs="?",
+        const="plan",
+        choices=("plan", "rollouts"),
+        help="plan (the default): say what would run where, what it could take at most and what is "
+        "missing, and do nothing. rollouts, with --pipeline train: do the rollouts of the training "
+        "steps, and train nothing",
+    )
+    parser.add_argument(
+        "--model",
+        help="with --dry-run rollouts: any other model, by its LiteLLM name (openai/gpt-4.1)",
+    )
+    parser.add_argument(
+        "--base-url", help="with --model: an OpenAI-compatible server that has it, such as vLLM"
     )
     parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
     arguments = parser.parse_args()
     if arguments.rescore and arguments.pipeline != "eval":
         parser.error("--rescore: only with --pipeline eval")
+    if arguments.dry_run == "rollouts" and arguments.pipeline != "train":
+        parser.error("--dry-run rollouts: only with --pipeline train")
+    if arguments.model and arguments.dry_run != "rollouts":
+        parser.error("--model: only with --dry-run rollouts; backend.base_model is what is trained")
+    if arguments.base_url and not arguments.model:
+        parser.error("--base-url: only with --model")
     arguments.cwd = Path.cwd()
     # As seen from where the command was given; everything else is relative to the project.
     arguments.config = [file.absolute() for file in arguments.config or []]
@@ -94,6 +112,7 @@ def main() -> int:
     arguments = parse_arguments()
     os.chdir(ROOT)
     _prepare_process()
+    from pipelines import rehearsal
     from pipelines.config import ConfigError, load_config
     from pipelines.errors import USER_ERRORS
     from pipelines.launch import Run, keep_log
@@ -105,7 +124,7 @@ def main() -> int:
     parts = PIPELINES[arguments.pipeline]
     try:
         config = load_config(arguments.config or [DEFAULT_CONFIG], arguments.set)
-        if arguments.dry_run:
+        if arguments.dry_run == "plan":
             return _dry_run(config, arguments.pipeline)
         if arguments.pipeline in SERVICES:
             return _serve(config, arguments)
@@ -113,6 +132,8 @@ def main() -> int:
             for run_check in checks(config, (), ("judge_answers",)):
                 run_check()
             arguments.rescore = find_rollouts(arguments.rescore, ROOT / "runs", arguments.cwd)
+        elif arguments.dry_run:
+            arguments.model = rehearsal.preflight(config, arguments.model, arguments.base_url)
         else:
             preflight(config, parts)
     except (ConfigError, MissingArtifact, *USER_ERRORS) as error:
@@ -156,6 +177,7 @@ def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) 
     from pipelines import launch
     from pipelines.errors import USER_ERRORS, Interrupted
     from pipelines.placement import active_stack
+    from pipelines.rehearsal import run_rehearsal
     from pipelines.rescoring import run_rescore
 
     try:
@@ -163,6 +185,8 @@ def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) 
             for part in parts:
                 if part == "data":
                     launch.run_data(run, use_cache=not arguments.no_cache)
+                elif arguments.dry_run:
+                    run_rehearsal(run, arguments.model, partial(print, flush=True))
                 elif part == "train":
                     launch.run_train(run)
                 elif arguments.rescore:

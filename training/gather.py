@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.model import ChatModel
-from agent.rollout import Limits, Rollout, run_rollout
+from agent.rollout import Limits, Rollout, run_rollout, seed_from
 from backends import PolicyHandle
 from environment.base import Environment, Scenario
 from training.config import RolloutConfig
@@ -75,3 +75,30 @@ async def gather_rollouts(
     except* Exception as group:  # noqa: BLE001 (raised on, without the task group around it)
         raise group.exceptions[0] from None
     return [task.result() for task in running]
+
+
+async def gather_groups(
+    model: ChatModel,
+    environment: Environment[Any, Any],
+    scenarios: Sequence[Scenario],
+    limits: Limits,
+    *,
+    size: int,
+    concurrency: int,
+    seed: int,
+    step: int,
+) -> list[list[Rollout]]:
+    """The groups of a training step: ``size`` rollouts of each scenario.
+
+    Args:
+        step: counted from 0; with ``seed`` it decides the seeds of the rollouts.
+    """
+    flat = await gather_rollouts(
+        model,
+        environment,
+        [scenario for scenario in scenarios for _ in range(size)],
+        limits,
+        seeds=[seed_from(seed, step, i) for i in range(len(scenarios) * size)],
+        concurrency=concurrency,
+    )
+    return [flat[start : start + size] for start in range(0, len(flat), size)]

@@ -40,21 +40,13 @@ async def evaluate_hosted(
 ) -> list[EvaluationRow]:
     """Run the model once on every scenario, at its own temperature; once ``spending`` is at its
     limit the others are not run, and their rows say so."""
-    model = PromptedModel(
-        _endpoint(entry),
-        spending,
-        tools=environment.tool_schemas,
-        temperature=entry.temperature,
-        max_tokens=entry.max_tokens,
-        timeout_s=entry.timeout_s,
-        connections=entry.concurrency,
-    )
+    model = prompted_model(entry, environment, spending)
     try:
         rollouts = await gather_rollouts(
             model,
             environment,
             scenarios,
-            Limits(config.max_turns, _MAX_TOKENS, entry.timeout_s),
+            hosted_limits(entry, config),
             seeds=[None] * len(scenarios),
             concurrency=entry.concurrency,
             on_done=on_done,
@@ -78,6 +70,24 @@ async def evaluate_hosted(
             entry.name,
         )
     return rows
+
+
+def prompted_model(
+    entry: EvaluatedModel, environment: Environment[Any, Any], spending: Spending
+) -> PromptedModel:
+    return PromptedModel(
+        _endpoint(entry),
+        spending,
+        tools=environment.tool_schemas,
+        temperature=entry.temperature,
+        max_tokens=entry.max_tokens,
+        timeout_s=entry.timeout_s,
+        connections=entry.concurrency,
+    )
+
+
+def hosted_limits(entry: EvaluatedModel, config: RolloutConfig) -> Limits:
+    return Limits(config.max_turns, _MAX_TOKENS, entry.timeout_s)
 
 
 def _endpoint(entry: EvaluatedModel) -> Endpoint:

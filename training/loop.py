@@ -12,32 +12,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from agent.judge import RulerJudge
 from agent.llm import LlmBudgetSpent
 from agent.model import ChatModel
-from agent.rollout import Rollout, seed_from
+from agent.rollout import Rollout
 from backends import PolicyHandle
 from environment.base import Environment, Scenario
 from training.accounting import StepAccount, account
 from training.budget import Budget, Meter
 from training.config import RolloutConfig, TrainingConfig
 from training.explain import warn_of_judge, warn_of_mismatch, why_empty
-from training.gather import chat_model, gather_rollouts, limits
+from training.gather import chat_model, gather_groups, limits
 from training.judging import JUDGE_COST, judge_groups
 from training.run_log import STEP, Record, RunLog
 from training.schedule import scenarios_of_step
-from training.signals import Interrupted, stop_on_signals
+from training.signals import Interrupted, stop_on_signals, unless
 from training.statistics import means
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class EmptySteps(RuntimeError):
@@ -174,13 +172,23 @@ async def _one_step(
     config, started = run.config, time.monotonic()
     chosen = scenarios_of_step(scenarios, step, config.groups_per_step, run.seed)
     model.name = run.policy.inference_name(step)
-    groups = await _unless(stop, _roll_out(run, model, chosen, step), _interrupted(step))
+    rollouts = gather_groups(
+        model,
+        run.environment,
+        chosen,
+        limits(run.rollout),
+        size=config.rollouts_per_group,
+        concurrency=run.rollout.concurrency,
+        seed=run.seed,
+        step=step,
+    )
+    groups = await unless(stop, rollouts, _interrupted(step))
     rolled_out = time.monotonic()
     judged: Record = {}
     faults: list[str] = []
     if run.judge:
         judging = judge_groups(run.judge, groups, run.environment)
-        faults, judged = await _unless(stop, judging, _interrupted(step))
+        faults, judged = await unless(stop, judging, _interrupted(step))
         judged["time/step_judge_s"] = time.monotonic() - rolled_out
     run.on_groups(step + 1, groups)
     accounted = account(
@@ -201,36 +209,6 @@ async def _one_step(
     await run.policy.prune(range(step + 2 - config.keep_checkpoints, step + 2))
     warn_of_mismatch(record, config.min_probs_corr)
     return record
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T], message: str) -> T:
-    """The result of ``work``, or ``Interrupted`` and the work cancelled."""
-    task, waiting = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Interrupted(message)
-        return await task
-    finally:
-        for pending in (task, waiting):
-            pending.cancel()
-        await asyncio.wait({task, waiting})
-
-
-async def _roll_out(
-    run: TrainingRun, model: ChatModel, chosen: Sequence[Scenario], step: int
-) -> list[list[Rollout]]:
-    """The groups of a step, one per scenario."""
-    size = run.config.rollouts_per_group
-    flat = await gather_rollouts(
-        model,
-        run.environment,
-        [scenario for scenario in chosen for _ in range(size)],
-        limits(run.rollout),
-        seeds=[seed_from(run.seed, step, i) for i in range(len(chosen) * size)],
-        concurrency=run.rollout.concurrency,
-    )
-    return [flat[start : start + size] for start in range(0, len(flat), size)]
 
 
 async def _train(run: TrainingRun, step: int, accounted: StepAccount) -> Record:

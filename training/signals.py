@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Interrupted(Exception):
@@ -41,3 +44,17 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
         yield requested
     finally:
         restore()
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T], message: str) -> T:
+    """The result of ``work``, or ``Interrupted`` and the work cancelled."""
+    task, waiting = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Interrupted(message)
+        return await task
+    finally:
+        for pending in (task, waiting):
+            pending.cancel()
+        await asyncio.wait({task, waiting})

@@ -1,0 +1,138 @@
+"""``--dry-run rollouts``: the rollouts of a training run, with its policy or any other model, and
+no training."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from agent.model import ChatModel
+from agent.prompted import Spending
+from backends import open_policy
+from environment.base import Environment
+from environment.registry import check_environment
+from pipelines.config import ProjectConfig
+from pipelines.launch import Run
+from pipelines.readiness import checks
+from steps.model_versions import data_artifacts
+from steps.open_environment import open_environment
+from training.config import EvaluatedModel
+from training.gather import chat_model, limits
+from training.hosted import check_hosted, hosted_limits, prompted_model
+from training.rehearsal import RehearsedStep, rehearse
+from training.store import write_trajectories
+
+
+def preflight(
+    config: ProjectConfig, model: str | None, base_url: str | None
+) -> EvaluatedModel | None:
+    """The other model that is asked, if one is.
+
+    Raises:
+        LlmUnavailable: it cannot be asked: no such provider, no key.
+        BackendError, EnvironmentUnavailable: what the training would meet too.
+    """
+    if model is None:
+        for run_check in checks(config, (), ("train_agent",)):
+            run_check()
+        return None
+    check_environment(config.environment, config.rollout.max_turns)
+    entry = EvaluatedModel(
+        name="model",
+        model=model,
+        api_base=base_url,
+        max_tokens=config.rollout.max_reply_tokens,
+        timeout_s=config.rollout.timeout_s,
+        concurrency=config.rollout.concurrency,
+    )
+    check_hosted(config.evaluation.model_copy(update={"models": (entry,)}))
+    return entry
+
+
+def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], None]) -> None:
+    """Do the rollouts; a line for each step as it ends, and what they come to.
+
+    Raises:
+        MissingArtifact: the environment's data was not made yet.
+        Interrupted: by a signal.
+    """
+    config = run.config
+    made = data_artifacts(config.environment.name)
+    environment = open_environment(
+        config.environment.name,
+        config.environment.model_dump(),
+        config.rollout.max_turns,
+        {name: artifact.load() for name, artifact in made.items()},
+    )
+    name = entry.model if entry else config.backend.base_model
+    show(f"rollouts of {name}; nothing is trained")
+    done: list[RehearsedStep] = []
+
+    def on_step(step: RehearsedStep) -> None:
+        done.append(step)
+        write_trajectories(run.folder / "trajectories", step.step, step.groups)
+        show(_line(step, config.training.max_steps))
+
+    try:
+        asyncio.run(_rehearse(run, environment, entry, on_step))
+    finally:
+        environment.close()
+    rollouts = [rollout for step in done for rollout in step.rollouts]
+    solved = sum(step.solved for step in done)
+    reasons = sum((step.reasons for step in done), Counter[str]())
+    run.summary["rollouts"] = {
+        "model": name,
+        "count": len(rollouts),
+        "solved": solved,
+        "reward": fmean(r.reward.value for r in rollouts) if rollouts else None,
+        "reasons": dict(reasons.most_common()),
+    }
+    if rollouts:
+        found = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        show(f"{len(rollouts)} rollouts, {solved} solved ({solved / len(rollouts):.1%}): {found}")
+
+
+async def _rehearse(
+    run: Run,
+    environment: Environment[Any, Any],
+    entry: EvaluatedModel | None,
+    on_step: Callable[[RehearsedStep], None],
+) -> None:
+    config = run.config
+    async with AsyncExitStack() as stack:
+        model: ChatModel
+        if entry is not None:
+            spending = Spending(config.evaluation.max_cost_usd)
+            model = prompted_model(entry, environment, spending)
+            bounds, concurrency = hosted_limits(entry, config.rollout), entry.concurrency
+        else:
+            path = stack.enter_context(TemporaryDirectory(prefix="art-rl-"))
+            policy = await stack.enter_async_context(
+                await open_policy(
+                    config.backend,
+                    project=config.project,
+                    name=run.name,
+                    path=Path(path),
+                    seed=run.seed,
+                )
+            )
+            step = await policy.step()
+            model = chat_model(policy, environment, config.rollout, step, temperature=1.0)
+            bounds, concurrency = limits(config.rollout), config.rollout.concurrency
+        stack.push_async_callback(model.close)
+        await rehearse(model, environment, config.training, bounds, concurrency, run.seed, on_step)
+
+
+def _line(step: RehearsedStep, steps: int) -> str:
+    count = len(step.rollouts)
+    return (
+        f"step {step.step} of {steps}: reward {step.reward:.3f}, success {step.solved / count:.1%} "
+        f"({step.solved} of {count}), {step.informative} of {len(step.groups)} groups differ, "
+        f"{step.seconds:.1f} s"
+    )
