@@ -1,0 +1,1 @@
+"""Write Python that passes hidden tests; the programs run in a sandbox."""
