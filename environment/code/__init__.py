@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ class CodeEnvironment(Environment[CodeProblem, CodeOutcome]):
         return code_reward(outcome, self._config.shaping)
 
     def close(self) -> None:
-        self._sandbox.close()
+        asyncio.run(self._sandbox.close())
 
 
 Config = CodeConfig

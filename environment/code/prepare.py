@@ -46,11 +46,7 @@ def _verified(
 ) -> list[CodeProblem]:
     """Those whose own solution passes all their tests; nothing can be learned from the others."""
     with_solution = [problem for problem in problems if problem.solution]
-    sandbox = open_sandbox(config)
-    try:
-        verdicts = asyncio.run(_verdicts(sandbox, with_solution, config.workers))
-    finally:
-        sandbox.close()
+    verdicts = asyncio.run(_verdicts(open_sandbox(config), with_solution, config.workers))
     failed = {problem.id for problem, v in zip(with_solution, verdicts, strict=True) if v}
     for verdict in filter(None, verdicts):
         skipped[f"solution_{verdict}"] += 1
@@ -72,4 +68,7 @@ async def _verdicts(
             log.info("left out %s: its solution fails: %s", problem.id, graded.attempt.feedback)
         return None if verdict is Verdict.PASSED else verdict
 
-    return list(await asyncio.gather(*(one(problem) for problem in problems)))
+    try:
+        return list(await asyncio.gather(*(one(problem) for problem in problems)))
+    finally:
+        await sandbox.close()

@@ -93,6 +93,6 @@ class Sandbox(ABC):
         """
 
     @abstractmethod
-    def close(self) -> None:
-        """End whatever still runs, and leave no process and no folder behind. Called once, after
-        the loop that ``run`` was called on has ended or on it."""
+    async def close(self) -> None:
+        """End whatever still runs, and leave no process and no folder behind. The loop that ``run``
+        was called on may have ended."""

@@ -30,9 +30,9 @@ def open_sandbox(config: SandboxConfig) -> Sandbox:
 
 
 def check_sandbox(config: SandboxConfig) -> None:
-    """Find out, without running anything, whether ``open_sandbox`` would work.
+    """Find out, without running anything (a sandbox starts with its first program), whether ``open_sandbox`` would work.
 
     Raises:
         SandboxUnavailable: it would not.
     """
-    open_sandbox(config).close()
+    open_sandbox(config)
