@@ -127,9 +127,7 @@ async def _ask_model(state: _State, runtime: Runtime[_Context]) -> dict[str, lis
         return {"messages": []}
     context.turns += 1
     context.messages.append(reply)
-    context.stop = _stop_after_reply(reply)
-    if context.stop is StopReason.NO_TOOL_CALL and context.session.takes_text and reply.text:
-        context.stop = None
+    context.stop = _stop_after_reply(reply, context.session.takes_text)
     return {"messages": [reply]}
 
 
@@ -138,15 +136,17 @@ def _is_over_length(error: openai.BadRequestError) -> bool:
     return error.code == "context_length_exceeded" or "maximum context length" in str(error)
 
 
-def _stop_after_reply(reply: AIMessage) -> StopReason | None:
+def _stop_after_reply(reply: AIMessage, takes_text: bool) -> StopReason | None:
     if reply.tool_calls and not reply.invalid_tool_calls:
         # A lone surrogate in an argument is JSON, but cannot be sent back to the model.
         return None if _is_utf8(json.dumps(reply.tool_calls, ensure_ascii=False)) else _MALFORMED
     if reply.response_metadata.get("finish_reason") == "length":
         return StopReason.OVER_LENGTH
-    if reply.invalid_tool_calls or "<tool_call>" in reply.text:
+    if reply.invalid_tool_calls:
         return _MALFORMED
-    return StopReason.NO_TOOL_CALL
+    if takes_text and reply.text.strip():
+        return None if _is_utf8(reply.text) else _MALFORMED
+    return _MALFORMED if "<tool_call>" in reply.text else StopReason.NO_TOOL_CALL
 
 
 def _is_utf8(text: str) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 
 class NotSeparable(ValueError):
-    """The test calls the program with values of its own loop: it cannot be taken apart."""
+    """The test cannot be taken apart: it is no assertion, does not call the program, or calls it
+    with values of its own loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,19 @@ def take_apart(test: str, setup: str, solution: str = "") -> Assertion:
             one that the solution binds is, though it be that of a builtin.
 
     Raises:
-        NotSeparable: see the class; or the test does not use the program at all.
+        NotSeparable: it cannot be taken apart.
     """
-    (statement,) = ast.parse(test).body
-    assert isinstance(statement, ast.Assert)
+    match ast.parse(test).body:
+        case [ast.Assert() as statement]:
+            condition = ast.unparse(statement.test)
+        case _:
+            raise NotSeparable(f"{test!r} is no assert statement")
     known = (set(dir(builtins)) | set(_bound(ast.parse(setup)))) - set(_bound(_parse(solution)))
     splitter = _Splitter(known)
     rest = splitter.visit(statement.test)
     if not splitter.calls:
         raise NotSeparable(f"{test!r} does not call the program")
-    return Assertion(ast.unparse(statement.test), tuple(splitter.calls), ast.unparse(rest))
+    return Assertion(condition, tuple(splitter.calls), ast.unparse(rest))
 
 
 def _parse(solution: str) -> ast.Module:

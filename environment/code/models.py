@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
@@ -10,6 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from environment.base import Outcome, Scenario
+from environment.code.assertions import take_apart
 
 
 class Verdict(StrEnum):
@@ -64,11 +64,9 @@ class CodeProblem(Scenario):
         return self.solution
 
     @model_validator(mode="after")
-    def _tests_are_assertions(self) -> Self:
+    def _tests_can_be_taken_apart(self) -> Self:
         for test in (*self.visible_tests, *self.hidden_tests):
-            statements = ast.parse(test).body
-            if len(statements) != 1 or not isinstance(statements[0], ast.Assert):
-                raise ValueError(f"a test must be one assert statement, not {test!r}")
+            take_apart(test, self.setup, self.solution)
         return self
 
 

@@ -94,7 +94,7 @@ def problem_of(row: Mapping[str, Any], split: Split, visible_tests: int) -> Code
     setup = "\n".join([*(row.get("test_imports") or ()), row.get("test_setup_code") or ""]).strip()
     solution = str(row["code"]).replace("\r\n", "\n")
     for test in (*tests[:visible_tests], *hidden):
-        take_apart(test, setup, solution)
+        take_apart(test, setup, solution)  # pydantic would hide the reason
     return CodeProblem(
         id=f"mbpp/{row['task_id']}",
         split=split,

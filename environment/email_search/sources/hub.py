@@ -21,7 +21,7 @@ def _rows(
     dataset: str, split: str, revision: str | None, columns: frozenset[str]
 ) -> Iterator[Mapping[str, Any]]:
     try:
-        yield from load_rows(dataset, split, revision, columns)
+        return load_rows(dataset, split, revision, columns)
     except HubError as error:
         raise SourceError(
             f"{error}. Without network, name a local copy in data.dataset, or use "
