@@ -8,54 +8,37 @@ and spoils the behaviour. Reinforcement learning has the last to mend.
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
 import random
-import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerBase
 
+from models import build
 from models.pocket.demos import demonstrate, worlds
-from models.pocket.sft import train
-from models.pocket.tokenizer import train_tokenizer
-from models.pocket.wire import pocket_config, wired_model
+from models.pocket.lessons import episodes
+from models.pocket.tokenizer import boilerplate
+from models.sft import Example
+from models.tokenizer import train_tokenizer
 
-log = logging.getLogger(__name__)
-
-RECORD = "build.json"
 _TOKENIZER_WORLDS = 1_000_000
 _EPISODES_PER_INBOX = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
-    """One stretch of imitation.
-
+class Phase(build.Phase):
+    """
     Args:
-        first_seed: of its worlds. The sample corpus of a user's run has small seeds, so no world
-            is shared with one.
-        good: the expert's share of the episodes.
         easy: share of the questions of easy kinds that are asked.
     """
 
-    name: str
-    steps: int
-    first_seed: int
-    good: float
     easy: float
-    matrix_rate: float
-    other_rate: float
 
 
 PHASES = (
-    Phase("skill", 4000, 2_000_000, 1.0, 1.0, 0.02, 2e-3),
-    Phase("polish", 1200, 4_000_000, 1.0, 0.3, 0.01, 1e-3),
-    Phase("habits", 250, 3_000_000, 0.45, 1.0, 0.004, 4e-4),
+    Phase("skill", 4000, 2_000_000, 1.0, 0.02, 2e-3, easy=1.0),
+    Phase("polish", 1200, 4_000_000, 1.0, 0.01, 1e-3, easy=0.3),
+    Phase("habits", 250, 3_000_000, 0.45, 0.004, 4e-4, easy=1.0),
 )
 
 
@@ -68,71 +51,12 @@ def build_tokenizer() -> PreTrainedTokenizerBase:
             for scenario, fact in rng.sample(pairs, _EPISODES_PER_INBOX):
                 demo = demonstrate(environment, scenario, fact, rng, good=0.6)
                 texts += [demo.user_prompt, *(turn.text for turn in demo.turns)]
-    return train_tokenizer(texts)
+    return train_tokenizer(texts, boilerplate())
 
 
-def start() -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerBase]:
-    tokenizer = build_tokenizer()
-    config = pocket_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
-    return wired_model(config, seed=0), tokenizer
-
-
-def load(folder: Path) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerBase, list[dict[str, Any]]]:
-    """A policy after some of the phases, and the record of those."""
-    record = json.loads((folder / RECORD).read_text())
-    model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model, AutoTokenizer.from_pretrained(folder), record["phases"]
-
-
-def save(
-    model: Qwen2ForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
-    phases: list[dict[str, Any]],
-    folder: Path,
-) -> None:
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    record = {"minutes": round(sum(phase["minutes"] for phase in phases), 1), "phases": phases}
-    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-
-
-def run(phase: Phase, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase) -> float:
-    """Train in place; the minutes it took."""
-    started = time.monotonic()
-    log.info("phase %s", phase.name)
-    train(
-        model,
-        tokenizer,
-        steps=phase.steps,
-        good=phase.good,
-        easy=phase.easy,
-        first_seed=phase.first_seed,
-        matrix_rate=phase.matrix_rate,
-        other_rate=phase.other_rate,
-    )
-    return round((time.monotonic() - started) / 60, 1)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--after", type=Path, help="continue after the phases done in this folder")
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(arguments.threads)
-
-    done: list[dict[str, Any]] = []
-    if arguments.after:
-        model, tokenizer, done = load(arguments.after)
-    else:
-        model, tokenizer = start()
-    for phase in PHASES[len(done) :]:
-        minutes = run(phase, model, tokenizer)
-        done.append(asdict(phase) | {"minutes": minutes})
-        save(model, tokenizer, done, arguments.out / phase.name)
-    save(model.to(torch.bfloat16), tokenizer, done, arguments.out)
+def lessons(tokenizer: PreTrainedTokenizerBase, phase: Phase) -> Iterator[Example]:
+    return episodes(tokenizer, phase.first_seed, phase.good, phase.easy)
 
 
 if __name__ == "__main__":
-    main()
+    build.main(build.Course(PHASES, build_tokenizer, lessons), (__doc__ or "").splitlines()[0])

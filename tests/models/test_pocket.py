@@ -17,7 +17,7 @@ from environment.email_search.sample.corpus import generate
 from environment.email_search.sample.names import split_of
 from environment.email_search.tools import SEARCH, tool_schemas
 from models.pocket.demos import demonstrate, worlds
-from models.pocket.sft import encode
+from models.pocket.lessons import encode
 
 POCKET = Path(__file__).parents[2] / "models" / "pocket"
 MIB = 2**20

@@ -31,7 +31,7 @@ _QUIET = 0.15
 _PHASES = 10
 
 
-def pocket_config(vocabulary: int, eos: int, pad: int) -> Qwen2Config:
+def small_config(vocabulary: int, eos: int, pad: int) -> Qwen2Config:
     return Qwen2Config(
         vocab_size=vocabulary,
         hidden_size=256,
