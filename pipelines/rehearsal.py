@@ -4,6 +4,7 @@ no training."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -73,6 +74,7 @@ def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], 
     name = entry.model if entry else config.backend.base_model
     show(f"rollouts of {name}; nothing is trained")
     done: list[RehearsedStep] = []
+    started = time.monotonic()
 
     def on_step(step: RehearsedStep) -> None:
         done.append(step)
@@ -83,6 +85,7 @@ def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], 
         asyncio.run(_rehearse(run, environment, entry, on_step))
     finally:
         environment.close()
+    run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     rollouts = [rollout for step in done for rollout in step.rollouts]
     solved = sum(step.solved for step in done)
     reasons = sum((step.reasons for step in done), Counter[str]())

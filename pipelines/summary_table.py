@@ -25,6 +25,8 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
             for reason, count in stored["skipped"].items():
                 yield f"              {count:,} {reason}"
         yield f"scenarios   {scenarios['train']:,} to train on, {scenarios['test']:,} held out"
+        for reason, count in scenarios.get("skipped", {}).items():
+            yield f"              {count:,} left out: {reason}"
         if writer := scenarios.get("writer"):
             yield from _written(writer)
     if train := summary["train"]:

@@ -137,6 +137,10 @@ def test_a_configuration_is_looked_for_where_the_command_is_given(
         ["--pipeline", "data", "--name", "a b"],
         ["--pipeline", "data", "--name", ".."],
         ["--pipeline", "data", "--unknown"],
+        ["--pipeline", "eval", "--dry-run", "rollouts"],
+        ["--pipeline", "train", "--dry-run", "walk"],
+        ["--pipeline", "train", "--model", "m"],
+        ["--pipeline", "train", "--dry-run", "rollouts", "--base-url", "http://x"],
     ],
 )
 def test_wrong_arguments_are_refused_with_the_usage(arguments: list[str], project: Project) -> None:

@@ -27,6 +27,7 @@ from pipelines.placement import (
     runs_here,
     zenml_options,
 )
+from pipelines.problem_preparation import problem_preparation_pipeline
 from pipelines.training import training_pipeline
 from tests.pipelines.conftest import ROOT, Project, settings
 
@@ -37,16 +38,17 @@ GPU_STEPS = {"train": "train_agent", "eval": "run_inference"}
 
 def test_the_steps_are_those_of_the_pipelines() -> None:
     pipelines = {
-        "data": data_preparation_pipeline,
-        "train": training_pipeline,
-        "eval": evaluation_pipeline,
+        "data": (data_preparation_pipeline, problem_preparation_pipeline),
+        "train": (training_pipeline,),
+        "eval": (evaluation_pipeline,),
     }
-    for name, pipeline in pipelines.items():
-        called = re.findall(r"(\w+)\(", inspect.getsource(pipeline.entrypoint))
-        known = pipeline.entrypoint.__globals__
-        assert {call for call in called if isinstance(known.get(call), BaseStep)} == set(
-            STEPS[name]
-        )
+    for name, of_name in pipelines.items():
+        called: set[str] = set()
+        for pipeline in of_name:
+            known = pipeline.entrypoint.__globals__
+            found = re.findall(r"(\w+)\(", inspect.getsource(pipeline.entrypoint))
+            called |= {call for call in found if isinstance(known.get(call), BaseStep)}
+        assert called == set(STEPS[name])
         assert GPU_STEPS.get(name, STEPS[name][0]) in STEPS[name]
 
 
