@@ -1,0 +1,173 @@
+"""Giving up rights, in two stages: what a whole zygote can spare, then all that a program needs not.
+
+Each stage raises ``OSError`` at the first thing the kernel refuses, and what raised runs no program.
+"""
+
+# ruff: noqa: PTH - descriptors and strings, as the system calls take them
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+
+from . import bpf, kernel
+
+_MIB = 1 << 20
+_NOBODY = 65534
+_CAP_SETUID = 1 << 7
+_READ = kernel.READ_FILE | kernel.READ_DIR
+_OWN_FOLDER = (
+    _READ
+    | kernel.WRITE_FILE
+    | kernel.TRUNCATE
+    | kernel.MAKE_DIR
+    | kernel.MAKE_REG
+    | kernel.REMOVE_DIR
+    | kernel.REMOVE_FILE
+    | kernel.REFER
+)
+_DEVICES = {"/dev/null": kernel.READ_FILE | kernel.WRITE_FILE, "/dev/urandom": kernel.READ_FILE}
+# Parts of the standard library's folder that are no part of the library.
+_NOT_LIBRARY = {"site-packages", "dist-packages", "test", "idlelib", "ensurepip", "turtledemo"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """``base.Limits`` as the zygote gets them (there is no pydantic here).
+
+    Args:
+        interpreter: bytes of address space that Python itself takes; a program's come on top.
+    """
+
+    interpreter: int
+    cpu_s: int
+    memory_mib: int
+    files_mib: int
+    threads: int
+    open_files: int
+
+
+def drop_root() -> None:
+    """Root becomes nobody, without a capability.
+
+    Where nobody may not read the interpreter's library (it often lies in root's home folder), files
+    are still opened as root; Landlock says which.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        kernel.become(_NOBODY)
+    except PermissionError:
+        # A container's root that may not change its user. It is held as any other user is.
+        kernel.set_capabilities(permitted=0, effective=0)
+        return
+    try:
+        with open(os.__file__, "rb"):
+            pass
+    except PermissionError:
+        kernel.set_capabilities(permitted=_CAP_SETUID, effective=_CAP_SETUID)
+        kernel.open_files_as(0)
+    kernel.set_capabilities(permitted=0, effective=0)
+
+
+def library() -> list[str]:
+    """What a program may read besides its own folder: each module of the standard library.
+
+    One entry for each, because the folder that holds them often holds site-packages too.
+    """
+    paths: list[str] = []
+    for folder in filter(os.path.isdir, sys.path):
+        inside = os.path.realpath(folder) + os.sep
+        for name in os.listdir(folder):
+            path = os.path.realpath(inside + name)
+            if name not in _NOT_LIBRARY and path.startswith(inside):
+                paths.append(path)
+    return paths
+
+
+def confine_zygote(folder: str) -> None:
+    """Bound what the zygote and all its cells may open.
+
+    Args:
+        folder: holds the cells' folders.
+    """
+    kernel.no_new_privileges()
+    kernel.not_dumpable()
+    rules = kernel.Landlock()
+    for path in library():
+        rules.allow(path, _READ)
+    for path, rights in _DEVICES.items():
+        rules.allow(path, rights)
+    rules.allow(folder, _OWN_FOLDER)
+    rules.allow(os.path.dirname(folder), kernel.REMOVE_DIR)
+    rules.enforce()
+
+
+def confine_cell(bounds: Bounds, folder: str, zygote: int, report: socket.socket) -> None:
+    """Take from this process all that a program does not need, then say so.
+
+    Args:
+        folder: the program's own.
+        zygote: process id of the parent.
+        report: gets the descriptor on which the zygote judges calls, and then a line that all of
+            the lockdown holds.
+    """
+    kernel.no_new_privileges()
+    kernel.not_dumpable()
+    kernel.die_with_parent(signal.SIGKILL)
+    if os.getppid() != zygote:
+        raise OSError("the zygote is gone")
+    os.chdir(folder)
+    rules = kernel.Landlock()
+    # The zygote's own rules hold as well, and know the library module by module.
+    for path in {os.path.realpath(entry) for entry in sys.path if os.path.isdir(entry)}:
+        rules.allow(path, _READ)
+    for path, rights in _DEVICES.items():
+        rules.allow(path, rights)
+    rules.allow(folder, _OWN_FOLDER)
+    rules.enforce()
+    _limit(bounds)
+    listener = kernel.filter_calls(bpf.accounting(os.uname().machine), listen=True)
+    socket.send_fds(report, [b"listener"], [listener])
+    os.close(listener)
+    kernel.filter_calls(bpf.allowlist(os.uname().machine, os.getpid()))
+    _verify()
+    os.write(report.fileno(), b"locked")
+    report.close()
+
+
+def address_space() -> int:
+    """Bytes of address space that this process takes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _limit(bounds: Bounds) -> None:
+    for name, soft, hard in (
+        ("RLIMIT_AS", memory := bounds.interpreter + bounds.memory_mib * _MIB, memory),
+        ("RLIMIT_CPU", bounds.cpu_s, bounds.cpu_s + 1),
+        ("RLIMIT_FSIZE", size := bounds.files_mib * _MIB, size),
+        ("RLIMIT_NOFILE", bounds.open_files, bounds.open_files),
+        ("RLIMIT_CORE", 0, 0),
+        ("RLIMIT_MEMLOCK", 0, 0),
+    ):
+        resource.setrlimit(getattr(resource, name), (soft, hard))
+
+
+def _verify() -> None:
+    """Try what must not work."""
+    try:
+        socket.socket(socket.AF_UNIX).close()
+    except PermissionError:
+        pass
+    else:
+        raise OSError("the seccomp filter lets sockets pass")
+    try:
+        os.listdir("/")
+    except PermissionError:
+        return
+    raise OSError("Landlock lets the root folder be listed")

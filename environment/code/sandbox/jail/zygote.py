@@ -1,0 +1,331 @@
+"""The zygote: forks a cell for each program, counts what it uses up, ends it and cleans up after.
+
+It is one thread around one ``epoll``, and never holds a program or its output: those go between
+the sandbox and the cell directly, so that a cell, which is a copy of this process, starts with
+nothing of another one in its memory.
+
+Messages from the sandbox, as JSON over a SOCK_SEQPACKET socket: ``make`` (with the descriptors for
+the program, stdout and stderr), ``start`` (the clock runs) and ``kill``. Messages to it: ``hello``
+or ``unavailable`` once, then ``ready`` or ``broken`` and ``ended`` for each cell. When the socket
+closes, or the process that started this one is gone, all cells end and their folders go.
+"""
+
+# ruff: noqa: PTH - descriptors and strings, as the system calls take them
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gc
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import bpf, folders, lockdown, program
+
+_ORPHAN_CHECK_S = 1.0
+_LOCKDOWN_S = 20.0
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_*
+_CONTINUE = 1
+_NOTIFICATION = struct.Struct("=QIIiIQ6Q")
+_KIB = 1 << 10
+_WRITE_COSTS, _FILE_COSTS = 1 * _KIB, 16 * _KIB
+_PRELOADED = (
+    "abc argparse ast base64 bisect calendar cmath collections.abc contextlib copy csv ctypes "
+    "dataclasses datetime decimal difflib enum fractions functools hashlib heapq io itertools json "
+    "linecache locale math numbers operator pickle pprint queue random re secrets statistics string "
+    "struct tempfile textwrap time traceback types typing unicodedata uuid zlib"
+)
+
+
+@dataclass(slots=True)
+class Cell:
+    """One process, for one program."""
+
+    id: int
+    pid: int
+    folder: str
+    handle: int  # a pidfd
+    report: socket.socket | None
+    budget: int
+    deadline: float
+    listener: int = -1
+    reason: str = ""
+    ready: bool = False
+    folders_left: int = 64
+
+
+def preload() -> None:
+    """Import what programs use, and every extension module of the standard library.
+
+    The extension modules because some need shared libraries of the system, which no cell may open.
+    """
+    names = _PRELOADED.split()
+    for folder in sys.path:
+        if folder.endswith("lib-dynload"):
+            names += (name.partition(".")[0] for name in sorted(os.listdir(folder)))
+    skipped = ("_test", "_xx", "xx", "_ctypes_test", "_tkinter", "readline")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old modules; a program imports what it likes
+        for name in names:
+            if not name.startswith(skipped):
+                with contextlib.suppress(ImportError):  # its library is not installed
+                    importlib.import_module(name)
+
+
+class Zygote:
+    """
+    Args:
+        control: to the sandbox.
+        home: folder for the cells' folders.
+    """
+
+    def __init__(self, control: socket.socket, home: str, bounds: lockdown.Bounds) -> None:
+        self._control, self._home, self._bounds = control, home, bounds
+        self._cells: dict[int, Cell] = {}
+        self._poll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._parent = os.getppid()
+        self._open = True
+        self._numbers = {
+            name: bpf.ARCHITECTURES[os.uname().machine].number(name)
+            for name in ("clone", "write", "pwrite64", "mkdir", "mkdirat")
+        }
+        self._watch(control.fileno(), self._on_message)
+
+    def serve(self) -> None:
+        """Until the sandbox closes its end, or is gone."""
+        while self._open and os.getppid() == self._parent:
+            self._turn()
+
+    def close(self) -> None:
+        """End every cell, and wait for it."""
+        for cell in self._cells.values():
+            self._end(cell, "closed")
+        while self._cells:
+            self._turn()
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        waits = [cell.deadline - now for cell in self._cells.values() if not cell.reason]
+        for descriptor, events in self._poll.poll(max(0.0, min([_ORPHAN_CHECK_S, *waits]))):
+            if descriptor in self._handlers:  # another handler of this turn may have closed it
+                self._handlers[descriptor](events)
+        now = time.monotonic()
+        for cell in self._cells.values():
+            if cell.deadline <= now and not cell.reason:
+                self._end(cell, "wall")
+
+    def _watch(self, descriptor: int, handler: Callable[[int], None]) -> None:
+        self._handlers[descriptor] = handler
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def _forget(self, descriptor: int) -> None:
+        if self._handlers.pop(descriptor, None):
+            self._poll.unregister(descriptor)
+
+    def _tell(self, **message: Any) -> None:
+        if self._open:
+            try:
+                self._control.send(json.dumps(message).encode())
+            except OSError:
+                self._open = False
+
+    def _on_message(self, events: int) -> None:
+        data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 3)
+        if not data:
+            self._open = False
+            self._forget(self._control.fileno())
+            return
+        message = json.loads(data)
+        if message["do"] == "make":
+            self._make(message["cell"], descriptors)
+            return
+        cell = self._cells.get(message["cell"])
+        if cell is None:
+            return  # it has ended, and the sandbox is about to read so
+        if message["do"] == "start":
+            cell.deadline = time.monotonic() + message["wall_s"]
+        else:
+            self._end(cell, message["reason"])
+
+    def _make(self, number: int, descriptors: list[int]) -> None:
+        folder = f"{self._home}/{number}"
+        os.mkdir(folder, 0o700)
+        ours, theirs = socket.socketpair()
+        zygote = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._be_a_cell(folder, zygote, theirs, descriptors)
+        theirs.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+        cell = self._cells[number] = Cell(
+            id=number,
+            pid=pid,
+            folder=folder,
+            handle=os.pidfd_open(pid),
+            report=ours,
+            budget=self._bounds.files_mib << 20,
+            deadline=time.monotonic() + _LOCKDOWN_S,
+        )
+        self._watch(cell.handle, lambda _: self._on_end(cell))
+        self._watch(ours.fileno(), lambda _: self._on_report(cell))
+
+    def _be_a_cell(
+        self, folder: str, zygote: int, report: socket.socket, descriptors: list[int]
+    ) -> None:
+        code = 1
+        try:
+            for name in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(name, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            source = _only(report, *descriptors)
+            report = socket.socket(fileno=4)
+            try:
+                lockdown.confine_cell(self._bounds, folder, zygote, report)
+            except OSError as error:
+                report.send(f"broken {error}".encode())
+                return
+            text = b"".join(iter(lambda: os.read(source, 1 << 16), b""))
+            os.close(source)
+            program.run(text)
+        finally:
+            os._exit(code)
+
+    def _on_report(self, cell: Cell) -> None:
+        assert cell.report is not None
+        data, descriptors, _, _ = socket.recv_fds(cell.report, 1000, 1)
+        if descriptors:
+            cell.listener = descriptors[0]
+            self._watch(cell.listener, lambda events: self._on_call(cell, events))
+            return
+        if data == b"locked":
+            cell.ready, cell.deadline = True, float("inf")
+            cell.budget = self._bounds.files_mib << 20
+            self._tell(event="ready", cell=cell.id)
+        elif data:
+            cell.reason = data.decode(errors="replace")
+        self._forget(cell.report.fileno())
+        cell.report.close()
+        cell.report = None
+
+    def _on_call(self, cell: Cell, events: int) -> None:
+        """Judge a call that uses something up: the program may, or gets an error."""
+        if not events & select.EPOLLIN:
+            self._forget(cell.listener)
+            return
+        request = bytearray(_NOTIFICATION.size)
+        try:
+            fcntl.ioctl(cell.listener, _RECEIVE, request, True)
+            identity, _, _, number, _, _, *arguments = _NOTIFICATION.unpack(request)
+            refused = self._judge(cell, number, arguments)
+            answer = struct.pack("=QqiI", identity, 0, -refused, 0 if refused else _CONTINUE)
+            fcntl.ioctl(cell.listener, _SEND, answer)
+        except FileNotFoundError:
+            pass  # the caller died meanwhile, or a signal took it out of the call
+
+    def _judge(self, cell: Cell, number: int, arguments: list[int]) -> int:
+        """Returns: an errno, or 0 if the program may."""
+        if number == self._numbers["clone"]:
+            # stat needs no right on /proc; each thread is a folder there, with a link upwards.
+            threads = os.stat(f"/proc/{cell.pid}/task").st_nlink - 2
+            return errno.EAGAIN if threads >= self._bounds.threads else 0
+        if number in (self._numbers["write"], self._numbers["pwrite64"]):
+            cell.budget -= max(arguments[2], _WRITE_COSTS)
+        else:
+            cell.budget -= _FILE_COSTS
+        if number in (self._numbers["mkdir"], self._numbers["mkdirat"]):
+            mode = arguments[1 if number == self._numbers["mkdir"] else 2]
+            if mode & 0o700 != 0o700:
+                return errno.EPERM  # a folder that its owner could not empty
+            cell.folders_left -= 1  # and none so deep that emptying it takes many descriptors
+        return errno.EDQUOT if min(cell.budget, cell.folders_left) < 0 else 0
+
+    def _end(self, cell: Cell, reason: str) -> None:
+        cell.reason = cell.reason or reason
+        os.kill(cell.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+
+    def _on_end(self, cell: Cell) -> None:
+        _, status, usage = os.wait4(cell.pid, 0)
+        while cell.report is not None:
+            self._on_report(cell)  # why it could not be locked down, if it said so
+        for descriptor in (cell.handle, cell.listener):
+            if descriptor >= 0:
+                self._forget(descriptor)
+                os.close(descriptor)
+        del self._cells[cell.id]
+        shutil.rmtree(cell.folder)
+        if not cell.ready:
+            self._tell(event="broken", cell=cell.id, text=cell.reason or f"status {status}")
+            return
+        self._tell(
+            event="ended",
+            cell=cell.id,
+            reason=cell.reason,
+            code=os.waitstatus_to_exitcode(status),
+            cpu_s=usage.ru_utime + usage.ru_stime,
+        )
+
+
+def _only(report: socket.socket, program_: int, out: int, err: int) -> int:
+    """Keep stdin, the program's two outputs, the program at 3 and the report at 4; close the rest.
+
+    Returns:
+        The descriptor to read the program from.
+    """
+    high = [fcntl.fcntl(d, fcntl.F_DUPFD, 100) for d in (out, err, program_, report.detach())]
+    for wanted, descriptor in zip((1, 2, 3, 4), high, strict=True):
+        os.dup2(descriptor, wanted, inheritable=False)
+    os.closerange(5, 1 << 20)
+    return 3
+
+
+def main() -> None:
+    """The arguments of the command line: where this package lies, the descriptor of the socket to
+    the sandbox, and settings as JSON: ``folder`` for temporary folders, and the fields of ``Bounds``.
+    """
+    package, control, settings = sys.argv[1:]
+    sys.path.remove(package)
+    connection = socket.socket(fileno=int(control))
+    given = json.loads(settings)
+    parent = given.pop("folder")
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    preload()
+    os.environ.clear()
+    os.umask(0o077)
+    interpreter = lockdown.address_space()
+    home = None
+    try:
+        try:
+            lockdown.drop_root()
+            home = folders.make(parent)
+            lockdown.confine_zygote(home.path)
+        except OSError as error:
+            connection.send(json.dumps({"event": "unavailable", "text": str(error)}).encode())
+            return
+        gc.collect()
+        gc.freeze()
+        connection.send(json.dumps({"event": "hello", "folder": home.path}).encode())
+        zygote = Zygote(connection, home.path, lockdown.Bounds(interpreter=interpreter, **given))
+        try:
+            zygote.serve()
+        finally:
+            zygote.close()
+    finally:
+        if home is not None:
+            home.remove()

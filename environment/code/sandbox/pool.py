@@ -1,0 +1,321 @@
+"""Cells that are started and locked down ahead of their program, each for exactly one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from environment.code.sandbox.base import SandboxError
+from environment.code.sandbox.needs import unavailable
+
+logger = logging.getLogger(__name__)
+
+_START_S = 60.0
+_CLOSE_S = 20.0
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a cell ended, as the zygote saw it.
+
+    Args:
+        reason: why it was ended; empty if it ended of itself.
+        code: the exit code; negative for a signal.
+        cpu_s: seconds of processor time.
+    """
+
+    reason: str
+    code: int
+    cpu_s: float
+
+
+class Output:
+    """One of a program's outputs, kept up to a bound."""
+
+    def __init__(self, descriptor: int, bound: int) -> None:
+        self._descriptor, self._bound = descriptor, bound
+        self._data = bytearray()
+
+    @property
+    def over(self) -> bool:
+        """Whether there was more than the bound."""
+        return len(self._data) > self._bound
+
+    @property
+    def text(self) -> str:
+        return self._data[: self._bound].decode("utf-8", errors="replace")
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def read(self) -> bool:
+        """Take what is there. Returns: whether more may come."""
+        while not self.over:
+            try:
+                data = os.read(self._descriptor, _CHUNK)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            self._data += data
+        return False
+
+
+class Cell:
+    """The sandbox's end of one cell.
+
+    Attributes:
+        ready: done when the cell is locked down and waits for its program.
+        ended: done when the cell is gone, and its folder too.
+    """
+
+    def __init__(self, number: int, bound: int) -> None:
+        self.number = number
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[Ending] = loop.create_future()
+        self.program, self._program = socket.socketpair()
+        out, self._out = os.pipe()
+        err, self._err = os.pipe()
+        for descriptor in (out, err):
+            os.set_blocking(descriptor, False)
+        self.program.setblocking(False)
+        self.stdout, self.stderr = Output(out, bound), Output(err, bound)
+
+    @property
+    def theirs(self) -> list[int]:
+        """The descriptors that go to the cell."""
+        return [self._program.fileno(), self._out, self._err]
+
+    def hand_over(self) -> None:
+        """Close what the cell has by now."""
+        self._program.close()
+        os.close(self._out)
+        os.close(self._err)
+
+    def close(self) -> None:
+        self.program.close()
+        for output in (self.stdout, self.stderr):
+            asyncio.get_running_loop().remove_reader(output.fileno())
+            os.close(output.fileno())
+
+    def fail(self, error: Exception) -> None:
+        for future in (self.ready, self.ended):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # nobody may be waiting
+
+
+class Pool:
+    """A zygote and its cells. Everything happens on the event loop of the first ``take``.
+
+    Args:
+        command: starts the zygote; its control descriptor and its settings are appended.
+        settings: of the zygote.
+        places: programs at once; as many cells are kept ready besides.
+        output_bytes: of each output of a program.
+    """
+
+    def __init__(
+        self, command: Sequence[str], settings: dict[str, object], places: int, output_bytes: int
+    ) -> None:
+        self._command, self._settings = list(command), settings
+        self._ahead, self._output_bytes = places, output_bytes
+        self._places = asyncio.Semaphore(places)
+        self._starting = asyncio.Lock()
+        self._numbers = itertools.count()
+        self._cells: dict[int, Cell] = {}
+        self._spare: deque[Cell] = deque()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._hello: asyncio.Future[None] | None = None
+        self._burial: asyncio.Task[None] | None = None
+        self._folder = ""
+        self._closed = False
+
+    async def start(self) -> None:
+        """Start the zygote if none is there, and wait until its first cell is locked down.
+
+        Raises:
+            SandboxUnavailable: the kernel refused.
+            SandboxError: the sandbox is closed.
+        """
+        async with self._starting:
+            if self._closed:
+                raise SandboxError("the sandbox is closed")
+            if self._control is not None:
+                return
+            await self._buried()
+            self._launch()
+            try:
+                async with asyncio.timeout(_START_S):
+                    assert self._hello is not None
+                    await self._hello
+                    self._fill()
+                    await asyncio.shield(self._spare[0].ready)
+            except BaseException as error:
+                await self._stop()
+                if isinstance(error, SandboxError):
+                    raise unavailable(f"No program can be locked down here: {error}.") from error
+                raise
+
+    async def take(self) -> Cell:
+        """A cell that waits for its program. Every one that was taken must be given back.
+
+        Raises:
+            SandboxError: it could not be made or locked down.
+        """
+        await self._places.acquire()
+        try:
+            await self.start()
+            cell = self._spare.popleft()
+            self._fill()
+            try:
+                await asyncio.shield(cell.ready)
+            except asyncio.CancelledError:
+                self._spare.appendleft(cell)
+                raise
+        except BaseException:
+            self._places.release()
+            raise
+        return cell
+
+    def begin(self, cell: Cell, wall_s: float) -> None:
+        """The clock of this cell runs from now."""
+        self._send({"do": "start", "cell": cell.number, "wall_s": wall_s})
+
+    def end(self, cell: Cell, reason: str) -> None:
+        """Kill it, unless it has ended; ``Cell.ended`` says when it is gone."""
+        if not cell.ended.done():
+            self._send({"do": "kill", "cell": cell.number, "reason": reason})
+
+    def give_back(self, cell: Cell) -> None:
+        """Its place is free again when it is gone."""
+        cell.close()
+        cell.ended.add_done_callback(lambda _: self._places.release())
+        with contextlib.suppress(SandboxError):  # then it is gone with the zygote
+            self.end(cell, "no longer wanted")
+
+    async def close(self) -> None:
+        """End all cells; leave no process and no folder."""
+        self._closed = True
+        async with self._starting:
+            await self._stop()
+
+    def _launch(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                [*self._command, str(theirs.fileno()), json.dumps(self._settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={"PYTHONHASHSEED": "0"},  # the same program, the same result
+                cwd="/",
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        loop = asyncio.get_running_loop()
+        self._control, self._hello = ours, loop.create_future()
+        loop.add_reader(ours, self._on_messages)
+
+    def _fill(self) -> None:
+        while len(self._spare) < self._ahead:
+            cell = Cell(next(self._numbers), self._output_bytes)
+            self._cells[cell.number] = cell
+            self._spare.append(cell)
+            try:
+                self._send({"do": "make", "cell": cell.number}, cell.theirs)
+            finally:
+                cell.hand_over()
+
+    def _send(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> None:
+        if self._control is None:
+            raise SandboxError("the sandbox is closed")
+        try:
+            socket.send_fds(self._control, [json.dumps(message).encode()], list(descriptors))
+        except OSError as error:
+            raise SandboxError(f"the zygote cannot be reached: {error}") from error
+
+    def _on_messages(self) -> None:
+        while self._control is not None:
+            try:
+                data = self._control.recv(4096)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                self._lost(SandboxError("the zygote has ended"))
+                return
+            self._on_message(json.loads(data))
+
+    def _on_message(self, message: dict[str, str | int | float]) -> None:
+        event = message["event"]
+        if event == "hello":
+            assert self._hello is not None
+            self._folder = str(message["folder"])
+            self._hello.set_result(None)
+        elif event == "unavailable":
+            self._lost(SandboxError(str(message["text"])))
+        elif event == "ready":
+            self._cells[int(message["cell"])].ready.set_result(None)
+        else:
+            cell = self._cells.pop(int(message["cell"]))
+            if event == "broken":
+                cell.fail(SandboxError(f"a cell could not be locked down: {message['text']}"))
+            else:
+                ending = Ending(
+                    str(message["reason"]), int(message["code"]), float(message["cpu_s"])
+                )
+                cell.ended.set_result(ending)
+
+    def _lost(self, error: SandboxError) -> None:
+        """The zygote is gone or about to go, and what it ran with it."""
+        assert self._control is not None
+        assert self._hello is not None
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._control)
+        self._control.close()
+        self._control = None
+        if not self._hello.done():
+            self._hello.set_exception(error)
+        for cell in self._cells.values():
+            cell.fail(error)
+        for cell in self._spare:
+            cell.close()
+        self._cells.clear()
+        self._spare.clear()
+        self._burial = loop.create_task(asyncio.to_thread(self._bury))
+
+    def _bury(self) -> None:
+        """Reap the zygote, and clean up what it could not if it was killed."""
+        assert self._process is not None
+        try:
+            self._process.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            logger.warning("the zygote did not end in %.0f s: killing it", _CLOSE_S)
+            self._process.kill()
+            self._process.wait()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _buried(self) -> None:
+        if self._burial is not None:
+            await asyncio.shield(self._burial)
+
+    async def _stop(self) -> None:
+        if self._control is not None:
+            self._lost(SandboxError("the sandbox is closed"))
+        await self._buried()
