@@ -17,12 +17,13 @@ from environment.code.sandbox.base import Limits, Sandbox, SandboxError, Sandbox
 from environment.code.sandbox.containers import ContainerSandbox, Ended
 
 _NONE = (
-    "the ZenML stack {stack!r} has no sandbox. Register one and put it into the stack, for example "
-    "with Docker:\n"
+    "the ZenML stack {stack!r} has no sandbox. For example with Docker:\n"
     "  zenml sandbox register docker --flavor=docker\n"
-    "  zenml stack update {stack} --sandbox=docker\n"
+    "  {into_stack}\n"
     "docs/sandboxes.md has the commands for the others."
 )
+# ZenML lets nobody change its default stack.
+_OWN_STACK = "zenml stack register code -o default -a default -D default --sandbox=docker --set"
 _LOCAL = (
     "the sandbox {name!r} of the ZenML stack has the flavor local, which isolates nothing: a program "
     "would have your files, your keys and your network. Use environment.sandbox.kind: isolated, or "
@@ -57,7 +58,9 @@ def open_stack_sandbox(
     stack = Client().active_stack
     component = stack.sandbox
     if component is None:
-        raise SandboxUnavailable(_NONE.format(stack=stack.name))
+        update = f"zenml stack update {stack.name} --sandbox=docker"
+        into_stack = _OWN_STACK if stack.name == "default" else update
+        raise SandboxUnavailable(_NONE.format(stack=stack.name, into_stack=into_stack))
     if isinstance(component, RunsPrograms):
         return component.open_sandbox(limits, workers, tags or {})
     return StackSandbox(component, limits, workers, tags)

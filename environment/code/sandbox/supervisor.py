@@ -24,6 +24,8 @@ from typing import Any
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
 # What the container itself runs under the same user: its first process, a shell, this.
 OTHER_PROCESSES = 8
+# As -I, but for the hash seed, which that ignores.
+_FLAGS = ["-s", "-S", "-B", "-X", "utf8", *(["-P"] if sys.version_info >= (3, 11) else [])]
 
 
 def supervise(job: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
         file.write(job["program"].encode("utf-8", "surrogatepass"))
     os.chmod(script, 0o644)
     os.mkdir(home)
-    user = {}
+    user: dict[str, Any] = {}
     if os.geteuid() == 0:
         # One of its own: processes are counted by user, across the containers of a machine.
         number = random.randint(20_000, 60_000)
@@ -47,12 +49,12 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
     out_of_memory = _kills_for_memory()
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-X", "utf8", script],
+        [sys.executable, *_FLAGS, script],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=home,
-        env={},
+        env={"PYTHONHASHSEED": "0"},  # the same program, the same result
         start_new_session=True,
         preexec_fn=lambda: _limit(job),
         close_fds=False,  # ours are closed by exec; listing them all needs what we just gave up
@@ -96,7 +98,7 @@ def _limit(job: dict[str, Any]) -> None:
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def _watch(process: subprocess.Popen, deadline: float, cap: int) -> tuple[str, bytes, bytes]:
+def _watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> tuple[str, bytes, bytes]:
     """Read what it writes until it ends; ``status`` is "ended", "timeout" or "output"."""
     kept = {process.stdout: bytearray(), process.stderr: bytearray()}
     with selectors.DefaultSelector() as selector:
