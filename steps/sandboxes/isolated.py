@@ -50,7 +50,7 @@ class IsolatedSandboxComponent(BaseSandbox):
         Raises:
             SandboxUnavailable: the kernel offers too little; the text says what.
         """
-        resolved = cast(IsolatedSandboxSettings, self.resolve_settings(settings))
+        resolved = cast("IsolatedSandboxSettings", self.resolve_settings(settings))
         return ProgramSession(
             lambda: open_isolated(resolved.limits, resolved.workers),
             self._resolve_session_environment(resolved),

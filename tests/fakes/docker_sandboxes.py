@@ -69,7 +69,9 @@ class FakeContainer:
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and Path(entry, "cwd").readlink().is_relative_to(self.folder):
+                if entry.name.isdigit() and Path(entry, "cwd").readlink().is_relative_to(
+                    self.folder
+                ):
                     found.append(int(entry.name))
             except OSError:
                 continue  # ended, or not ours

@@ -172,10 +172,12 @@ class ContainerSandbox(Sandbox):
             return  # it never was; whoever waits for it is told
         for attempt in range(1, DESTROY_ATTEMPTS + 1):
             try:
-                return container.destroy()
+                container.destroy()
             except SandboxError as error:
                 _LOG.error("%s: a container is not destroyed yet: %s", self.name, error)
                 time.sleep(attempt / 2)
+            else:
+                return
 
 
 _TOO_LONG = f"the program has more than {supervised.MAX_COMMAND_BYTES} bytes, compressed"

@@ -17,6 +17,7 @@ from environment.code.sandbox.base import Limits
 SPARE_MIB = 128
 # If nobody is left to destroy a container, its service ends it after this long.
 LIFETIME_S = 3600
+TEMPORARY = "/tmp"  # noqa: S108 (in the container: all that can be written to there)
 LACKING = {
     "docker": "",
     "kubernetes": "no network (a NetworkPolicy can) and no bound on processes (the node's can)",
@@ -32,16 +33,14 @@ def lacking(flavor: str) -> str:
     return LACKING.get(flavor, _UNKNOWN)
 
 
-def strict(
-    flavor: str, configured: Settings, limits: Limits, tags: Mapping[str, str]
-) -> Settings:
+def strict(flavor: str, configured: Settings, limits: Limits, tags: Mapping[str, str]) -> Settings:
     """The settings of one session.
 
     Args:
         configured: those of the component.
         tags: shown as labels where the flavor has them.
     """
-    ours = {"sandbox_environment": {}}  # a program's environment is empty
+    ours: Settings = {"sandbox_environment": {}}  # a program's environment is empty
     if flavor == "docker":
         ours |= _docker(configured, limits, tags)
     elif flavor == "kubernetes":
@@ -65,7 +64,7 @@ def _docker(configured: Settings, limits: Limits, tags: Mapping[str, str]) -> Se
         "network_mode": "none",
         "user": f"{user}:{user}",
         "read_only": True,
-        "tmpfs": {"/tmp": f"rw,noexec,nosuid,nodev,mode=1777,size={limits.files_mib + 8}m"},
+        "tmpfs": {TEMPORARY: f"rw,noexec,nosuid,nodev,mode=1777,size={limits.files_mib + 8}m"},
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "ipc_mode": "none",
@@ -90,7 +89,7 @@ def _kubernetes(pod: Settings, limits: Limits, tags: Mapping[str, str]) -> Setti
             *pod.get("volumes", []),
             {"name": "tmp", "emptyDir": {"sizeLimit": f"{limits.files_mib + 8}Mi"}},
         ],
-        "volume_mounts": [*pod.get("volume_mounts", []), {"name": "tmp", "mountPath": "/tmp"}],
+        "volume_mounts": [*pod.get("volume_mounts", []), {"name": "tmp", "mountPath": TEMPORARY}],
         "labels": {
             **pod.get("labels", {}),
             "art-rl/sandbox": "program",

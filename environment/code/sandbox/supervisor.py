@@ -8,6 +8,7 @@ program where the container's owner gave no setting for it, and what tells how t
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import json
 import os
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
@@ -32,14 +34,13 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
     """Run ``job["program"]``; the other keys are those of ``Limits``."""
     # Else the program could write to our stdout, or stop us, through /proc and ptrace.
     _prctl(PR_SET_DUMPABLE, 0)
-    folder = tempfile.mkdtemp()
-    os.chmod(folder, 0o755)
-    script, home = os.path.join(folder, "program.py"), os.path.join(folder, "home")
-    with open(script, "wb") as file:
-        # What is no UTF-8 is the program's fault, so Python shall say it.
-        file.write(job["program"].encode("utf-8", "surrogatepass"))
-    os.chmod(script, 0o644)
-    os.mkdir(home)
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o711)
+    script, home = folder / "program.py", folder / "home"
+    # What is no UTF-8 is the program's fault, so Python shall say it.
+    script.write_bytes(job["program"].encode("utf-8", "surrogatepass"))
+    script.chmod(0o644)
+    home.mkdir()
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
         # One of its own: processes are counted by user, across the containers of a machine.
@@ -48,7 +49,7 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
         os.chown(home, number, number)
     out_of_memory = _kills_for_memory()
     started = time.monotonic()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 (untrusted input is what it is for)
         [sys.executable, *_FLAGS, script],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -56,7 +57,7 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
         cwd=home,
         env={"PYTHONHASHSEED": "0"},  # the same program, the same result
         start_new_session=True,
-        preexec_fn=lambda: _limit(job),
+        preexec_fn=lambda: _limit(job),  # noqa: PLW1509 (no threads here)
         close_fds=False,  # ours are closed by exec; listing them all needs what we just gave up
         **user,
     )
@@ -92,15 +93,15 @@ def _limit(job: dict[str, Any]) -> None:
         (resource.RLIMIT_CORE, 0, 0),
     ):
         allowed = resource.getrlimit(kind)[1]
-        if allowed != resource.RLIM_INFINITY:
-            soft, hard = min(soft, allowed), min(hard, allowed)
-        resource.setrlimit(kind, (soft, hard))
+        if allowed == resource.RLIM_INFINITY:
+            allowed = hard
+        resource.setrlimit(kind, (min(soft, allowed), min(hard, allowed)))
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> tuple[str, bytes, bytes]:
     """Read what it writes until it ends; ``status`` is "ended", "timeout" or "output"."""
-    kept = {process.stdout: bytearray(), process.stderr: bytearray()}
+    kept: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
     with selectors.DefaultSelector() as selector:
         for stream in kept:
             os.set_blocking(stream.fileno(), False)
@@ -124,10 +125,9 @@ def _watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> tuple
                 break
             if time.monotonic() >= deadline and process.poll() is None:
                 status = "timeout"
-    try:
+    # All of them may have ended, or what is left is not ours; the container goes anyway.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # all of them ended, or only what is not ours is left; the container goes anyway
     process.wait()
     return status, bytes(kept[process.stdout][:cap]), bytes(kept[process.stderr][:cap])
 
