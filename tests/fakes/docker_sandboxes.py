@@ -6,11 +6,13 @@ the tests run as root, and no network to be tested. The programs in it are those
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -100,7 +102,7 @@ class DockerSandboxes:
         containers: those that are there.
         refuses: answer ``docker create`` with an error.
         loses: end the next commands' output before anything is in it, and remove the container.
-        silent: let the next commands start, and never answer.
+        executed: set when a command runs.
     """
 
     def __init__(self) -> None:
@@ -108,7 +110,7 @@ class DockerSandboxes:
         self.containers: dict[str, FakeContainer] = {}
         self.refuses = self.loses = False
         self.executed = threading.Event()
-        self.most_at_once = 0
+        self.connections: list[socket.socket] = []
         self._commands: dict[str, tuple[FakeContainer, list[str]]] = {}
         self._codes: dict[str, int | None] = {}
         self._lock = threading.Lock()
@@ -163,7 +165,6 @@ class DockerSandboxes:
         with self._lock:
             self.created.append(body)
             self.containers[container.id] = container
-            self.most_at_once = max(self.most_at_once, len(self.containers))
         return 201, {"Id": container.id}
 
     def execute(self, key: str, out: Any) -> None:
@@ -195,6 +196,9 @@ class DockerSandboxes:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        for connection in self.connections:
+            with contextlib.suppress(OSError):  # closed by the other end
+                connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         return self
@@ -216,6 +220,10 @@ def _copy(stream: Any, number: int, out: Any, lock: threading.Lock) -> None:
 def _handler(daemon: DockerSandboxes) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            daemon.connections.append(self.connection)
 
         def _answer(self) -> None:
             url = urlsplit(self.path)

@@ -24,7 +24,7 @@ from environment.code.sandbox.supervised import Report
 GRACE_S = 15.0
 PROBE_S = 10.0
 DESTROY_ATTEMPTS = 3
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class ContainerSandbox(Sandbox):
                 if self._closed:
                     raise
                 # It may have stood for long: services end what is old, and restart.
-                _LOG.warning("%s: a container made ahead failed (%s); a new one", self.name, error)
+                log.warning("%s: a container made ahead failed (%s); a new one", self.name, error)
         return await self._run_in(self._begin(tags), command)
 
     def _begin(self, tags: Mapping[str, str]) -> Future[Container]:
@@ -174,7 +174,7 @@ class ContainerSandbox(Sandbox):
             try:
                 container.destroy()
             except SandboxError as error:
-                _LOG.error("%s: a container is not destroyed yet: %s", self.name, error)
+                log.error("%s: a container is not destroyed yet: %s", self.name, error)
                 time.sleep(attempt / 2)
             else:
                 return

@@ -29,7 +29,7 @@ _LOCAL = (
     "would have your files, your keys and your network. Use environment.sandbox.kind: isolated, or "
     "a sandbox of the flavor isolated, docker or kubernetes (docs/sandboxes.md)."
 )
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -82,7 +82,7 @@ class StackSandbox(ContainerSandbox):
         if flavor == "local":
             raise SandboxUnavailable(_LOCAL.format(name=component.name))
         if lacking := stack_settings.lacking(flavor):
-            _LOG.warning("ZenML's sandbox flavor %s has no setting for %s", flavor, lacking)
+            log.warning("ZenML's sandbox flavor %s has no setting for %s", flavor, lacking)
         # Asked for here: the threads know nothing of the step that runs, which may have its own.
         # Nor do they tell ZenML's server of each session, as they would within a step.
         settings = component.resolve_settings()
@@ -166,11 +166,11 @@ def _faults() -> tuple[type[Exception], ...]:
 
         faults.append(OpenApiException)
     except ImportError:
-        _LOG.debug("no kubernetes package: its errors cannot happen")
+        log.debug("no kubernetes package: its errors cannot happen")
     try:
         from modal.exception import Error
 
         faults.append(Error)
     except ImportError:
-        _LOG.debug("no modal package: its errors cannot happen")
+        log.debug("no modal package: its errors cannot happen")
     return tuple(faults)
