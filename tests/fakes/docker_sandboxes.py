@@ -66,18 +66,25 @@ class FakeContainer:
         self.processes.append(process)
         return process
 
-    def inside(self) -> list[int]:
-        """The processes whose working folder is in the container."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and Path(entry, "cwd").readlink().is_relative_to(
-                    self.folder
-                ):
-                    found.append(int(entry.name))
-            except OSError:
-                continue  # ended, or not ours
+    def inside(self) -> dict[int, bytes]:
+        """The command lines of what runs in it, by process."""
+        ours = {process.pid for process in self.processes if process.poll() is None}
+        found: dict[int, bytes] = {}
+        # In order of age, so that a parent is known before its children.
+        for entry in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+            with contextlib.suppress(OSError):  # ended meanwhile
+                pid, state, parent = _stat(entry)
+                if pid in ours or parent in ours or self._lives_here(entry):
+                    ours.add(pid)
+                    if state != "Z":
+                        found[pid] = (entry / "cmdline").read_bytes()
         return found
+
+    def _lives_here(self, entry: Path) -> bool:
+        try:
+            return (entry / "cwd").readlink().is_relative_to(self.folder)
+        except OSError:  # not ours to look at
+            return False
 
     def remove(self) -> None:
         for process in self.processes:
@@ -92,6 +99,11 @@ class FakeContainer:
         for process in self.processes:
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _stat(entry: Path) -> tuple[int, str, int]:
+    state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+    return int(entry.name), state, int(parent)
 
 
 class DockerSandboxes:

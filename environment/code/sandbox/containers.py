@@ -174,10 +174,13 @@ class ContainerSandbox(Sandbox):
             try:
                 container.destroy()
             except SandboxError as error:
-                log.error("%s: a container is not destroyed yet: %s", self.name, error)
+                log.warning("%s: a container is not destroyed yet: %s", self.name, error)
                 time.sleep(attempt / 2)
             else:
                 return
+        log.error(
+            "%s: a container was left behind (docs/sandboxes.md has how to end it)", self.name
+        )
 
 
 _TOO_LONG = f"the program has more than {supervised.MAX_COMMAND_BYTES} bytes, compressed"

@@ -80,7 +80,7 @@ class TestCoreWeave(ContainerCases):
 
         service.never_runs = True
         opened = open_sandbox(LIMITS, 1)
-        with pytest.raises(SandboxError, match="did not start.*image not found"):
+        with pytest.raises(SandboxError, match=r"did not start.*image not found"):
             await opened.run("print(1)", {})
         await opened.close()
 
@@ -104,7 +104,7 @@ def test_a_missing_key_is_named(
 ) -> None:
     for name, value in there.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SandboxUnavailable, match="CWSANDBOX_API_KEY.*WANDB_ENTITY_NAME") as raised:
+    with pytest.raises(SandboxUnavailable, match=r"CWSANDBOX_API_KEY.*WANDB_ENTITY_NAME") as raised:
         CwSandbox(LIMITS, 1)
     assert ("AVIATO_API_KEY" in str(raised.value)) == ("AVIATO_API_KEY" in there)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from environment.code.sandbox.base import Limits, SandboxUnavailable, Status
 from environment.code.sandbox.stack import StackSandbox
 from tests.environment.code.sandbox.container_cases import LIMITS, ContainerCases, Open
 from tests.fakes.docker_sandboxes import DockerSandboxes
+from tests.fakes.kubernetes_pods import KubernetesPods
 
 
 def component(flavor: Any, **configured: Any) -> Any:
@@ -38,6 +40,12 @@ def docker(**configured: Any) -> Any:
     from zenml.sandboxes import DockerSandboxFlavor
 
     return component(DockerSandboxFlavor(), **configured)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 (it is another thread that makes it so)
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -91,10 +99,7 @@ class TestDocker(ContainerCases):
         opened = open_sandbox(LIMITS, 2)
         assert not service.created
         await opened.run("print(1)", {})
-        until = asyncio.get_running_loop().time() + 10
-        while len(service.containers) < 2:
-            assert asyncio.get_running_loop().time() < until
-            await asyncio.sleep(0.01)
+        await until(lambda: len(service.containers) == 2)
         service.refuses = True
         for _ in range(2):
             assert (await opened.run("print(2)", {})).status is Status.OK
@@ -106,8 +111,7 @@ class TestDocker(ContainerCases):
     ) -> None:
         opened = open_sandbox(LIMITS, 1)
         await opened.run("print(1)", {})
-        while len(service.containers) != 1:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(service.containers) == 1)
         stale = next(iter(service.containers))
         service.containers.pop(stale).remove()
         assert (await opened.run("print(2)", {})).stdout == "2\n"
@@ -121,10 +125,74 @@ class TestDocker(ContainerCases):
         assert not caplog.records
 
 
+class TestKubernetes(ContainerCases):
+    @pytest.fixture
+    def service(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesPods]:
+        from kubernetes.config import kube_config
+
+        with KubernetesPods() as cluster:
+            cluster.write_kubeconfig(tmp_path / "config", "ours")
+            monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", f"{tmp_path}/config")
+            yield cluster
+
+    @pytest.fixture
+    def open_sandbox(self, service: KubernetesPods) -> Open:
+        from zenml.integrations.kubernetes.flavors import KubernetesSandboxFlavor
+
+        def open_sandbox(limits: Limits, workers: int, **configured: Any) -> StackSandbox:
+            pods = component(
+                KubernetesSandboxFlavor(),
+                kubernetes_context="ours",
+                kubernetes_namespace="programs",
+                max_api_retries=0,
+                **configured,
+            )
+            return StackSandbox(pods, limits, workers, {"job": "first/of many"})
+
+        return open_sandbox
+
+    async def test_its_pods_are_as_strict_as_zenml_can(
+        self, open_sandbox: Open, service: KubernetesPods
+    ) -> None:
+        theirs = {
+            "node_selectors": {"pool": "programs"},
+            "labels": {"team": "rl"},
+            "volumes": [{"name": "data", "emptyDir": {}}],
+            "volume_mounts": [{"name": "data", "mountPath": "/data"}],
+        }
+        opened = open_sandbox(LIMITS, 1, pod_settings=theirs, privileged=True)
+        assert (await opened.run("print(1)", {})).status is Status.OK
+        await opened.close()
+        pod = service.created[0]
+        assert (
+            pod["metadata"]["labels"].items()
+            >= {
+                "art-rl/sandbox": "program",
+                "job": "first-of-many",
+                "team": "rl",
+            }.items()
+        )
+        spec = pod["spec"]
+        assert spec["nodeSelector"] == {"pool": "programs"}
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["activeDeadlineSeconds"] == 3600
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert [v["name"] for v in spec["volumes"]] == ["data", "tmp"]
+        (container,) = spec["containers"]
+        assert container["resources"]["limits"]["memory"] == "256Mi"
+        context = container["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["runAsUser"] > 0
+        assert context["privileged"] is False
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+
+
 def test_the_local_flavor_is_refused() -> None:
     from zenml.sandboxes import LocalSandboxFlavor
 
-    with pytest.raises(SandboxUnavailable, match="isolates nothing.*kind: isolated"):
+    with pytest.raises(SandboxUnavailable, match=r"isolates nothing.*kind: isolated"):
         StackSandbox(component(LocalSandboxFlavor()), LIMITS, 1)
 
 
