@@ -1,0 +1,160 @@
+"""Runs one program inside a container, within limits, and reports on stdout in one line of JSON.
+
+It is sent to the container as text, so it needs nothing but Python's standard library there. It is
+no isolation: that is the container's. It is what bounds processor, memory, output and files of one
+program where the container's owner gave no setting for it, and what tells how the program ended.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import json
+import os
+import random
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
+# What the container itself runs under the same user: its first process, a shell, this.
+OTHER_PROCESSES = 8
+# As -I, but for the hash seed, which that ignores.
+_FLAGS = ["-s", "-S", "-B", "-X", "utf8", *(["-P"] if sys.version_info >= (3, 11) else [])]
+
+
+def supervise(job: dict[str, Any]) -> dict[str, Any]:
+    """Run ``job["program"]``; the other keys are those of ``Limits``."""
+    # Else the program could write to our stdout, or stop us, through /proc and ptrace.
+    _prctl(PR_SET_DUMPABLE, 0)
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o711)
+    script, home = folder / "program.py", folder / "home"
+    # What is no UTF-8 is the program's fault, so Python shall say it.
+    script.write_bytes(job["program"].encode("utf-8", "surrogatepass"))
+    script.chmod(0o644)
+    home.mkdir()
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        # One of its own: processes are counted by user, across the containers of a machine.
+        number = random.randint(20_000, 60_000)
+        user = {"user": number, "group": number, "extra_groups": []}
+        os.chown(home, number, number)
+    out_of_memory = _kills_for_memory()
+    started = time.monotonic()
+    process = subprocess.Popen(  # noqa: S603 (untrusted input is what it is for)
+        [sys.executable, *_FLAGS, script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=home,
+        env={"PYTHONHASHSEED": "0"},  # the same program, the same result
+        start_new_session=True,
+        preexec_fn=lambda: _limit(job),  # noqa: PLW1509 (no threads here)
+        close_fds=False,  # ours are closed by exec; listing them all needs what we just gave up
+        **user,
+    )
+    status, out, err = _watch(process, started + job["wall_s"], job["output_kib"] * 1024)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code = process.returncode
+    if status == "ended":
+        busy = used.ru_utime + used.ru_stime >= job["cpu_s"]
+        if code == -signal.SIGXCPU or (code == -signal.SIGKILL and busy):
+            status = "timeout"
+        elif _lacked_memory(code, err) or _kills_for_memory() > out_of_memory:
+            status = "memory"
+        else:
+            status = "failed" if code else "ok"
+    return {
+        "status": status,
+        "exit_code": code if status in ("ok", "failed") else None,
+        "stdout": base64.b64encode(out).decode(),
+        "stderr": base64.b64encode(err).decode(),
+    }
+
+
+def _limit(job: dict[str, Any]) -> None:
+    """Runs in the child, before the program."""
+    memory, files = job["memory_mib"] * 2**20, job["files_mib"] * 2**20
+    processes = job["threads"] + OTHER_PROCESSES
+    for kind, soft, hard in (
+        (resource.RLIMIT_CPU, job["cpu_s"], job["cpu_s"] + 1),
+        (resource.RLIMIT_AS, memory, memory),
+        (resource.RLIMIT_FSIZE, files, files),
+        (resource.RLIMIT_NPROC, processes, processes),
+        (resource.RLIMIT_NOFILE, job["open_files"], job["open_files"]),
+        (resource.RLIMIT_CORE, 0, 0),
+    ):
+        allowed = resource.getrlimit(kind)[1]
+        if allowed == resource.RLIM_INFINITY:
+            allowed = hard
+        resource.setrlimit(kind, (min(soft, allowed), min(hard, allowed)))
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> tuple[str, bytes, bytes]:
+    """Read what it writes until it ends; ``status`` is "ended", "timeout" or "output"."""
+    kept: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for stream in kept:
+            os.set_blocking(stream.fileno(), False)
+            selector.register(stream, selectors.EVENT_READ)
+        status = "ended"
+        while status == "ended":
+            ended = process.poll() is not None
+            # What it leaves behind may hold the pipes open: after its end nothing is waited for.
+            patience = 0 if ended else max(0.0, min(0.05, deadline - time.monotonic()))
+            events = selector.select(patience)
+            for key, _ in events:
+                data = os.read(key.fd, 65536)
+                kept[key.fileobj] += data
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif len(kept[key.fileobj]) > cap:
+                    status = "output"
+            if not selector.get_map() and not ended and process.poll() is None:
+                time.sleep(0.002)
+            if ended and not events:
+                break
+            if time.monotonic() >= deadline and process.poll() is None:
+                status = "timeout"
+    # All of them may have ended, or what is left is not ours; the container goes anyway.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return status, bytes(kept[process.stdout][:cap]), bytes(kept[process.stderr][:cap])
+
+
+def _lacked_memory(code: int, stderr: bytes) -> bool:
+    last = stderr.rstrip().rpartition(b"\n")[2]
+    return code != 0 and last.startswith(b"MemoryError")
+
+
+def _kills_for_memory() -> int:
+    """How often the kernel ended something in this container because its memory was full."""
+    try:
+        with open("/sys/fs/cgroup/memory.events") as events:
+            counts = dict(line.split() for line in events)
+    except OSError:
+        return 0  # no cgroup v2 to be seen here
+    return int(counts.get("oom_kill", 0))
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def report(job: dict[str, Any]) -> None:
+    try:
+        told = supervise(job)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        told = {"error": f"{type(error).__name__}: {error}"}
+    sys.stdout.write("\n" + json.dumps(told) + "\n")
+    sys.stdout.flush()

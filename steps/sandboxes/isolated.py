@@ -1,0 +1,77 @@
+"""ZenML's Sandbox component, flavor ``isolated``: this machine's kernel keeps programs in.
+
+No Docker, no account: see ``environment/code/sandbox/isolated.py`` for what it needs and for what
+it does not protect against, and ``steps/sandboxes/programs.py`` for the commands that it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from pydantic import Field
+from zenml.sandboxes import (
+    BaseSandbox,
+    BaseSandboxConfig,
+    BaseSandboxFlavor,
+    BaseSandboxSettings,
+    SandboxSession,
+)
+
+from environment.code.sandbox.base import Limits, Sandbox
+from environment.code.sandbox.isolated import IsolatedSandbox, open_isolated
+from steps.sandboxes.programs import ProgramSession
+
+
+class IsolatedSandboxSettings(BaseSandboxSettings):
+    limits: Limits = Field(
+        default_factory=Limits,
+        description="Bounds of each command: wall_s, cpu_s, memory_mib, output_kib, files_mib, "
+        "threads, open_files.",
+    )
+    workers: int = Field(default=4, ge=1, description="Commands of one session that run at once.")
+
+
+class IsolatedSandboxConfig(BaseSandboxConfig, IsolatedSandboxSettings):
+    """The same, as the component's own."""
+
+
+class IsolatedSandboxComponent(BaseSandbox):
+    """Runs Python programs, each from a fresh state."""
+
+    @property
+    def settings_class(self) -> type[IsolatedSandboxSettings]:
+        return IsolatedSandboxSettings
+
+    def create_session(
+        self, settings: BaseSandboxSettings | None = None, destroy_on_exit: bool = False
+    ) -> SandboxSession:
+        """
+        Raises:
+            SandboxUnavailable: the kernel offers too little; the text says what.
+        """
+        resolved = cast("IsolatedSandboxSettings", self.resolve_settings(settings))
+        return ProgramSession(
+            lambda: open_isolated(resolved.limits, resolved.workers),
+            self._resolve_session_environment(resolved),
+            parent=self,
+            destroy_on_exit=destroy_on_exit,
+        )
+
+    def open_sandbox(self, limits: Limits, workers: int, tags: Mapping[str, str]) -> Sandbox:
+        """See ``environment.code.sandbox.stack.RunsPrograms``."""
+        return IsolatedSandbox(limits, workers)
+
+
+class IsolatedSandboxFlavor(BaseSandboxFlavor):
+    @property
+    def name(self) -> str:
+        return "isolated"
+
+    @property
+    def config_class(self) -> type[IsolatedSandboxConfig]:
+        return IsolatedSandboxConfig
+
+    @property
+    def implementation_class(self) -> type[IsolatedSandboxComponent]:
+        return IsolatedSandboxComponent

@@ -1,0 +1,237 @@
+"""ZenML's sandbox component in a real ZenML: registered as docs/sandboxes.md says, and used."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from click.testing import CliRunner
+from zenml import pipeline, step
+from zenml.cli.cli import cli
+from zenml.client import Client
+from zenml.config.global_config import GlobalConfiguration
+from zenml.sandboxes import SandboxExecError
+
+from environment.code.sandbox.base import Limits, SandboxUnavailable, Status
+from environment.code.sandbox.isolated import IsolatedSandbox
+from environment.code.sandbox.stack import StackSandbox, open_stack_sandbox
+from tests.fakes.docker_sandboxes import DockerSandboxes
+from tests.pipelines.commands import ROOT
+from tests.pipelines.zenml_server import printed
+
+PAGE = (ROOT / "docs" / "sandboxes.md").read_text() + "\n## "
+LIMITS = Limits(wall_s=5)
+
+
+def zenml(*arguments: str) -> None:
+    result = CliRunner().invoke(cli, list(arguments))
+    assert result.exit_code == 0, (arguments, result.output, result.exception)
+
+
+def register(section: str) -> None:
+    """Give the commands of a section that register something."""
+    for block in printed(PAGE, section, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if re.match(r"zenml \S+ (flavor )?register ", line):
+                zenml(*shlex.split(line)[1:])
+
+
+def start_anew() -> None:
+    GlobalConfiguration._reset_instance()
+    Client._reset_instance()
+
+
+@pytest.fixture(scope="module")
+def own_zenml(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One whose active stack no other test sees."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ZENML_CONFIG_PATH", str(tmp_path_factory.mktemp("zenml")))
+        start_anew()
+        yield
+    start_anew()
+
+
+@pytest.fixture(scope="module")
+def isolated(own_zenml: None) -> None:
+    register("isolated, for your own steps")
+
+
+@pytest.fixture
+def component(isolated: None) -> Any:
+    Client().activate_stack("code-isolated")
+    return Client().active_stack.sandbox
+
+
+@pytest.fixture
+def session(component: Any) -> Iterator[Any]:
+    with component.create_session(destroy_on_exit=True) as session:
+        yield session
+
+
+# --- the flavor isolated --------------------------------------------------------------------------
+
+
+def test_it_runs_code(session: Any) -> None:
+    output = session.exec(["python", "-I", "-c", "print(6 * 7)"]).collect()
+    assert (output.stdout, output.stderr, output.exit_code) == ("42\n", "", 0)
+
+
+def test_it_runs_an_uploaded_file_with_arguments_data_and_variables(
+    session: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "solve.py").write_text(
+        "from __future__ import annotations\n"
+        "import os, sys\n"
+        "import helper\n"
+        "print(sys.argv, helper.TEXT, open('in/data').read(), os.environ['WHO'], __name__)\n"
+    )
+    (tmp_path / "helper.py").write_text("TEXT = 'helped'")
+    (tmp_path / "data").write_bytes(b"bytes")
+    for local, remote in (("solve.py",) * 2, ("helper.py",) * 2, ("data", "in/data")):
+        session.upload_file(str(tmp_path / local), remote)
+    output = session.exec("python solve.py 'a b'", env={"WHO": "me"}).collect()
+    assert output.stdout == "['solve.py', 'a b'] helped bytes me __main__\n", output.stderr
+
+
+def test_a_command_leaves_nothing_to_the_next(session: Any) -> None:
+    session.exec(["python", "-c", "open('left', 'w').close()"]).wait()
+    output = session.exec(["python", "-c", "import os; print(os.listdir('.'))"]).collect()
+    assert output.stdout == "[]\n"
+
+
+def test_it_keeps_a_command_in(session: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cr3t")
+    output = session.exec(["python", "-c", f"print(open('{tmp_path}/secret').read())"]).collect()
+    assert output.exit_code == 1
+    assert "PermissionError" in output.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        ("import sys; sys.exit(3)", 3, ""),
+        ("raise ValueError('bad')", 1, "ValueError: bad"),
+        ("import os; os.abort()", 134, ""),
+        ("while True: pass", 124, "ended by the sandbox: timeout"),
+        ("while True: print('x' * 1000)", 137, "ended by the sandbox: output"),
+    ],
+)
+def test_how_a_command_ended_is_told(session: Any, program: str, code: int, said: str) -> None:
+    output = session.exec(["python", "-c", program]).collect()
+    assert output.exit_code == code
+    assert said in output.stderr
+
+
+def test_a_command_can_be_killed(session: Any) -> None:
+    process = session.exec(["python", "-c", "import time; time.sleep(60)"])
+    with pytest.raises(TimeoutError):
+        process.wait(timeout=0.2)
+    assert process.exit_code is None
+    process.kill()
+    assert process.wait() == 137
+
+
+def test_destroying_a_session_ends_its_commands(component: Any) -> None:
+    session = component.create_session()
+    process = session.exec(["python", "-c", "import time; time.sleep(60)"])
+    session.destroy()
+    assert process.wait() == 137
+    assert session.closed
+
+
+@pytest.mark.parametrize(
+    "command", ["ls", "sh -c 'echo a'", "python", "python -m http.server", "python -c", ""]
+)
+def test_what_it_cannot_run_it_refuses(session: Any, command: str) -> None:
+    with pytest.raises(SandboxExecError, match="this sandbox runs"):
+        session.exec(command)
+
+
+def test_what_it_cannot_do_it_says(session: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SandboxExecError, match=r"no file 'other\.py' was uploaded"):
+        session.exec("python other.py")
+    with pytest.raises(SandboxExecError, match="no cwd"):
+        session.exec("python -c 1", cwd="/")
+    with pytest.raises(ValueError, match="outside the folder"):
+        session.upload_file(str(tmp_path / "file"), "../file")
+    with pytest.raises(NotImplementedError, match="leaves no file"):
+        session.download_file("a", "b")
+
+
+def test_a_step_of_the_user_uses_it(component: Any) -> None:
+    run = computes()
+    assert run is not None
+    assert run.steps["compute"].output.load() == "42\n"
+    described = run.steps["compute"].run_metadata
+    assert "isolated" in described.values()
+
+
+@step(enable_cache=False, settings={"sandbox": {"sandbox_environment": {"N": "7"}}})
+def compute() -> Annotated[str, "printed"]:
+    with Client().active_stack.sandbox.create_session(destroy_on_exit=True) as session:
+        program = "import os; print(6 * int(os.environ['N']))"
+        return session.exec(["python", "-c", program]).collect().stdout
+
+
+@pipeline(name="computes", enable_cache=False)
+def computes() -> None:
+    compute()
+
+
+# --- the sandbox of the stack ---------------------------------------------------------------------
+
+
+async def test_a_stack_with_our_flavor_opens_our_sandbox(component: Any) -> None:
+    opened = open_stack_sandbox(LIMITS, 2)
+    assert isinstance(opened, IsolatedSandbox)
+    assert (await opened.run("print(6 * 7)", {})).stdout == "42\n"
+    await opened.close()
+
+
+async def test_a_stack_with_docker_runs_programs_in_containers(
+    own_zenml: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DockerSandboxes() as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.address)
+        register("Docker")
+        opened = open_stack_sandbox(LIMITS, 2, {"job": "first"})
+        assert isinstance(opened, StackSandbox)
+        ended = await opened.run("print(6 * 7)", {})
+        await opened.close()
+        assert (ended.status, ended.stdout) == (Status.OK, "42\n")
+        assert daemon.created[0]["Image"] == "python:3.11-slim"
+        assert not daemon.containers
+
+
+def test_a_stack_without_a_sandbox_is_told_how_to_get_one(own_zenml: None) -> None:
+    Client().activate_stack("default")
+    with pytest.raises(SandboxUnavailable, match="the ZenML stack 'default' has no sandbox") as no:
+        open_stack_sandbox(LIMITS, 1)
+    commands = [line for line in str(no.value).splitlines() if line.startswith("  zenml")]
+    for command in commands:
+        zenml(*shlex.split(command.replace("register docker", "register docker-again"))[1:])
+    assert Client().active_stack.sandbox is not None
+
+
+def test_a_stack_with_the_local_flavor_is_refused(own_zenml: None) -> None:
+    zenml("sandbox", "register", "bare", "--flavor=local")
+    zenml(*"stack register bare -o default -a default --sandbox=bare --set".split())
+    with pytest.raises(SandboxUnavailable, match=r"'bare'.*isolates nothing"):
+        open_stack_sandbox(LIMITS, 1)
+
+
+# --- Kubernetes: its pod, and what the documentation says of it -----------------------------------
+
+
+def test_the_network_policy_is_one_for_our_pods() -> None:
+    (text,) = printed(PAGE, "Kubernetes", "yaml")
+    policy = yaml.safe_load(text)
+    kubernetes_validate.validate(policy, "1.32", strict=True)
+    assert policy["spec"]["podSelector"]["matchLabels"] == {"art-rl/sandbox": "program"}
