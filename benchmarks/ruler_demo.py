@@ -34,9 +34,10 @@ from environment.email_search.models import EmailScenario
 from pipelines.config import ProjectConfig, load_config
 from tests.fakes.judge_server import good, shown
 from tests.fakes.loopback import LoopbackServer, Response
-from training.evaluation import EvaluationRow, compare, evaluate_policy
+from training.evaluation import EvaluationRow, evaluate_policy
 from training.judging import judge_summary
 from training.runner import RunOutput, RunSpec, run_training
+from training.summaries import compare
 
 _WORST, _BEST = -2.2, 1.7  # a little outside what email_reward gives
 

@@ -15,7 +15,7 @@ from backends.config import BackendConfig
 from pipelines.config import ProjectConfig
 from pipelines.placement import STEPS, operator_of
 from pipelines.readiness import keys_needed, not_ready, requested_gpus, zenml_settings
-from training.evaluation import MODES
+from training.evaluation import MODES, rollouts_of_each
 
 Row = tuple[str, str]
 Section = Callable[[ProjectConfig], list[Row]]
@@ -210,8 +210,9 @@ def _bound(value: float, key: str) -> str:
 
 def _eval(config: ProjectConfig) -> list[Row]:
     evaluation = config.evaluation
-    scenarios = evaluation.scenarios
-    rollouts = scenarios * len(MODES) * _POLICIES
+    scenarios, samples = evaluation.scenarios, evaluation.samples
+    of_each = sum(rollouts_of_each(mode, samples) for mode in MODES)
+    sampled = "sampled" if samples == 1 else f"sampled {samples} times"
     others = ", ".join(one.name for one in evaluation.models)
     most = evaluation.max_cost_usd
     bound = "no bound: set evaluation.max_cost_usd" if most is None else f"at most {most:g}"
@@ -220,8 +221,8 @@ def _eval(config: ProjectConfig) -> list[Row]:
         (
             "rollouts",
             (
-                f"at most {rollouts:,} ({scenarios} held-out scenarios, {' and '.join(MODES)}, of the "
-                "trained policy, the base and what is in production)"
+                f"at most {scenarios * of_each * _POLICIES:,} ({scenarios} held-out scenarios, "
+                f"greedy and {sampled}, of the trained policy, the base and what is in production)"
             ),
         ),
         *([("other models", others)] if others else []),

@@ -12,9 +12,12 @@ ROLLOUTS = "evaluation.parquet"
 _COLUMNS = (
     "model",
     "scenarios",
+    "rollouts",
+    "samples",
     "success",
     "success_low",
     "success_high",
+    "pass_at_k",
     "source_accuracy",
     "turns",
     "seconds_p50",
@@ -22,13 +25,15 @@ _COLUMNS = (
     "at_once",
     "usd_per_1000",
     "errors",
+    "endings",
+    "metrics",
 )
 
 
 def evaluation_summary(metrics: dict[str, Any], decision: str) -> dict[str, Any]:
     """
     Args:
-        metrics: a ``training.evaluation.Comparison``, as JSON has it, with ``agreement``.
+        metrics: a ``training.summaries.Comparison``, as JSON has it, with ``agreement``.
     """
     policies: dict[str, dict[str, Any]] = metrics["policies"]
     differences = metrics["differences"]

@@ -72,8 +72,10 @@ def _written(writer: dict[str, Any]) -> Iterator[str]:
 
 
 def _evaluation(evaluation: dict[str, Any]) -> Iterator[str]:
-    yield f"held out    {evaluation['scenarios']} scenarios"
     table = evaluation.get("table", [])
+    samples = max((row["samples"] for row in table), default=1)
+    each = f", {samples} sampled rollouts of each" if samples > 1 else ""
+    yield f"held out    {evaluation['scenarios']} scenarios{each}"
     if any(row["policy"] not in POLICIES for row in table):
         yield from _all_models(table, evaluation["confidence"])
     else:
@@ -83,6 +85,7 @@ def _evaluation(evaluation: dict[str, Any]) -> Iterator[str]:
                 shares = evaluation[label]
                 sampled, greedy = (_number(shares[mode], ".3f") for mode in ("sampled", "greedy"))
                 yield f"              {label:<12} {sampled:<9} {greedy}"
+    yield from _pass_at_k(table)
     if gain := evaluation["difference"]:
         yield (
             f"              difference   {gain['mean']:+.3f}    "
@@ -99,8 +102,10 @@ def _evaluation(evaluation: dict[str, Any]) -> Iterator[str]:
 
 def _all_models(table: list[dict[str, Any]], confidence: float) -> Iterator[str]:
     """A line for every policy and way to sample; a dash is what nobody knows."""
-    head = ("policy", "mode", "success", f"{confidence:.0%} interval", "cites", "turns", "p50 s",
-            "p99 s", "at once", "USD/1,000", "errors")  # fmt: skip
+    sources = any(row["source_accuracy"] is not None for row in table)
+    head = ("policy", "mode", "success", f"{confidence:.0%} interval",
+            *(["cites"] if sources else []), "turns", "p50 s", "p99 s", "at once", "USD/1,000",
+            "errors")  # fmt: skip
     cells = [head]
     for row in table:
         low, high = (_number(row[key], ".2f") for key in ("success_low", "success_high"))
@@ -111,7 +116,7 @@ def _all_models(table: list[dict[str, Any]], confidence: float) -> Iterator[str]
                 row["mode"],
                 _number(row["success"], ".3f"),
                 "-" if low == "-" else f"{low} to {high}",
-                _number(row["source_accuracy"], ".2f"),
+                *([_number(row["source_accuracy"], ".2f")] if sources else []),
                 _number(row["turns"], ".1f"),
                 _number(row["seconds_p50"], ".2f"),
                 _number(row["seconds_p99"], ".2f"),
@@ -120,6 +125,35 @@ def _all_models(table: list[dict[str, Any]], confidence: float) -> Iterator[str]
                 errors or "none",
             )
         )
+    yield from _aligned(cells)
+
+
+def _pass_at_k(table: list[dict[str, Any]]) -> Iterator[str]:
+    """A line for every policy whose scenarios were run more than once."""
+    found = {
+        row["policy"]: {p["k"]: p for p in row["pass_at_k"]} for row in table if row["pass_at_k"]
+    }
+    ks = sorted({k for by_k in found.values() for k in by_k})
+    if not ks:
+        return
+    cells = [("", *(f"pass@{k}" for k in ks))]
+    for policy, by_k in found.items():
+        shown = (
+            f"{p['mean']:.3f} ({p['low']:.2f} to {p['high']:.2f})" if (p := by_k.get(k)) else "-"
+            for k in ks
+        )
+        cells.append((policy, *shown))
+    yield from _aligned(cells)
+    for policy, by_k in found.items():
+        for k, p in by_k.items():
+            if p["left_out"]:
+                yield (
+                    f"              {p['left_out']:,} scenarios of {policy} have fewer than {k} "
+                    f"rollouts without an error: left out of pass@{k}"
+                )
+
+
+def _aligned(cells: list[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         padded = "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))

@@ -15,8 +15,8 @@ from agent.rollout import Rollout
 from backends import BackendConfig, check_serves_adapters, install_adapter, open_policy
 from environment.base import Environment
 from training.config import EvaluationConfig, RolloutConfig
-from training.evaluation import MODES, EvaluationRow, evaluate_policy
-from training.hosted import evaluate_hosted
+from training.evaluation import MODES, EvaluationRow, evaluate_policy, rollouts_of_each
+from training.hosted import evaluate_hosted, mode_of
 from training.progress import Progress
 
 _PROJECT = "evaluation"
@@ -44,7 +44,8 @@ async def run_policies(
     scenarios = environment.scenarios("test", evaluation.scenarios, seed)
     if not scenarios:
         raise ValueError("there is no held-out scenario to evaluate on")
-    count = len(adapters) * len(MODES) + len(evaluation.hosted)
+    modes = [*MODES * len(adapters), *(mode_of(entry) for entry in evaluation.hosted)]
+    count = sum(rollouts_of_each(mode, evaluation.samples) for mode in modes)
     progress = Progress(count * len(scenarios), "eval", "rollout")
     rows: list[EvaluationRow] = []
     for label, adapter in adapters.items():
@@ -61,11 +62,18 @@ async def run_policies(
                 seed,
                 on_done=_watch(progress, label),
                 usd_per_hour=evaluation.usd_per_hour,
+                samples=evaluation.samples,
             )
     spending = Spending(evaluation.max_cost_usd)
     for entry in evaluation.hosted:
         rows += await evaluate_hosted(
-            entry, environment, scenarios, rollout, spending, on_done=_watch(progress, entry.name)
+            entry,
+            environment,
+            scenarios,
+            rollout,
+            spending,
+            on_done=_watch(progress, entry.name),
+            samples=evaluation.samples,
         )
     progress.close()
     return rows

@@ -117,6 +117,9 @@ class EvaluatedModel(StrictModel):
 
 class EvaluationConfig(StrictModel):
     scenarios: int = Field(200, ge=1, description="Held-out scenarios, at most.")
+    samples: int = Field(
+        1, ge=1, description="Sampled rollouts of each scenario; more than one give pass@k."
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1)
     models: tuple[EvaluatedModel, ...] = Field(
         (), description="Others to compare with, on the same scenarios."

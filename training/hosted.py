@@ -11,7 +11,7 @@ from agent.prompted import Endpoint, PromptedModel, Spending, check_endpoint
 from agent.rollout import Limits, Rollout
 from environment.base import Environment, Scenario
 from training.config import EvaluatedModel, EvaluationConfig, RolloutConfig
-from training.evaluation import EvaluationRow, Mode, row_of
+from training.evaluation import EvaluationRow, Mode, rollouts_of_each, row_of
 from training.gather import gather_rollouts
 
 log = logging.getLogger(__name__)
@@ -37,27 +37,37 @@ async def evaluate_hosted(
     config: RolloutConfig,
     spending: Spending,
     on_done: Callable[[Rollout], None] | None = None,
+    samples: int = 1,
 ) -> list[EvaluationRow]:
-    """Run the model once on every scenario, at its own temperature; once ``spending`` is at its
-    limit the others are not run, and their rows say so."""
+    """Run the model on every scenario at its own temperature, ``samples`` times if that is not 0;
+    once ``spending`` is at its limit the others are not run, and their rows say so."""
+    mode = mode_of(entry)
+    played = [(s, n) for s in scenarios for n in range(rollouts_of_each(mode, samples))]
     model = prompted_model(entry, environment, spending)
     try:
         rollouts = await gather_rollouts(
             model,
             environment,
-            scenarios,
+            [scenario for scenario, _ in played],
             hosted_limits(entry, config),
-            seeds=[None] * len(scenarios),
+            seeds=[None] * len(played),
             concurrency=entry.concurrency,
             on_done=on_done,
         )
     finally:
         await model.close()
-    mode: Mode = "greedy" if entry.temperature == 0 else "sampled"
-    at_once = min(entry.concurrency, len(scenarios))
+    at_once = min(entry.concurrency, len(played))
     rows = [
-        row_of(entry.name, mode, rollout, at_once, _cost_usd(model, rollout), entry.model or "")
-        for rollout in rollouts
+        row_of(
+            entry.name,
+            mode,
+            rollout,
+            at_once,
+            _cost_usd(model, rollout),
+            entry.model or "",
+            sample,
+        )
+        for rollout, (_, sample) in zip(rollouts, played, strict=True)
     ]
     unasked = sum(row.error == BUDGET for row in rows)
     if unasked:
@@ -70,6 +80,10 @@ async def evaluate_hosted(
             entry.name,
         )
     return rows
+
+
+def mode_of(entry: EvaluatedModel) -> Mode:
+    return "greedy" if entry.temperature == 0 else "sampled"
 
 
 def prompted_model(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from training.evaluation import Comparison
+from training.summaries import Comparison
 
 
 class Decision(BaseModel):
@@ -31,10 +31,10 @@ def decide(comparison: Comparison) -> Decision:
     for label in ("trained", "base", "incumbent"):
         summary = comparison.policies.get(label, {}).get("sampled")
         failed = sum(summary.errors.values()) if summary else 0
-        if summary and failed > _MAX_FAILED * summary.scenarios:
+        if summary and failed > _MAX_FAILED * summary.rollouts:
             return Decision(
                 promote=False,
-                reason=f"not promoted: {failed} of {summary.scenarios} rollouts of the {label} "
+                reason=f"not promoted: {failed} of {summary.rollouts} rollouts of the {label} "
                 f"policy failed ({', '.join(summary.errors)})",
             )
     for other in ("base", "incumbent"):

@@ -1,4 +1,4 @@
-"""Intervals for differences between two agents on the same scenarios."""
+"""Shares, means and paired differences over scenarios, with their intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import NormalDist, fmean
 
 import numpy as np
 
-_RESAMPLES = 10_000
+_RESAMPLES, _AT_ONCE = 10_000, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,41 @@ def paired_difference(
     if not len(new) == len(old) == len(clusters) or not new:
         raise ValueError("a paired comparison needs the same scenarios on both sides")
     differences = np.asarray(new, dtype=float) - np.asarray(old, dtype=float)
-    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.bincount(cluster, weights=differences)
-    sizes = np.bincount(cluster)
-    drawn = np.random.default_rng(0).integers(len(sums), size=(_RESAMPLES, len(sums)))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    return bootstrap_means(differences[:, None], clusters, confidence)[0]
+
+
+def bootstrap_means(
+    values: np.ndarray, clusters: Sequence[str], confidence: float = 0.95
+) -> list[Interval]:
+    """The mean of each column with a percentile bootstrap interval that resamples whole clusters.
+
+    Args:
+        values: (rows, columns); NaN is a value that is not there, and each column has one that is.
+        clusters: one per row.
+    """
+    there = ~np.isnan(values)
+    sums, sizes = (_by_cluster(part, clusters) for part in (np.where(there, values, 0), there))
+    count = len(sums)
+    drawing = np.random.default_rng(0)
+    resampled = []
+    for _ in range(_RESAMPLES // _AT_ONCE):
+        drawn = drawing.integers(count, size=(_AT_ONCE, count))
+        drawn += np.arange(_AT_ONCE)[:, None] * count
+        times = np.bincount(drawn.ravel(), minlength=_AT_ONCE * count).reshape(_AT_ONCE, count)
+        total, size = times @ sums, times @ sizes
+        resampled.append(np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0))
     tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return Interval(float(differences.mean()), float(low), float(high))
+    ends = np.nanpercentile(np.concatenate(resampled), [tail, 100 - tail], axis=0)
+    found = np.nanmean(values, axis=0)
+    return [Interval(*map(float, column)) for column in zip(found, *ends, strict=True)]
+
+
+def _by_cluster(values: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
+    """Sums over the rows of a cluster: (clusters, columns)."""
+    names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, cluster, values)
+    return sums
 
 
 def means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -59,8 +86,41 @@ def means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def proportion(successes: Sequence[bool], confidence: float = 0.95) -> Interval:
     """A share of successes with Wilson's interval (Wilson, 1927)."""
-    n, z = len(successes), NormalDist().inv_cdf(0.5 + confidence / 2)
-    share = sum(successes) / n
+    n = len(successes)
+    return _wilson(sum(successes) / n, n, confidence)
+
+
+def clustered_proportion(
+    shares: Sequence[float], clusters: Sequence[str], trials: int, confidence: float = 0.95
+) -> Interval:
+    """The mean of shares that are estimated themselves, such as each scenario's share of successes.
+
+    The interval is Wilson's for as many independent trials as would leave the mean the variance it
+    has between clusters, that is, their number divided by the design effect (Kish, 1965; compared
+    with others in Franco, Little, Louis and Slud, 2019). Near 0 and 1, where untrained and
+    well-trained policies are, a bootstrap's interval is too narrow, and of equal shares it has no
+    width at all.
+
+    Args:
+        shares: between 0 and 1.
+        clusters: the same for shares that are not independent of each other.
+        trials: behind all the shares; they count for no more than so many independent ones.
+    """
+    values = np.asarray(shares, dtype=float)
+    mean = float(values.mean())
+    apart = _by_cluster((values - mean)[:, None], clusters)
+    variance = float((apart**2).sum()) / len(values) ** 2
+    if mean in (0.0, 1.0):
+        effective: float = len(apart)  # equal shares: nothing says that trials are independent
+    elif mean * (1 - mean) >= trials * variance:
+        effective = trials
+    else:
+        effective = mean * (1 - mean) / variance
+    return _wilson(mean, effective, confidence)
+
+
+def _wilson(share: float, n: float, confidence: float) -> Interval:
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * ((share * (1 - share) + z * z / (4 * n)) / n) ** 0.5 / (1 + z * z / n)
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))

@@ -10,9 +10,9 @@ from zenml.types import HTMLString
 
 from training.compare import read_rows
 from training.correctness import agreement
-from training.evaluation import Comparison, compare
 from training.promotion import RESCORED, Decision, decide
 from training.report import evaluation_report
+from training.summaries import Comparison, compare
 
 
 @step(enable_cache=False)

@@ -82,7 +82,9 @@ def test_it_says_how_many_rollouts_there_will_be_at_most() -> None:
         ROOT / "configs" / "laptop.yaml", "all", "training.eval_every=50", "training.max_steps=120"
     )
     assert "at most 3,840 (120 steps of 4 groups of 8), 100 to validate" in text
-    assert "at most 1,440 (240 held-out scenarios" in text
+    assert "at most 1,440 (240 held-out scenarios, greedy and sampled, of" in text
+    text = shown(ROOT / "configs" / "laptop.yaml", "eval", "evaluation.samples=4")
+    assert "at most 3,600 (240 held-out scenarios, greedy and sampled 4 times, of" in text
 
 
 @pytest.mark.usefixtures("keyless")

@@ -199,6 +199,32 @@ def test_judge_and_match_are_compared(
     assert len(judge.requests) - before == len(answered) + N
 
 
+def test_several_samples_of_each_scenario_give_pass_at_k(
+    compared: Ended, project: Project, server: HostedModels
+) -> None:
+    asked = len(server.requests)
+    ended = evaluate(project, "samples", models(server, "plain"), "evaluation.samples=3")
+    assert ended.code == 0, ended.out + ended.err
+    assert len(server.requests) == asked + 3 * N
+    table = table_of(project, "samples")
+    for policy in ("base", "trained", "plain"):
+        assert [p["k"] for p in table[policy]["pass_at_k"]] == [1, 2, 3]
+        assert (table[policy]["scenarios"], table[policy]["rollouts"]) == (N, 3 * N)
+        assert f"{policy} " in ended.out[ended.out.index("pass@1") :]
+    assert table["plain"]["pass_at_k"][2]["mean"] == 1
+    assert "pass@3" in (project.folder / "runs" / "samples" / "evaluation.html").read_text()
+    # The first sample of each is the one that an evaluation without samples takes.
+    first, only = (
+        [
+            (row.policy, row.mode, row.scenario_id, row.answer, row.tokens)
+            for row in read_rows(project.folder / "runs" / name / "evaluation.parquet")
+            if row.policy in ("base", "trained") and row.sample == 0
+        ]
+        for name in ("samples", "compared")
+    )
+    assert first == only
+
+
 def test_a_budget_that_is_spent_stops_the_asking_and_is_told(
     compared: Ended, project: Project, server: HostedModels
 ) -> None:

@@ -134,6 +134,8 @@ def line_of(policy: str, **changes: Any) -> dict[str, Any]:
         "mode": "sampled",
         "model": "",
         "scenarios": 6,
+        "samples": 1,
+        "pass_at_k": [],
         "success": 0.5,
         "success_low": 0.25,
         "success_high": 0.75,
@@ -176,3 +178,40 @@ def test_the_agreement_of_judge_and_match_is_told() -> None:
     found = {"share": 0.9, "kappa": None, "answers": 1200, "failed": {"a": 2, "b": 1}}
     text = text_of(eval=SUMMARY["eval"] | {"judge": found})
     assert "judge and match agree on 90.0% of 1,200 answers, kappa -; 3 without a verdict" in text
+
+
+def test_without_sources_nothing_is_said_of_them() -> None:
+    table = [line_of("trained", source_accuracy=None), line_of("o3", source_accuracy=None)]
+    text = text_of(
+        data={"scenarios": {"train": 60, "test": 30}}, eval=SUMMARY["eval"] | {"table": table}
+    )
+    for word in ("cites", "mail", "inbox"):
+        assert word not in text
+    assert "o3       sampled  0.500    0.25 to 0.75  2.5    0.12" in text
+
+
+def pass_at(k: int, mean: float, left_out: int = 0) -> dict[str, Any]:
+    found = {"k": k, "mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+    return found | {"scenarios": 6 - left_out, "left_out": left_out}
+
+
+def test_samples_give_a_line_of_pass_at_k_for_every_policy() -> None:
+    base = [pass_at(1, 0.25), pass_at(2, 0.375), pass_at(3, 0.5)]
+    trained = [pass_at(1, 0.5), pass_at(2, 0.75, left_out=2)]
+    table = [
+        line_of("base", samples=3, pass_at_k=base),
+        line_of("base", mode="greedy"),
+        line_of("trained", samples=3, pass_at_k=trained),
+        line_of("trained", mode="greedy"),
+    ]
+    shown = text_of(eval=SUMMARY["eval"] | {"table": table}).splitlines()
+    assert "held out    6 scenarios, 3 sampled rollouts of each" in shown
+    head = next(n for n, line in enumerate(shown) if "pass@" in line)
+    assert shown[head].split() == ["pass@1", "pass@2", "pass@3"]
+    assert shown[head + 1].split(maxsplit=1) == [
+        "base",
+        "0.250 (0.15 to 0.35)  0.375 (0.28 to 0.47)  0.500 (0.40 to 0.60)",
+    ]
+    assert shown[head + 2].endswith("0.500 (0.40 to 0.60)  0.750 (0.65 to 0.85)  -")
+    assert "2 scenarios of trained have fewer than 2 rollouts without an error" in shown[head + 3]
+    assert "pass@" not in text_of(eval=SUMMARY["eval"] | {"table": [line_of("trained")]})

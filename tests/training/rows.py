@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.evaluation import Comparison, EvaluationRow, Mode, compare
+from training.evaluation import EvaluationRow, Mode
+from training.summaries import Comparison, compare
 
 
 def row(
@@ -33,6 +34,22 @@ def row(
 def rows(policy: str, outcomes: str, mode: Mode = "sampled") -> list[EvaluationRow]:
     """One row per character: ``+`` for a success."""
     return [row(policy, f"q{n}", outcome == "+", mode) for n, outcome in enumerate(outcomes)]
+
+
+def samples(policy: str, *outcomes: str, **changes: Any) -> list[EvaluationRow]:
+    """The rollouts of one scenario per text, as in ``rows``; ``!`` is one with an error."""
+    failed = {"error": "timeout", "reason": "timeout"}
+    return [
+        row(
+            policy,
+            f"q{n}",
+            outcome == "+",
+            sample=sample,
+            **(changes | failed if outcome == "!" else changes),
+        )
+        for n, text in enumerate(outcomes)
+        for sample, outcome in enumerate(text)
+    ]
 
 
 def comparison(**outcomes: str) -> Comparison:

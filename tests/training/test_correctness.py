@@ -13,7 +13,8 @@ from tests.fakes.chat_server import ChatServer
 from tests.fakes.hosted_models import WRONG, judges, paraphrase
 from tests.training.rows import row
 from training.correctness import agreement, disagreements, judge_rows
-from training.evaluation import EvaluationRow, compare
+from training.evaluation import EvaluationRow
+from training.summaries import compare
 
 # On the judge's server an answer is right if the gold answer stands in it; WRONG gets no verdict.
 RIGHT = row("a", "right", True, answer="May 3", matched=True)

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.training.rows import comparison, row, rows
-from training.evaluation import EvaluationRow, compare
-from training.statistics import paired_difference, proportion
+from tests.training.rows import comparison, row, rows, samples
+from training.evaluation import EvaluationRow
+from training.statistics import clustered_proportion, paired_difference, proportion
+from training.summaries import compare
 
 
 def test_a_summary_describes_one_policy_in_one_mode() -> None:
@@ -27,7 +28,7 @@ def test_a_summary_describes_one_policy_in_one_mode() -> None:
     assert (summary.scenarios, summary.turns, summary.tokens, summary.seconds_p50) == (3, 4, 300, 2)
     assert summary.reasons == {"right": 2, "gave_up": 1}
     assert summary.by_kind == {"due": 0.5, "phone": 1.0}
-    assert summary.metrics == {"source_recall": pytest.approx(2 / 3)}
+    assert summary.metrics["source_recall"].mean == pytest.approx(2 / 3)
     assert found.policies["base"]["greedy"].success == 0
     assert (found.confidence, found.differences) == (0.9, {})
 
@@ -88,7 +89,10 @@ def test_a_metric_that_only_some_rollouts_have_is_averaged_over_those() -> None:
         ],
         0.95,
     )
-    assert found.policies["base"]["sampled"].metrics == {"seen": 0.5, "asked": 3.0}
+    metrics = found.policies["base"]["sampled"].metrics
+    assert {name: interval.mean for name, interval in metrics.items()} == {"seen": 0.5, "asked": 3}
+    assert (metrics["seen"].low, metrics["seen"].high) == (0, 1)
+    assert (metrics["asked"].low, metrics["asked"].high) == (3, 3)
 
 
 def test_a_rollout_with_an_error_is_counted_apart() -> None:
@@ -156,3 +160,105 @@ def test_latency_is_told_by_its_middle_and_its_tail() -> None:
     found = [row("o3", str(n), True, seconds=float(n)) for n in range(101)]
     summary = compare(found, 0.95).policies["o3"]["sampled"]
     assert (summary.seconds_p50, summary.seconds_p99) == (50, 99)
+
+
+def test_one_sample_of_each_scenario_gives_no_pass_at_k() -> None:
+    summary = comparison(base="+-+").policies["base"]["sampled"]
+    assert (summary.samples, summary.rollouts, summary.pass_at_k) == (1, 3, [])
+
+
+def test_each_scenario_counts_alike_however_many_of_its_rollouts_do() -> None:
+    found = compare(samples("base", "++++", "-!!!", "+--!"), 0.9).policies["base"]["sampled"]
+    shares, scenarios = [1, 0, 1 / 3], ["q0", "q1", "q2"]
+    expected = clustered_proportion(shares, scenarios, 8, 0.9)
+    assert (found.success, found.success_low, found.success_high) == pytest.approx(
+        (expected.mean, expected.low, expected.high)
+    )
+    assert (found.scenarios, found.rollouts, found.samples) == (3, 12, 4)
+    assert found.errors == {"timeout": 4}
+    assert found.by_kind == {"due": pytest.approx(4 / 9)}
+    # Of q2, two of its three rollouts hold the right one with a chance of two thirds.
+    assert [(f.k, f.mean, f.left_out) for f in found.pass_at_k] == [
+        (1, pytest.approx(4 / 9), 0),
+        (2, pytest.approx((1 + 2 / 3) / 2), 1),
+        (4, 1.0, 2),
+    ]
+
+
+def test_the_number_of_samples_is_known_where_some_failed() -> None:
+    found = compare(samples("base", "+!!!", "-!!!"), 0.95).policies["base"]["sampled"]
+    assert (found.samples, [f.k for f in found.pass_at_k]) == (4, [1])
+    failed = compare(samples("base", "!!"), 0.95).policies["base"]["sampled"]
+    assert (failed.success, failed.pass_at_k, failed.endings) == (None, [], {})
+
+
+def test_samples_of_a_scenario_are_no_scenarios_of_their_own() -> None:
+    """Four rollouts that always agree tell as much as one."""
+    base, trained = ["-"] * 12, [*"+" * 8, *"-" * 4]
+    once = compare([*samples("base", *base), *samples("trained", *trained)], 0.95)
+    often = compare(
+        [
+            *samples("base", *(text * 4 for text in base)),
+            *samples("trained", *(text * 4 for text in trained)),
+        ],
+        0.95,
+    )
+    assert often.differences == once.differences
+    one, other = (found.policies["trained"]["sampled"] for found in (once, often))
+    assert (other.success, other.success_low, other.success_high) == pytest.approx(
+        (one.success, one.success_low, one.success_high)
+    )
+    assert other.metrics == one.metrics
+    assert other.endings.keys() == one.endings.keys()
+
+
+def test_samples_of_one_cluster_are_resampled_together() -> None:
+    texts = ["++", "++", "+-", "--", "--", "--"]
+    alone = compare(samples("base", *texts), 0.95).policies["base"]["sampled"]
+    together = compare(
+        [
+            r.model_copy(update={"cluster": str(int(r.scenario_id[1:]) // 3)})
+            for r in samples("base", *texts)
+        ],
+        0.95,
+    ).policies["base"]["sampled"]
+    assert alone.success == together.success
+    assert together.success_high - together.success_low > alone.success_high - alone.success_low
+    for one, other in zip(together.pass_at_k, alone.pass_at_k, strict=True):
+        assert one.high - one.low > other.high - other.low
+
+
+def test_a_difference_is_of_the_shares_of_each_scenario() -> None:
+    base = samples("base", "+--!", "----", "!!!!", "++++")
+    trained = samples("trained", "++-+", "+!!!", "++++", "++++")
+    found = compare([*base, *trained], 0.95).differences["base"]["sampled"]
+    gains = [3 / 4 - 1 / 3, 1, 0]
+    assert found == pytest.approx(paired_difference(gains, [0, 0, 0], ["q0", "q1", "q3"]).as_dict())
+
+
+def test_policies_sampled_otherwise_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="not evaluated on the same scenarios"):
+        compare([*samples("base", "+-"), *samples("trained", "+")], 0.95)
+
+
+def test_endings_are_shares_of_the_rollouts_without_an_error() -> None:
+    summary = compare(samples("o3", "+", "+", "-", "!"), 0.95).policies["o3"]["sampled"]
+    assert summary.endings == {
+        "right": proportion([True, True, False]),
+        "gave_up": proportion([False, False, True]),
+    }
+    several = compare(samples("o3", "+-", "++", "!-"), 0.95).policies["o3"]["sampled"]
+    assert several.endings["right"].mean == several.success == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert sum(share.mean for share in several.endings.values()) == pytest.approx(1)
+
+
+def test_metrics_have_intervals_over_scenarios() -> None:
+    found = [
+        row("base", f"q{n}", False, sample=sample, metrics={"attempts": 1.0 + n % 3})
+        for n in range(30)
+        for sample in range(4)
+    ]
+    attempts = compare(found, 0.95).policies["base"]["sampled"].metrics["attempts"]
+    assert attempts.mean == 2
+    # The deviation of 1, 2, 3 is 0.816; over 30 scenarios, and not 120 rollouts.
+    assert attempts.high - attempts.low == pytest.approx(2 * 1.96 * 0.816 / 30**0.5, rel=0.1)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.training.rows import comparison, rows
-from training.evaluation import compare
+from tests.training.rows import comparison, rows, samples
 from training.promotion import decide
+from training.summaries import compare
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,32 @@ def test_one_failure_among_many_does_not_stand_in_the_way() -> None:
     found = [*rows("base", "-" * 20), *rows("trained", "+" * 20)]
     found[3] = found[3].model_copy(update={"error": "timeout"})
     assert decide(compare(found, 0.95)).promote
+
+
+def test_many_samples_of_few_scenarios_promote_nothing() -> None:
+    """One scenario of four was gained for good: that may be chance, however often it is sampled."""
+    base = samples("base", *["-" * 50] * 4)
+    trained = samples("trained", "+" * 50, *["-" * 50] * 3)
+    assert not decide(compare([*base, *trained], 0.95)).promote
+    # As if every rollout were a scenario of its own.
+    assert decide(comparison(base="-" * 200, trained="+" * 50 + "-" * 150)).promote
+
+
+def test_a_gain_in_the_chances_of_many_scenarios_promotes() -> None:
+    base, trained = ["+---"] * 20, ["++--"] * 19 + ["!!--"]
+    found = [*samples("base", *base), *samples("trained", *trained)]
+    decision = decide(compare(found, 0.95))
+    assert decision.promote, decision.reason
+    # One sample of each would not have done.
+    assert not decide(compare([r for r in found if r.sample == 2], 0.95)).promote
+
+
+def test_failures_are_counted_by_rollouts() -> None:
+    base, trained = ["----"] * 10, ["++++"] * 10
+    found = [*samples("base", *base), *samples("trained", *trained)]
+    lost = [r.model_copy(update={"error": "timeout", "reason": "timeout"}) for r in found[-3:]]
+    assert decide(compare([*found[:-2], *lost[1:]], 0.95)).promote
+    decision = decide(compare([*found[:-3], *lost], 0.95))
+    assert decision.reason == (
+        "not promoted: 3 of 40 rollouts of the trained policy failed (timeout)"
+    )

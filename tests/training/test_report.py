@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import Finished
-from tests.training.rows import comparison, row, rows
-from training.evaluation import EvaluationRow, compare
+from tests.training.rows import comparison, row, rows, samples
+from training.evaluation import EvaluationRow
 from training.promotion import Decision, decide
 from training.report import Sample, Version, evaluation_report, model_card, training_report
 from training.report import page as html
 from training.report.policies import success_chart
 from training.run_log import STEP, Record
+from training.summaries import compare
 
 EVIL = "<script>alert('x')</script> \"quoted\" 'single' & <img src=http://evil.example/x.png>"
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -303,7 +304,7 @@ def test_every_model_stands_in_the_chart_and_in_the_table() -> None:
     for name in names:
         assert f"{name}, sampled" in page.text
         assert f"{name}sampled0.6670.208 to 0.939" in page.text
-        assert f"{name}sampled{EVIL}4300" in page.text
+        assert f"{name}sampled{EVIL}443000.667" in page.text
     for words in ("trained, greedy", "1 rate_limit", "20.000", "trained - model-4"):
         assert words in page.text
 
@@ -333,3 +334,61 @@ def test_answers_on_which_judge_and_match_differ_are_listed() -> None:
     assert f"When?May 3{EVIL}rightwrong" in text
     assert "85.7%both say the same" in text
     assert "1without a verdict: judge_failed" in text
+
+
+def test_every_way_to_end_has_its_share_and_every_error_its_number() -> None:
+    found = [*rows("base", "+---"), *rows("trained", "+++-"), *hosted_rows()]
+    text = report_of(found).text
+    assert "right0.250 (0.046 to 0.699)0.750 (0.301 to 0.954)" in text
+    assert "error: rate_limit001" in text
+    assert text.index("right0.250") < text.index("gave_up0.750") < text.index("error: rate_limit")
+
+
+def test_metrics_stand_in_a_table_with_their_intervals() -> None:
+    seen = [row("base", f"q{n}", False, metrics={"in_doubt": n % 2, "never": 0}) for n in range(4)]
+    told = [row("trained", f"q{n}", True, metrics={"verdict_right": 1.0}) for n in range(4)]
+    text = report_of([*seen, *told]).text
+    assert "in doubt0.500 (0.000 to 1.000)-" in text
+    for left_out in ("never", "verdict right"):
+        assert left_out not in text
+    without = [r.model_copy(update={"metrics": {}}) for r in told]
+    assert "What the environment measured" not in report_of(without).text
+
+
+def test_several_samples_are_told_by_pass_at_k() -> None:
+    found = [*samples("base", "+---", "----", "-!--"), *samples("trained", "++--", "++++", "+---")]
+    page = report_of(found)
+    for words in ("pass@1", "pass@2", "pass@4", "samples"):
+        assert words in page.text
+    assert "base40.083" in page.text
+    assert "left out: 1 of 3 at k = 4 of base." in page.text
+    assert "counts alike, however often it was sampled" in page.text
+    assert "pass@" not in report_of([*rows("base", "+-"), *rows("trained", "++")]).text
+
+
+def test_sources_are_spoken_of_only_where_there_are_any() -> None:
+    assert "ource accuracy" in report_of([*rows("base", "+-"), *rows("trained", "++")]).text
+    bare = [r.model_copy(update={"metrics": {}}) for r in rows("trained", "++")]
+    assert "ource" not in report_of(bare).text
+
+
+def test_kinds_are_shown_where_there_are_several() -> None:
+    found = rows("trained", "++")
+    assert "by kind" not in report_of(found).text
+    found[0] = found[0].model_copy(update={"kind": "phone"})
+    assert "Sampled success by kind of scenario" in report_of(found).text
+
+
+@pytest.mark.parametrize(
+    ("gold", "shown"),
+    [
+        ("May 3", "<span class='role'>expected: May 3</span></summary>"),
+        (
+            "def f():\n    return 1",
+            "</summary><div class='role'>expected</div><pre>def f():\n    return",
+        ),
+    ],
+)
+def test_what_was_expected_stands_where_it_fits(gold: str, shown: str) -> None:
+    assert shown in training_report("t", [], [sample("a", "x", gold=gold)], [], {})
+    assert "expected" not in training_report("t", [], [sample("a", "x", gold="")], [], {})

@@ -5,7 +5,14 @@ import random
 import numpy as np
 import pytest
 
-from training.statistics import Interval, cohens_kappa, paired_difference, proportion
+from training.statistics import (
+    Interval,
+    bootstrap_means,
+    clustered_proportion,
+    cohens_kappa,
+    paired_difference,
+    proportion,
+)
 
 
 def each_its_own(count: int) -> list[str]:
@@ -166,3 +173,101 @@ def test_cohens_kappa_is_the_published_one(
     pairs += [(False, True)] * other + [(False, False)] * neither
     found = cohens_kappa([a for a, _ in pairs], [b for _, b in pairs])
     assert found == (None if kappa is None else pytest.approx(kappa))
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 20), (1, 29), (81, 263), (29, 29)])
+def test_of_independent_scenarios_run_once_a_clustered_interval_is_wilsons(
+    successes: int, trials: int
+) -> None:
+    outcomes = [index < successes for index in range(trials)]
+    found = clustered_proportion(outcomes, each_its_own(trials), trials)
+    expected = proportion(outcomes)
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (expected.mean, expected.low, expected.high)
+    )
+
+
+def test_samples_that_always_agree_tell_no_more_than_one() -> None:
+    outcomes = [True] * 12 + [False] * 28
+    once = clustered_proportion(outcomes, each_its_own(40), 40)
+    assert clustered_proportion(outcomes, each_its_own(40), 8 * 40) == once
+    # Those of independent trials tell as much as that many trials, and never more.
+    spread = clustered_proportion([0.3] * 40, each_its_own(40), 8 * 40)
+    trials = proportion([True] * 96 + [False] * 224)
+    assert (spread.low, spread.high) == pytest.approx((trials.low, trials.high))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_scenarios_that_all_ended_alike_leave_some_doubt(share: float) -> None:
+    found = clustered_proportion([share] * 20, each_its_own(20), 80)
+    expected = proportion([bool(share)] * 20)
+    assert (found.low, found.high) == (expected.low, expected.high)
+
+
+def test_clusters_widen_the_interval_of_a_share() -> None:
+    shares = [1.0] * 20 + [0.0] * 20
+    alone = clustered_proportion(shares, each_its_own(40), 40)
+    in_fours = clustered_proportion(shares, [str(index // 4) for index in range(40)], 40)
+    assert alone.mean == in_fours.mean
+    assert in_fours.high - in_fours.low > 1.7 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.4, 0.95])
+def test_the_interval_of_a_share_covers_the_truth_where_trials_depend_on_each_other(
+    mean: float,
+) -> None:
+    rng = np.random.default_rng(4)
+    covered, as_if_independent = 0, 0
+    for _ in range(200):
+        chances = rng.beta(mean, 1 - mean, size=60)
+        outcomes = rng.random((60, 8)) < chances[:, None]
+        found = clustered_proportion(outcomes.mean(axis=1).tolist(), each_its_own(60), 480)
+        covered += found.low <= mean <= found.high
+        rows = proportion(outcomes.ravel().tolist())
+        as_if_independent += rows.low <= mean <= rows.high
+    assert 0.88 <= covered / 200 <= 0.995
+    assert as_if_independent / 200 < 0.75
+
+
+def test_near_zero_it_covers_the_truth_where_a_bootstrap_does_not() -> None:
+    rng = np.random.default_rng(8)
+    covered, by_bootstrap = 0, 0
+    for _ in range(200):
+        shares = rng.binomial(4, rng.beta(0.03, 0.97, size=20)) / 4
+        found = clustered_proportion(shares.tolist(), each_its_own(20), 80)
+        covered += found.low <= 0.03 <= found.high
+        [other] = bootstrap_means(shares[:, None], each_its_own(20))
+        by_bootstrap += other.low <= 0.03 <= other.high
+    assert covered / 200 >= 0.88
+    assert by_bootstrap / 200 < 0.8
+
+
+def test_means_of_many_columns_are_each_as_they_would_be_alone() -> None:
+    rng = np.random.default_rng(6)
+    values = rng.normal(size=(40, 2))
+    clusters = [str(index // 2) for index in range(40)]
+    together = bootstrap_means(values, clusters)
+    for column, found in enumerate(together):
+        [alone] = bootstrap_means(values[:, [column]], clusters)
+        difference = paired_difference(values[:, column].tolist(), [0] * 40, clusters)
+        assert found.as_dict() == pytest.approx(alone.as_dict())
+        assert found.as_dict() == pytest.approx(difference.as_dict())
+
+
+def test_a_value_that_is_not_there_counts_for_nothing() -> None:
+    values = np.array([[1.0, np.nan], [3.0, 5.0], [np.nan, 5.0]])
+    first, second = bootstrap_means(values, ["a", "b", "c"])
+    assert first == Interval(2, 1, 3)
+    assert second == Interval(5, 5, 5)
+
+
+def test_the_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(7)
+    covered = 0
+    for _ in range(150):
+        # Four attempts of 50 scenarios, each with a level of its own; the true mean is 3.
+        level = rng.gamma(3, size=50)
+        values = level.repeat(4) + rng.normal(size=200)
+        [found] = bootstrap_means(values[:, None], [str(n // 4) for n in range(200)])
+        covered += found.low <= 3 <= found.high
+    assert 0.88 <= covered / 150 <= 0.995

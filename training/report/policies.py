@@ -5,30 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from training.evaluation import Comparison, Mode, PolicySummary
+from training.evaluation import Mode
 from training.report import page as html
+from training.summaries import Comparison, PolicySummary
 
-NOTES = (
+_NOTES = (
     "Success and all but the cost are of the rollouts without an error. An error is a rollout that "
     "says nothing about the policy: its server failed or refused, the time or the budget ran out, "
-    "a judge gave no verdict. Source accuracy is the share of right answers that cite a mail the "
-    "answer stands in. Seconds are of a whole rollout, tools and waits for rate limits included, "
-    "while as many ran as the column at once says: alone, one takes less. The cost of our own "
-    "policies is their share of the machine's price per hour; a dash is what nobody knows."
+    "a judge gave no verdict. Seconds are of a whole rollout, tools and waits for rate limits "
+    "included, while as many ran as the column at once says: alone, one takes less. The cost of "
+    "our own policies is their share of the machine's price per hour; a dash is what nobody knows."
+)
+_SOURCES = " Source accuracy is the share of right answers that cite a source the answer stands in."
+_SAMPLES = (
+    " Each scenario counts alike, however often it was sampled, and intervals are over scenarios."
 )
 
 
+def notes(comparison: Comparison) -> str:
+    """What the columns of the tables mean."""
+    several = any(summary.samples > 1 for _, _, summary in _all(comparison))
+    return _NOTES + _SAMPLES * several + _SOURCES * _has_sources(comparison)
+
+
 def policies_table(comparison: Comparison) -> str:
+    sources = _has_sources(comparison)
     header = ("policy", "mode", "success", f"{comparison.confidence:.0%} interval",
-              "source accuracy", "turns", "seconds p50", "p99", "at once", "USD per 1,000",
-              "errors")  # fmt: skip
+              *(["source accuracy"] if sources else []), "turns", "seconds p50", "p99", "at once",
+              "USD per 1,000", "errors")  # fmt: skip
     rows = [
         [
             label,
             mode,
             _known(summary.success),
             _interval(summary),
-            _known(summary.source_accuracy),
+            *([_known(summary.source_accuracy)] if sources else []),
             _known(summary.turns),
             _known(summary.seconds_p50),
             _known(summary.seconds_p99),
@@ -42,17 +53,16 @@ def policies_table(comparison: Comparison) -> str:
 
 
 def details_table(comparison: Comparison) -> str:
-    header = ("policy", "mode", "model", "scenarios", "tokens", "source precision",
-              "source recall")  # fmt: skip
+    header = ("policy", "mode", "model", "scenarios", "rollouts", "tokens", "reward")
     rows = [
         [
             label,
             mode,
             summary.model or "ours",
             summary.scenarios,
+            summary.rollouts,
             _known(None if summary.tokens is None else round(summary.tokens)),
-            _known(summary.metrics.get("source_precision")),
-            _known(summary.metrics.get("source_recall")),
+            _known(summary.reward),
         ]
         for label, mode, summary in _all(comparison)
     ]
@@ -106,6 +116,10 @@ def _all(comparison: Comparison) -> Iterator[tuple[str, Mode, PolicySummary]]:
     for label, modes in comparison.policies.items():
         for mode, summary in modes.items():
             yield label, mode, summary
+
+
+def _has_sources(comparison: Comparison) -> bool:
+    return any(summary.source_accuracy is not None for _, _, summary in _all(comparison))
 
 
 def _known(value: float | None) -> float | str:

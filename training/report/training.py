@@ -159,10 +159,18 @@ def _samples(before: Sequence[Sample], after: Sequence[Sample]) -> list[str]:
             columns.append(_column("after", later[sample.scenario_id]))
         parts.append(
             f"<details><summary>{escape(sample.question or sample.scenario_id)} "
-            f"<span class='role'>expected: {escape(sample.gold)}</span></summary>"
-            f"<div class='two'>{''.join(columns)}</div></details>"
+            f"{_expected(sample.gold)}<div class='two'>{''.join(columns)}</div></details>"
         )
     return parts
+
+
+def _expected(gold: str) -> str:
+    """Beside the question, or below it if it takes lines of its own, as a program does."""
+    if not gold:
+        return "</summary>"
+    if "\n" not in gold:
+        return f"<span class='role'>expected: {escape(gold)}</span></summary>"
+    return f"</summary><div class='role'>expected</div><pre>{escape(gold)}</pre>"
 
 
 def _column(name: str, sample: Sample) -> str:
