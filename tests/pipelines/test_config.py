@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from environment.code.config import CodeConfig
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
 from pipelines.config import ConfigError, load_config, parse_config
 from tests.pipelines.conftest import ROOT
@@ -16,7 +17,8 @@ Write = Callable[[str, str], Path]
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.name)
 def test_every_shipped_configuration_loads(file: Path) -> None:
     config = load_config([file])
-    assert isinstance(config.environment, EmailSearchConfig)
+    wanted = CodeConfig if file.name.startswith("code_") else EmailSearchConfig
+    assert isinstance(config.environment, wanted)
     assert isinstance(config.data, EmailDataConfig)
 
 
