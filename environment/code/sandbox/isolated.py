@@ -43,7 +43,8 @@ def zygote_command() -> list[str]:
 
 
 class IsolatedSandbox(Sandbox):
-    """
+    """One belongs to the event loop that first uses it.
+
     Args:
         limits: of every execution.
         workers: programs at once; others wait.
@@ -128,7 +129,8 @@ class IsolatedSandbox(Sandbox):
         killed = ending.code == -signal.SIGKILL
         if killed and ending.reason == "wall":
             return Status.TIMEOUT, None
-        if ending.cpu_s >= self._limits.cpu_s and (killed or ending.code == -signal.SIGXCPU):
+        # SIGXCPU at the limit, and SIGKILL a second later for who does not listen.
+        if ending.code == -signal.SIGXCPU or (killed and ending.cpu_s >= self._limits.cpu_s):
             return Status.TIMEOUT, None
         if ending.code == 0:
             return Status.OK, 0
