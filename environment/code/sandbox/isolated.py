@@ -43,7 +43,8 @@ def zygote_command() -> list[str]:
 
 
 class IsolatedSandbox(Sandbox):
-    """
+    """One belongs to the event loop that first uses it.
+
     Args:
         limits: of every execution.
         workers: programs at once; others wait.

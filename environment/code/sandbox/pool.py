@@ -43,6 +43,7 @@ class Pool:
         self._numbers = itertools.count()
         self._cells: dict[int, Cell] = {}
         self._spare: deque[Cell] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._hello: asyncio.Future[None] | None = None
@@ -61,6 +62,8 @@ class Pool:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
             if self._control is not None:
+                if self._loop is not asyncio.get_running_loop():
+                    raise RuntimeError("a sandbox belongs to the event loop that first used it")
                 return
             await self._buried()
             self._launch()
@@ -135,9 +138,9 @@ class Pool:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        loop = asyncio.get_running_loop()
-        self._control, self._hello = ours, loop.create_future()
-        loop.add_reader(ours, self._on_messages)
+        self._loop = asyncio.get_running_loop()
+        self._control, self._hello = ours, self._loop.create_future()
+        self._loop.add_reader(ours, self._on_messages)
 
     def _fill(self, number: int) -> None:
         while len(self._spare) < number:
@@ -194,8 +197,8 @@ class Pool:
         """The zygote is gone or about to go, and what it ran with it."""
         assert self._control is not None
         assert self._hello is not None
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._control)
+        assert self._loop is not None
+        self._loop.remove_reader(self._control)
         self._control.close()
         self._control = None
         if not self._hello.done():
@@ -206,7 +209,7 @@ class Pool:
             cell.close()
         self._cells.clear()
         self._spare.clear()
-        self._burial = loop.create_task(asyncio.to_thread(self._bury))
+        self._burial = self._loop.create_task(asyncio.to_thread(self._bury))
 
     def _bury(self) -> None:
         """Reap the zygote, and clean up what it could not if it was killed."""
