@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from collections.abc import Iterator
@@ -210,6 +211,38 @@ async def test_a_stack_with_docker_runs_programs_in_containers(
         assert not daemon.containers
 
 
+def test_the_settings_of_a_step_hold_for_its_programs(
+    own_zenml: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DockerSandboxes() as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.address)
+        zenml("sandbox", "register", "of-steps", "--flavor=docker")
+        zenml(*"stack register of-steps -o default -a default --sandbox=of-steps --set".split())
+        run = grades()
+        assert run is not None
+        assert run.steps["grade"].output.load() == "42\n"
+        assert {created["Image"] for created in daemon.created} == {"python:3.12"}
+        assert not daemon.containers
+    # Not one entry for each of a training's thousands of sessions.
+    assert not [name for name in run.steps["grade"].run_metadata if name.startswith("sandbox.")]
+
+
+@step(enable_cache=False, settings={"sandbox": {"image": "python:3.12"}})
+def grade() -> Annotated[str, "printed"]:
+    async def run() -> str:
+        opened = open_stack_sandbox(LIMITS, 1)
+        ended = await opened.run("print(6 * 7)", {})
+        await opened.close()
+        return ended.stdout
+
+    return asyncio.run(run())
+
+
+@pipeline(name="grades", enable_cache=False)
+def grades() -> None:
+    grade()
+
+
 def test_a_stack_without_a_sandbox_is_told_how_to_get_one(own_zenml: None) -> None:
     Client().activate_stack("default")
     with pytest.raises(SandboxUnavailable, match="the ZenML stack 'default' has no sandbox") as no:
@@ -227,7 +260,48 @@ def test_a_stack_with_the_local_flavor_is_refused(own_zenml: None) -> None:
         open_stack_sandbox(LIMITS, 1)
 
 
-# --- Kubernetes: its pod, and what the documentation says of it -----------------------------------
+# --- the flavor cwsandbox -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def coreweave(own_zenml: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    pytest.importorskip("cwsandbox", reason="the optional package cwsandbox is not here")
+    from tests.fakes.coreweave_sandboxes import CoreWeaveSandboxes
+
+    monkeypatch.setenv("CWSANDBOX_API_KEY", "key")
+    with CoreWeaveSandboxes() as service:
+        monkeypatch.setenv("CWSANDBOX_BASE_URL", service.address)
+        if not Client().list_stacks(name="code-coreweave").items:
+            register("CoreWeave")
+        Client().activate_stack("code-coreweave")
+        yield service
+
+
+def test_a_session_is_a_container_of_coreweave(coreweave: Any, tmp_path: Path) -> None:
+    (tmp_path / "here").write_bytes(b"\x00text")
+    with Client().active_stack.sandbox.create_session(destroy_on_exit=True) as session:
+        session.upload_file(str(tmp_path / "here"), "there")
+        output = session.exec("sh -c 'cat there; echo $WHO; exit 3'", env={"WHO": "me"}).collect()
+        assert (output.stdout, output.exit_code) == ("\x00textme\n", 3)
+        session.exec(["sh", "-c", "printf 'a\\nb\\nc' > left"]).wait()
+        assert list(session.exec("cat left").stdout()) == ["a\n", "b\n", "c"]
+        session.download_file("left", str(tmp_path / "back"))
+        assert (tmp_path / "back").read_text() == "a\nb\nc"
+    assert not coreweave.containers
+    (created,) = coreweave.created
+    assert created.network.deny_egress
+    assert created.containers[0].resource_requirements.limits.memory == "2048Mi"
+
+
+async def test_a_stack_with_coreweave_opens_our_sandbox(coreweave: Any) -> None:
+    opened = open_stack_sandbox(LIMITS, 1, {"job": "first"})
+    assert (await opened.run("print(6 * 7)", {"problem": "p"})).stdout == "42\n"
+    await opened.close()
+    assert list(coreweave.created[0].tags) == ["job=first", "problem=p"]
+    assert not coreweave.containers
+
+
+# --- Kubernetes, as the documentation has it ------------------------------------------------------
 
 
 def test_the_network_policy_is_one_for_our_pods() -> None:

@@ -144,9 +144,8 @@ def _within(timeout_s: float, call: Callable[[], T]) -> T | None:
     try:
         return done.result(timeout_s)
     except TimeoutError:
-        if done.done():
-            raise  # the call's own
-        return None
+        # It may be the call's own.
+        return done.result() if done.done() else None
 
 
 def _is_gone(error: BaseException) -> bool:

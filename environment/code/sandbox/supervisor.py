@@ -74,7 +74,7 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
             status = "failed" if code else "ok"
     return {
         "status": status,
-        "exit_code": code if status in ("ok", "failed") else None,
+        "exit_code": None if status in ("timeout", "output") else code,
         "stdout": base64.b64encode(out).decode(),
         "stderr": base64.b64encode(err).decode(),
     }
