@@ -24,9 +24,10 @@ from pathlib import Path
 
 from environment.code.sandbox import needs
 from environment.code.sandbox.base import Execution, Limits, Sandbox, Status
-from environment.code.sandbox.pool import Cell, Ending, Output, Pool
+from environment.code.sandbox.cell import Cell, Ending, Output
+from environment.code.sandbox.pool import Pool
 
-_HERE = Path(__file__).parent
+PACKAGE = Path(__file__).parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from jail.zygote import main; main()"
 _KIB = 1 << 10
 
@@ -38,7 +39,7 @@ def interpreter() -> Path:
 
 def zygote_command() -> list[str]:
     """Starts a zygote that sees the standard library and nothing else of Python."""
-    return [str(interpreter()), "-P", "-s", "-S", "-B", "-X", "utf8", "-c", _START, str(_HERE)]
+    return [str(interpreter()), "-P", "-s", "-S", "-B", "-X", "utf8", "-c", _START, str(PACKAGE)]
 
 
 class IsolatedSandbox(Sandbox):
@@ -55,26 +56,20 @@ class IsolatedSandbox(Sandbox):
     name = "isolated"
 
     def __init__(self, limits: Limits, workers: int = 8, folder: str = "") -> None:
-        self._check()
+        needs.check()
         self._limits = limits
         self._pool = Pool(
             self._command(),
             settings={
-                "folder": folder or self._folder(),
+                "folder": folder or tempfile.gettempdir(),
                 **limits.model_dump(exclude={"wall_s", "output_kib"}),
             },
             places=workers,
             output_bytes=limits.output_kib * _KIB,
         )
 
-    def _check(self) -> None:
-        needs.check()
-
     def _command(self) -> Sequence[str]:
         return zygote_command()
-
-    def _folder(self) -> str:
-        return tempfile.gettempdir()
 
     async def start(self) -> None:
         """Lock the first cells down, which the first ``run`` would wait for.

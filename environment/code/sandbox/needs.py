@@ -30,12 +30,12 @@ def check() -> None:
             "use docker."
         )
     # Imported here, because it opens the C library as Linux has it.
-    from environment.code.sandbox.jail import bpf, kernel
+    from environment.code.sandbox.jail import calls, kernel
 
     machine = platform.machine()
-    if machine not in bpf.ARCHITECTURES:
+    if machine not in calls.ARCHITECTURES:
         raise unavailable(
-            f"The isolated sandbox knows the system calls of {', '.join(bpf.ARCHITECTURES)}, not "
+            f"The isolated sandbox knows the system calls of {', '.join(calls.ARCHITECTURES)}, not "
             f"of {machine}."
         )
     try:

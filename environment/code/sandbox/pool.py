@@ -7,114 +7,20 @@ import contextlib
 import itertools
 import json
 import logging
-import os
 import shutil
 import socket
 import subprocess
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from environment.code.sandbox.base import SandboxError
+from environment.code.sandbox.cell import Cell, Ending
 from environment.code.sandbox.needs import unavailable
 
 logger = logging.getLogger(__name__)
 
 _START_S = 60.0
 _CLOSE_S = 20.0
-_CHUNK = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a cell ended, as the zygote saw it.
-
-    Args:
-        reason: why it was ended; empty if it ended of itself.
-        code: the exit code; negative for a signal.
-        cpu_s: seconds of processor time.
-    """
-
-    reason: str
-    code: int
-    cpu_s: float
-
-
-class Output:
-    """One of a program's outputs, kept up to a bound."""
-
-    def __init__(self, descriptor: int, bound: int) -> None:
-        self._descriptor, self._bound = descriptor, bound
-        self._data = bytearray()
-
-    @property
-    def over(self) -> bool:
-        """Whether there was more than the bound."""
-        return len(self._data) > self._bound
-
-    @property
-    def text(self) -> str:
-        return self._data[: self._bound].decode("utf-8", errors="replace")
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def read(self) -> bool:
-        """Take what is there. Returns: whether more may come."""
-        while not self.over:
-            try:
-                data = os.read(self._descriptor, _CHUNK)
-            except BlockingIOError:
-                return True
-            if not data:
-                return False
-            self._data += data
-        return False
-
-
-class Cell:
-    """The sandbox's end of one cell.
-
-    Attributes:
-        ready: done when the cell is locked down and waits for its program.
-        ended: done when the cell is gone, and its folder too.
-    """
-
-    def __init__(self, number: int, bound: int) -> None:
-        self.number = number
-        loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[None] = loop.create_future()
-        self.ended: asyncio.Future[Ending] = loop.create_future()
-        self.program, self._program = socket.socketpair()
-        out, self._out = os.pipe()
-        err, self._err = os.pipe()
-        for descriptor in (out, err):
-            os.set_blocking(descriptor, False)
-        self.program.setblocking(False)
-        self.stdout, self.stderr = Output(out, bound), Output(err, bound)
-
-    @property
-    def theirs(self) -> list[int]:
-        """The descriptors that go to the cell."""
-        return [self._program.fileno(), self._out, self._err]
-
-    def hand_over(self) -> None:
-        """Close what the cell has by now."""
-        self._program.close()
-        os.close(self._out)
-        os.close(self._err)
-
-    def close(self) -> None:
-        self.program.close()
-        for output in (self.stdout, self.stderr):
-            asyncio.get_running_loop().remove_reader(output.fileno())
-            os.close(output.fileno())
-
-    def fail(self, error: Exception) -> None:
-        for future in (self.ready, self.ended):
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # nobody may be waiting
 
 
 class Pool:
@@ -162,7 +68,7 @@ class Pool:
                 async with asyncio.timeout(_START_S):
                     assert self._hello is not None
                     await self._hello
-                    self._fill()
+                    self._fill(self._ahead)
                     await asyncio.shield(self._spare[0].ready)
             except BaseException as error:
                 await self._stop()
@@ -179,12 +85,15 @@ class Pool:
         await self._places.acquire()
         try:
             await self.start()
+            self._fill(self._ahead + 1)
             cell = self._spare.popleft()
-            self._fill()
             try:
                 await asyncio.shield(cell.ready)
-            except asyncio.CancelledError:
-                self._spare.appendleft(cell)
+            except BaseException:
+                if cell.ready.done() and cell.ready.exception():
+                    cell.close()
+                else:
+                    self._spare.appendleft(cell)  # cancelled: it is for the next one
                 raise
         except BaseException:
             self._places.release()
@@ -230,8 +139,8 @@ class Pool:
         self._control, self._hello = ours, loop.create_future()
         loop.add_reader(ours, self._on_messages)
 
-    def _fill(self) -> None:
-        while len(self._spare) < self._ahead:
+    def _fill(self, number: int) -> None:
+        while len(self._spare) < number:
             cell = Cell(next(self._numbers), self._output_bytes)
             self._cells[cell.number] = cell
             self._spare.append(cell)
@@ -308,7 +217,7 @@ class Pool:
             logger.warning("the zygote did not end in %.0f s: killing it", _CLOSE_S)
             self._process.kill()
             self._process.wait()
-        if self._folder:
+        if self._folder:  # in bubblewrap's namespace it went with that
             shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _buried(self) -> None:

@@ -4,8 +4,6 @@ The folder is locked as long as its zygote lives; the kernel lets go of the lock
 So a folder of ours without a lock is litter, and the next zygote removes it.
 """
 
-# ruff: noqa: PTH - descriptors and strings, as the system calls take them
-
 from __future__ import annotations
 
 import fcntl

@@ -1,7 +1,5 @@
 """The system calls of a lockdown that Python's library does not have, through ctypes."""
 
-# ruff: noqa: PTH - descriptors and strings, as the system calls take them
-
 from __future__ import annotations
 
 import ctypes

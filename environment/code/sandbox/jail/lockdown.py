@@ -3,8 +3,6 @@
 Each stage raises ``OSError`` at the first thing the kernel refuses, and what raised runs no program.
 """
 
-# ruff: noqa: PTH - descriptors and strings, as the system calls take them
-
 from __future__ import annotations
 
 import os

@@ -10,12 +10,9 @@ or ``unavailable`` once, then ``ready`` or ``broken`` and ``ended`` for each cel
 closes, or the process that started this one is gone, all cells end and their folders go.
 """
 
-# ruff: noqa: PTH - descriptors and strings, as the system calls take them
-
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import gc
 import importlib
@@ -25,23 +22,18 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from . import bpf, folders, lockdown, program
+from . import folders, lockdown, program
+from .account import Account
 
 _ORPHAN_CHECK_S = 1.0
 _LOCKDOWN_S = 20.0
-_RECEIVE, _SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_*
-_CONTINUE = 1
-_NOTIFICATION = struct.Struct("=QIIiIQ6Q")
-_KIB = 1 << 10
-_WRITE_COSTS, _FILE_COSTS = 1 * _KIB, 16 * _KIB
 _PRELOADED = (
     "abc argparse ast base64 bisect calendar cmath collections.abc contextlib copy csv ctypes "
     "dataclasses datetime decimal difflib enum fractions functools hashlib heapq io itertools json "
@@ -59,12 +51,11 @@ class Cell:
     folder: str
     handle: int  # a pidfd
     report: socket.socket | None
-    budget: int
+    account: Account
     deadline: float
     listener: int = -1
     reason: str = ""
     ready: bool = False
-    folders_left: int = 64
 
 
 def preload() -> None:
@@ -99,10 +90,6 @@ class Zygote:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._parent = os.getppid()
         self._open = True
-        self._numbers = {
-            name: bpf.ARCHITECTURES[os.uname().machine].number(name)
-            for name in ("clone", "write", "pwrite64", "mkdir", "mkdirat")
-        }
         self._watch(control.fileno(), self._on_message)
 
     def serve(self) -> None:
@@ -120,9 +107,12 @@ class Zygote:
     def _turn(self) -> None:
         now = time.monotonic()
         waits = [cell.deadline - now for cell in self._cells.values() if not cell.reason]
-        for descriptor, events in self._poll.poll(max(0.0, min([_ORPHAN_CHECK_S, *waits]))):
-            if descriptor in self._handlers:  # another handler of this turn may have closed it
-                self._handlers[descriptor](events)
+        happened = self._poll.poll(max(0.0, min([_ORPHAN_CHECK_S, *waits])))
+        due = [(descriptor, self._handlers[descriptor], events) for descriptor, events in happened]
+        for descriptor, handler, events in due:
+            # An earlier handler may have closed it, and a later cell may have got its number.
+            if self._handlers.get(descriptor) is handler:
+                handler(events)
         now = time.monotonic()
         for cell in self._cells.values():
             if cell.deadline <= now and not cell.reason:
@@ -166,28 +156,37 @@ class Zygote:
         os.mkdir(folder, 0o700)
         ours, theirs = socket.socketpair()
         zygote = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._be_a_cell(folder, zygote, theirs, descriptors)
-        theirs.close()
-        for descriptor in descriptors:
-            os.close(descriptor)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._be_a_cell(folder, zygote, theirs, descriptors)
+        except OSError as error:  # no process to be had, for now
+            os.rmdir(folder)
+            ours.close()
+            self._tell(event="broken", cell=number, text=str(error))
+            return
+        finally:
+            theirs.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
         cell = self._cells[number] = Cell(
             id=number,
             pid=pid,
             folder=folder,
             handle=os.pidfd_open(pid),
             report=ours,
-            budget=self._bounds.files_mib << 20,
+            account=self._account(),
             deadline=time.monotonic() + _LOCKDOWN_S,
         )
         self._watch(cell.handle, lambda _: self._on_end(cell))
         self._watch(ours.fileno(), lambda _: self._on_report(cell))
 
+    def _account(self) -> Account:
+        return Account(self._bounds.files_mib << 20, self._bounds.threads)
+
     def _be_a_cell(
         self, folder: str, zygote: int, report: socket.socket, descriptors: list[int]
-    ) -> None:
-        code = 1
+    ) -> NoReturn:
         try:
             for name in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(name, signal.SIG_DFL)
@@ -197,13 +196,13 @@ class Zygote:
             try:
                 lockdown.confine_cell(self._bounds, folder, zygote, report)
             except OSError as error:
-                report.send(f"broken {error}".encode())
-                return
+                os.write(report.fileno(), str(error).encode())
+                os._exit(1)
             text = b"".join(iter(lambda: os.read(source, 1 << 16), b""))
             os.close(source)
             program.run(text)
         finally:
-            os._exit(code)
+            os._exit(1)
 
     def _on_report(self, cell: Cell) -> None:
         assert cell.report is not None
@@ -214,7 +213,7 @@ class Zygote:
             return
         if data == b"locked":
             cell.ready, cell.deadline = True, float("inf")
-            cell.budget = self._bounds.files_mib << 20
+            cell.account = self._account()  # the lockdown wrote a line too
             self._tell(event="ready", cell=cell.id)
         elif data:
             cell.reason = data.decode(errors="replace")
@@ -223,36 +222,10 @@ class Zygote:
         cell.report = None
 
     def _on_call(self, cell: Cell, events: int) -> None:
-        """Judge a call that uses something up: the program may, or gets an error."""
-        if not events & select.EPOLLIN:
-            self._forget(cell.listener)
-            return
-        request = bytearray(_NOTIFICATION.size)
-        try:
-            fcntl.ioctl(cell.listener, _RECEIVE, request, True)
-            identity, _, _, number, _, _, *arguments = _NOTIFICATION.unpack(request)
-            refused = self._judge(cell, number, arguments)
-            answer = struct.pack("=QqiI", identity, 0, -refused, 0 if refused else _CONTINUE)
-            fcntl.ioctl(cell.listener, _SEND, answer)
-        except FileNotFoundError:
-            pass  # the caller died meanwhile, or a signal took it out of the call
-
-    def _judge(self, cell: Cell, number: int, arguments: list[int]) -> int:
-        """Returns: an errno, or 0 if the program may."""
-        if number == self._numbers["clone"]:
-            # stat needs no right on /proc; each thread is a folder there, with a link upwards.
-            threads = os.stat(f"/proc/{cell.pid}/task").st_nlink - 2
-            return errno.EAGAIN if threads >= self._bounds.threads else 0
-        if number in (self._numbers["write"], self._numbers["pwrite64"]):
-            cell.budget -= max(arguments[2], _WRITE_COSTS)
+        if events & select.EPOLLIN:
+            cell.account.answer(cell.listener, cell.pid)
         else:
-            cell.budget -= _FILE_COSTS
-        if number in (self._numbers["mkdir"], self._numbers["mkdirat"]):
-            mode = arguments[1 if number == self._numbers["mkdir"] else 2]
-            if mode & 0o700 != 0o700:
-                return errno.EPERM  # a folder that its owner could not empty
-            cell.folders_left -= 1  # and none so deep that emptying it takes many descriptors
-        return errno.EDQUOT if min(cell.budget, cell.folders_left) < 0 else 0
+            self._forget(cell.listener)
 
     def _end(self, cell: Cell, reason: str) -> None:
         cell.reason = cell.reason or reason
@@ -287,7 +260,8 @@ def _only(report: socket.socket, program_: int, out: int, err: int) -> int:
         The descriptor to read the program from.
     """
     high = [fcntl.fcntl(d, fcntl.F_DUPFD, 100) for d in (out, err, program_, report.detach())]
-    for wanted, descriptor in zip((1, 2, 3, 4), high, strict=True):
+    nothing = os.open("/dev/null", os.O_RDONLY)  # the zygote's is one that all cells share
+    for wanted, descriptor in enumerate([nothing, *high]):
         os.dup2(descriptor, wanted, inheritable=False)
     os.closerange(5, 1 << 20)
     return 3
