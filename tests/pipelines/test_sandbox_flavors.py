@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import re
 import shlex
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +23,7 @@ from zenml.config.global_config import GlobalConfiguration
 from zenml.sandboxes import SandboxExecError
 
 from environment.code.sandbox.base import Limits, SandboxUnavailable, Status
+from environment.code.sandbox.bubblewrap import BubblewrapSandbox
 from environment.code.sandbox.isolated import IsolatedSandbox
 from environment.code.sandbox.stack import StackSandbox, open_stack_sandbox
 from tests.fakes.docker_sandboxes import DockerSandboxes
@@ -164,6 +168,30 @@ def test_what_it_cannot_do_it_says(session: Any, tmp_path: Path) -> None:
         session.upload_file(str(tmp_path / "file"), "../file")
     with pytest.raises(NotImplementedError, match="leaves no file"):
         session.download_file("a", "b")
+
+
+def test_where_the_kernel_offers_too_little_it_refuses(
+    component: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "mips")
+    threads = threading.active_count()
+    with pytest.raises(SandboxUnavailable, match="mips"):
+        component.create_session()
+    with pytest.raises(SandboxUnavailable, match="mips"):
+        open_stack_sandbox(LIMITS, 1)
+    assert threading.active_count() == threads
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="the package bubblewrap is not here")
+async def test_it_may_be_bubblewrap(isolated: None) -> None:
+    zenml("sandbox", "register", "wrapped", "--flavor=isolated", "--kind=bubblewrap")
+    zenml(*"stack register wrapped -o default -a default --sandbox=wrapped --set".split())
+    with Client().active_stack.sandbox.create_session(destroy_on_exit=True) as session:
+        command = ["python", "-c", "import os; print(os.path.exists('/home'))"]
+        assert session.exec(command).collect().stdout == "False\n"
+    opened = open_stack_sandbox(LIMITS, 1)
+    assert isinstance(opened, BubblewrapSandbox)
+    await opened.close()
 
 
 def test_a_step_of_the_user_uses_it(component: Any) -> None:
