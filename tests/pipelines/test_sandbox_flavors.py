@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
-import re
-import shlex
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import kubernetes_validate
 import pytest
-import yaml
-from click.testing import CliRunner
 from zenml import pipeline, step
-from zenml.cli.cli import cli
 from zenml.client import Client
-from zenml.config.global_config import GlobalConfiguration
 from zenml.sandboxes import SandboxExecError
 
-from environment.code.sandbox.base import Limits, SandboxUnavailable, Status
+from environment.code.sandbox.base import SandboxUnavailable
 from environment.code.sandbox.bubblewrap import BubblewrapSandbox
 from environment.code.sandbox.isolated import IsolatedSandbox
-from environment.code.sandbox.stack import StackSandbox, open_stack_sandbox
-from tests.fakes.docker_sandboxes import DockerSandboxes
-from tests.pipelines.commands import ROOT
-from tests.pipelines.zenml_server import printed
+from environment.code.sandbox.stack import open_stack_sandbox
+from tests.pipelines.sandbox_stacks import LIMITS, own_zenml, register, zenml
 
-PAGE = (ROOT / "docs" / "sandboxes.md").read_text() + "\n## "
-LIMITS = Limits(wall_s=5)
-
-
-def zenml(*arguments: str) -> None:
-    result = CliRunner().invoke(cli, list(arguments))
-    assert result.exit_code == 0, (arguments, result.output, result.exception)
-
-
-def register(section: str) -> None:
-    """Give the commands of a section that register something."""
-    for block in printed(PAGE, section, "bash"):
-        for line in block.replace("\\\n", " ").splitlines():
-            if re.match(r"zenml \S+ (flavor )?register ", line):
-                zenml(*shlex.split(line)[1:])
-
-
-def start_anew() -> None:
-    GlobalConfiguration._reset_instance()
-    Client._reset_instance()
-
-
-@pytest.fixture(scope="module")
-def own_zenml(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One whose active stack no other test sees."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("ZENML_CONFIG_PATH", str(tmp_path_factory.mktemp("zenml")))
-        start_anew()
-        yield
-    start_anew()
+__all__ = ["own_zenml"]
 
 
 @pytest.fixture(scope="module")
@@ -214,78 +175,11 @@ def computes() -> None:
     compute()
 
 
-# --- the sandbox of the stack ---------------------------------------------------------------------
-
-
 async def test_a_stack_with_our_flavor_opens_our_sandbox(component: Any) -> None:
     opened = open_stack_sandbox(LIMITS, 2)
     assert isinstance(opened, IsolatedSandbox)
     assert (await opened.run("print(6 * 7)", {})).stdout == "42\n"
     await opened.close()
-
-
-async def test_a_stack_with_docker_runs_programs_in_containers(
-    own_zenml: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with DockerSandboxes() as daemon:
-        monkeypatch.setenv("DOCKER_HOST", daemon.address)
-        register("Docker")
-        opened = open_stack_sandbox(LIMITS, 2, {"job": "first"})
-        assert isinstance(opened, StackSandbox)
-        ended = await opened.run("print(6 * 7)", {})
-        await opened.close()
-        assert (ended.status, ended.stdout) == (Status.OK, "42\n")
-        assert daemon.created[0]["Image"] == "python:3.11-slim"
-        assert not daemon.containers
-
-
-def test_the_settings_of_a_step_hold_for_its_programs(
-    own_zenml: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with DockerSandboxes() as daemon:
-        monkeypatch.setenv("DOCKER_HOST", daemon.address)
-        zenml("sandbox", "register", "of-steps", "--flavor=docker")
-        zenml(*"stack register of-steps -o default -a default --sandbox=of-steps --set".split())
-        run = grades()
-        assert run is not None
-        assert run.steps["grade"].output.load() == "42\n"
-        assert {created["Image"] for created in daemon.created} == {"python:3.12"}
-        assert not daemon.containers
-    # Not one entry for each of a training's thousands of sessions.
-    assert not [name for name in run.steps["grade"].run_metadata if name.startswith("sandbox.")]
-
-
-@step(enable_cache=False, settings={"sandbox": {"image": "python:3.12"}})
-def grade() -> Annotated[str, "printed"]:
-    async def run() -> str:
-        opened = open_stack_sandbox(LIMITS, 1)
-        ended = await opened.run("print(6 * 7)", {})
-        await opened.close()
-        return ended.stdout
-
-    return asyncio.run(run())
-
-
-@pipeline(name="grades", enable_cache=False)
-def grades() -> None:
-    grade()
-
-
-def test_a_stack_without_a_sandbox_is_told_how_to_get_one(own_zenml: None) -> None:
-    Client().activate_stack("default")
-    with pytest.raises(SandboxUnavailable, match="the ZenML stack 'default' has no sandbox") as no:
-        open_stack_sandbox(LIMITS, 1)
-    commands = [line for line in str(no.value).splitlines() if line.startswith("  zenml")]
-    for command in commands:
-        zenml(*shlex.split(command.replace("register docker", "register docker-again"))[1:])
-    assert Client().active_stack.sandbox is not None
-
-
-def test_a_stack_with_the_local_flavor_is_refused(own_zenml: None) -> None:
-    zenml("sandbox", "register", "bare", "--flavor=local")
-    zenml(*"stack register bare -o default -a default --sandbox=bare --set".split())
-    with pytest.raises(SandboxUnavailable, match=r"'bare'.*isolates nothing"):
-        open_stack_sandbox(LIMITS, 1)
 
 
 # --- the flavor cwsandbox -------------------------------------------------------------------------
@@ -327,13 +221,3 @@ async def test_a_stack_with_coreweave_opens_our_sandbox(coreweave: Any) -> None:
     await opened.close()
     assert list(coreweave.created[0].tags) == ["job=first", "problem=p"]
     assert not coreweave.containers
-
-
-# --- Kubernetes, as the documentation has it ------------------------------------------------------
-
-
-def test_the_network_policy_is_one_for_our_pods() -> None:
-    (text,) = printed(PAGE, "Kubernetes", "yaml")
-    policy = yaml.safe_load(text)
-    kubernetes_validate.validate(policy, "1.32", strict=True)
-    assert policy["spec"]["podSelector"]["matchLabels"] == {"art-rl/sandbox": "program"}

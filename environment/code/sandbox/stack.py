@@ -69,7 +69,7 @@ def open_stack_sandbox(
 class StackSandbox(ContainerSandbox):
     """
     Args:
-        component: a ``zenml.sandboxes.BaseSandbox`` whose image has a ``python`` of 3.8 or newer.
+        component: a ``zenml.sandboxes.BaseSandbox`` whose image has a ``python`` of 3.9 or newer.
 
     Raises:
         SandboxUnavailable: its flavor is ``local``.
