@@ -7,7 +7,7 @@ it does not protect against, and ``steps/sandboxes/programs.py`` for the command
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Literal, cast
 
 from pydantic import Field
 from zenml.sandboxes import (
@@ -19,11 +19,17 @@ from zenml.sandboxes import (
 )
 
 from environment.code.sandbox.base import Limits, Sandbox
-from environment.code.sandbox.isolated import IsolatedSandbox, open_isolated
+from environment.code.sandbox.bubblewrap import BubblewrapSandbox
+from environment.code.sandbox.isolated import IsolatedSandbox
 from steps.sandboxes.programs import ProgramSession
+
+_KINDS = {"isolated": IsolatedSandbox, "bubblewrap": BubblewrapSandbox}
 
 
 class IsolatedSandboxSettings(BaseSandboxSettings):
+    kind: Literal["isolated", "bubblewrap"] = Field(
+        default="isolated", description="bubblewrap: in namespaces of their own besides."
+    )
     limits: Limits = Field(
         default_factory=Limits,
         description="Bounds of each command: wall_s, cpu_s, memory_mib, output_kib, files_mib, "
@@ -52,7 +58,7 @@ class IsolatedSandboxComponent(BaseSandbox):
         """
         resolved = cast("IsolatedSandboxSettings", self.resolve_settings(settings))
         return ProgramSession(
-            lambda: open_isolated(resolved.limits, resolved.workers),
+            lambda: _started(_KINDS[resolved.kind](resolved.limits, resolved.workers)),
             self._resolve_session_environment(resolved),
             parent=self,
             destroy_on_exit=destroy_on_exit,
@@ -60,7 +66,13 @@ class IsolatedSandboxComponent(BaseSandbox):
 
     def open_sandbox(self, limits: Limits, workers: int, tags: Mapping[str, str]) -> Sandbox:
         """See ``environment.code.sandbox.stack.RunsPrograms``."""
-        return IsolatedSandbox(limits, workers)
+        resolved = cast("IsolatedSandboxSettings", self.resolve_settings())
+        return _KINDS[resolved.kind](limits, workers)
+
+
+async def _started(sandbox: IsolatedSandbox) -> Sandbox:
+    await sandbox.start()
+    return sandbox
 
 
 class IsolatedSandboxFlavor(BaseSandboxFlavor):

@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import shlex
+import platform
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import kubernetes_validate
 import pytest
-import yaml
-from click.testing import CliRunner
 from zenml import pipeline, step
-from zenml.cli.cli import cli
 from zenml.client import Client
-from zenml.config.global_config import GlobalConfiguration
 from zenml.sandboxes import SandboxExecError
 
-from environment.code.sandbox.base import Limits, SandboxUnavailable, Status
+from environment.code.sandbox.base import SandboxUnavailable
+from environment.code.sandbox.bubblewrap import BubblewrapSandbox
 from environment.code.sandbox.isolated import IsolatedSandbox
-from environment.code.sandbox.stack import StackSandbox, open_stack_sandbox
-from tests.fakes.docker_sandboxes import DockerSandboxes
-from tests.pipelines.commands import ROOT
-from tests.pipelines.zenml_server import printed
+from environment.code.sandbox.stack import open_stack_sandbox
+from tests.pipelines.sandbox_stacks import LIMITS, own_zenml, register, zenml
 
-PAGE = (ROOT / "docs" / "sandboxes.md").read_text() + "\n## "
-LIMITS = Limits(wall_s=5)
-
-
-def zenml(*arguments: str) -> None:
-    result = CliRunner().invoke(cli, list(arguments))
-    assert result.exit_code == 0, (arguments, result.output, result.exception)
-
-
-def register(section: str) -> None:
-    """Give the commands of a section that register something."""
-    for block in printed(PAGE, section, "bash"):
-        for line in block.replace("\\\n", " ").splitlines():
-            if re.match(r"zenml \S+ (flavor )?register ", line):
-                zenml(*shlex.split(line)[1:])
-
-
-def start_anew() -> None:
-    GlobalConfiguration._reset_instance()
-    Client._reset_instance()
-
-
-@pytest.fixture(scope="module")
-def own_zenml(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One whose active stack no other test sees."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("ZENML_CONFIG_PATH", str(tmp_path_factory.mktemp("zenml")))
-        start_anew()
-        yield
-    start_anew()
+__all__ = ["own_zenml"]
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +131,30 @@ def test_what_it_cannot_do_it_says(session: Any, tmp_path: Path) -> None:
         session.download_file("a", "b")
 
 
+def test_where_the_kernel_offers_too_little_it_refuses(
+    component: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "mips")
+    threads = threading.active_count()
+    with pytest.raises(SandboxUnavailable, match="mips"):
+        component.create_session()
+    with pytest.raises(SandboxUnavailable, match="mips"):
+        open_stack_sandbox(LIMITS, 1)
+    assert threading.active_count() == threads
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="the package bubblewrap is not here")
+async def test_it_may_be_bubblewrap(isolated: None) -> None:
+    zenml("sandbox", "register", "wrapped", "--flavor=isolated", "--kind=bubblewrap")
+    zenml(*"stack register wrapped -o default -a default --sandbox=wrapped --set".split())
+    with Client().active_stack.sandbox.create_session(destroy_on_exit=True) as session:
+        command = ["python", "-c", "import os; print(os.path.exists('/home'))"]
+        assert session.exec(command).collect().stdout == "False\n"
+    opened = open_stack_sandbox(LIMITS, 1)
+    assert isinstance(opened, BubblewrapSandbox)
+    await opened.close()
+
+
 def test_a_step_of_the_user_uses_it(component: Any) -> None:
     run = computes()
     assert run is not None
@@ -185,9 +175,6 @@ def computes() -> None:
     compute()
 
 
-# --- the sandbox of the stack ---------------------------------------------------------------------
-
-
 async def test_a_stack_with_our_flavor_opens_our_sandbox(component: Any) -> None:
     opened = open_stack_sandbox(LIMITS, 2)
     assert isinstance(opened, IsolatedSandbox)
@@ -195,43 +182,42 @@ async def test_a_stack_with_our_flavor_opens_our_sandbox(component: Any) -> None
     await opened.close()
 
 
-async def test_a_stack_with_docker_runs_programs_in_containers(
-    own_zenml: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with DockerSandboxes() as daemon:
-        monkeypatch.setenv("DOCKER_HOST", daemon.address)
-        register("Docker")
-        opened = open_stack_sandbox(LIMITS, 2, {"job": "first"})
-        assert isinstance(opened, StackSandbox)
-        ended = await opened.run("print(6 * 7)", {})
-        await opened.close()
-        assert (ended.status, ended.stdout) == (Status.OK, "42\n")
-        assert daemon.created[0]["Image"] == "python:3.11-slim"
-        assert not daemon.containers
+# --- the flavor cwsandbox -------------------------------------------------------------------------
 
 
-def test_a_stack_without_a_sandbox_is_told_how_to_get_one(own_zenml: None) -> None:
-    Client().activate_stack("default")
-    with pytest.raises(SandboxUnavailable, match="the ZenML stack 'default' has no sandbox") as no:
-        open_stack_sandbox(LIMITS, 1)
-    commands = [line for line in str(no.value).splitlines() if line.startswith("  zenml")]
-    for command in commands:
-        zenml(*shlex.split(command.replace("register docker", "register docker-again"))[1:])
-    assert Client().active_stack.sandbox is not None
+@pytest.fixture
+def coreweave(own_zenml: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    pytest.importorskip("cwsandbox", reason="the optional package cwsandbox is not here")
+    from tests.fakes.coreweave_sandboxes import CoreWeaveSandboxes
+
+    monkeypatch.setenv("CWSANDBOX_API_KEY", "key")
+    with CoreWeaveSandboxes() as service:
+        monkeypatch.setenv("CWSANDBOX_BASE_URL", service.address)
+        if not Client().list_stacks(name="code-coreweave").items:
+            register("CoreWeave")
+        Client().activate_stack("code-coreweave")
+        yield service
 
 
-def test_a_stack_with_the_local_flavor_is_refused(own_zenml: None) -> None:
-    zenml("sandbox", "register", "bare", "--flavor=local")
-    zenml(*"stack register bare -o default -a default --sandbox=bare --set".split())
-    with pytest.raises(SandboxUnavailable, match=r"'bare'.*isolates nothing"):
-        open_stack_sandbox(LIMITS, 1)
+def test_a_session_is_a_container_of_coreweave(coreweave: Any, tmp_path: Path) -> None:
+    (tmp_path / "here").write_bytes(b"\x00text")
+    with Client().active_stack.sandbox.create_session(destroy_on_exit=True) as session:
+        session.upload_file(str(tmp_path / "here"), "there")
+        output = session.exec("sh -c 'cat there; echo $WHO; exit 3'", env={"WHO": "me"}).collect()
+        assert (output.stdout, output.exit_code) == ("\x00textme\n", 3)
+        session.exec(["sh", "-c", "printf 'a\\nb\\nc' > left"]).wait()
+        assert list(session.exec("cat left").stdout()) == ["a\n", "b\n", "c"]
+        session.download_file("left", str(tmp_path / "back"))
+        assert (tmp_path / "back").read_text() == "a\nb\nc"
+    assert not coreweave.containers
+    (created,) = coreweave.created
+    assert created.network.deny_egress
+    assert created.containers[0].resource_requirements.limits.memory == "2048Mi"
 
 
-# --- Kubernetes: its pod, and what the documentation says of it -----------------------------------
-
-
-def test_the_network_policy_is_one_for_our_pods() -> None:
-    (text,) = printed(PAGE, "Kubernetes", "yaml")
-    policy = yaml.safe_load(text)
-    kubernetes_validate.validate(policy, "1.32", strict=True)
-    assert policy["spec"]["podSelector"]["matchLabels"] == {"art-rl/sandbox": "program"}
+async def test_a_stack_with_coreweave_opens_our_sandbox(coreweave: Any) -> None:
+    opened = open_stack_sandbox(LIMITS, 1, {"job": "first"})
+    assert (await opened.run("print(6 * 7)", {"problem": "p"})).stdout == "42\n"
+    await opened.close()
+    assert list(coreweave.created[0].tags) == ["job=first", "problem=p"]
+    assert not coreweave.containers

@@ -69,7 +69,7 @@ def open_stack_sandbox(
 class StackSandbox(ContainerSandbox):
     """
     Args:
-        component: a ``zenml.sandboxes.BaseSandbox`` whose image has a ``python`` of 3.8 or newer.
+        component: a ``zenml.sandboxes.BaseSandbox`` whose image has a ``python`` of 3.9 or newer.
 
     Raises:
         SandboxUnavailable: its flavor is ``local``.
@@ -144,9 +144,8 @@ def _within(timeout_s: float, call: Callable[[], T]) -> T | None:
     try:
         return done.result(timeout_s)
     except TimeoutError:
-        if done.done():
-            raise  # the call's own
-        return None
+        # It may be the call's own.
+        return done.result() if done.done() else None
 
 
 def _is_gone(error: BaseException) -> bool:

@@ -72,7 +72,12 @@ def _docker(configured: Settings, limits: Limits, tags: Mapping[str, str]) -> Se
         "memswap_limit": memory,
         "labels": {**given.get("labels", {}), **tags},
     }
-    return {"memory_limit": memory, "cpu_limit": 1.0, "run_args": given | ours}
+    return {
+        "memory_limit": memory,
+        "cpu_limit": 1.0,
+        "workdir": TEMPORARY,
+        "run_args": given | ours,
+    }
 
 
 def _kubernetes(pod: Settings, limits: Limits, tags: Mapping[str, str]) -> Settings:

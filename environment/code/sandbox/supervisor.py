@@ -68,13 +68,15 @@ def supervise(job: dict[str, Any]) -> dict[str, Any]:
         busy = used.ru_utime + used.ru_stime >= job["cpu_s"]
         if code == -signal.SIGXCPU or (code == -signal.SIGKILL and busy):
             status = "timeout"
-        elif _lacked_memory(code, err) or _kills_for_memory() > out_of_memory:
+        elif code == 0:
+            status = "ok"
+        elif _lacked_memory(err) or _kills_for_memory() > out_of_memory:
             status = "memory"
         else:
-            status = "failed" if code else "ok"
+            status = "failed"
     return {
         "status": status,
-        "exit_code": code if status in ("ok", "failed") else None,
+        "exit_code": None if status in ("timeout", "output") else code,
         "stdout": base64.b64encode(out).decode(),
         "stderr": base64.b64encode(err).decode(),
     }
@@ -132,9 +134,8 @@ def _watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> tuple
     return status, bytes(kept[process.stdout][:cap]), bytes(kept[process.stderr][:cap])
 
 
-def _lacked_memory(code: int, stderr: bytes) -> bool:
-    last = stderr.rstrip().rpartition(b"\n")[2]
-    return code != 0 and last.startswith(b"MemoryError")
+def _lacked_memory(stderr: bytes) -> bool:
+    return stderr.rstrip().rpartition(b"\n")[2].startswith(b"MemoryError")
 
 
 def _kills_for_memory() -> int:

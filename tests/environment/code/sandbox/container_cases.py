@@ -29,7 +29,7 @@ ENDINGS = {
     "signal": ("import os; os.kill(os.getpid(), 9)", Status.FAILED, -9),
     "loop": ("while True: pass", Status.TIMEOUT, None),
     "sleep": ("import time; time.sleep(60)", Status.TIMEOUT, None),
-    "memory": ("x = bytearray(10 ** 9)", Status.MEMORY, None),
+    "memory": ("x = bytearray(10 ** 9)", Status.MEMORY, 1),
     "endless_output": ("while True: print('x' * 100)", Status.OUTPUT, None),
     "endless_errors": (
         "import sys\nwhile True: sys.stderr.write('x' * 100)",

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from environment.code.sandbox import stack_settings
 from environment.code.sandbox.base import Limits, SandboxUnavailable, Status
 from environment.code.sandbox.stack import StackSandbox
 from tests.environment.code.sandbox.container_cases import LIMITS, ContainerCases, Open
@@ -194,6 +195,19 @@ def test_the_local_flavor_is_refused() -> None:
 
     with pytest.raises(SandboxUnavailable, match=r"isolates nothing.*kind: isolated"):
         StackSandbox(component(LocalSandboxFlavor()), LIMITS, 1)
+
+
+def test_modal_takes_what_it_is_given() -> None:
+    from zenml.config import ResourceSettings
+    from zenml.config.resource_settings import ByteUnit
+    from zenml.integrations.modal.flavors.modal_sandbox_flavor import ModalSandboxSettings
+
+    theirs = {"region": "eu", "timeout": 60, "sandbox_environment": {"SECRET": "s3cr3t"}}
+    settings = ModalSandboxSettings(**stack_settings.strict("modal", theirs, LIMITS, {}))
+    assert settings.region == "eu"
+    assert settings.sandbox_environment == {}
+    assert settings.timeout == 3600
+    assert ResourceSettings(memory=settings.memory).get_memory(ByteUnit.MIB) == 256
 
 
 async def test_what_a_flavor_cannot_set_is_said(caplog: pytest.LogCaptureFixture) -> None:
