@@ -120,7 +120,7 @@ class Pool:
             self.end(cell, "no longer wanted")
 
     async def close(self) -> None:
-        """End all cells; leave no process and no folder."""
+        """End all cells; leave no process and no folder. The loop may be another one."""
         self._closed = True
         async with self._starting:
             await self._stop()
@@ -198,7 +198,8 @@ class Pool:
         assert self._control is not None
         assert self._hello is not None
         assert self._loop is not None
-        self._loop.remove_reader(self._control)
+        if not self._loop.is_closed():  # else its readers went with it
+            self._loop.remove_reader(self._control)
         self._control.close()
         self._control = None
         if not self._hello.done():
@@ -209,7 +210,8 @@ class Pool:
             cell.close()
         self._cells.clear()
         self._spare.clear()
-        self._burial = self._loop.create_task(asyncio.to_thread(self._bury))
+        running = asyncio.get_running_loop()
+        self._burial = running.create_task(asyncio.to_thread(self._bury))
 
     def _bury(self) -> None:
         """Reap the zygote, and clean up what it could not if it was killed."""
