@@ -55,7 +55,7 @@ def test_problems_are_made_trained_on_and_evaluated(ended: Ended, project: Proje
     assert (train["steps"], train["trajectories"]) == (2, 24)
     assert train["probs_corr_min"] is None or train["probs_corr_min"] > 0.999
     assert train["trained"] + sum(train["dropped"].values()) == 24
-    assert summary["eval"]["scenarios"] == 6 * 2
+    assert summary["eval"]["scenarios"] == 6
     assert "mails" not in ended.out
 
 
