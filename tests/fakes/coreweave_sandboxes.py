@@ -114,7 +114,11 @@ class CoreWeaveSandboxes(sandbox_pb2_grpc.SandboxServiceServicer):
             return
         if self.loses:
             context.abort(grpc.StatusCode.DATA_LOSS, "the runner is gone")
-        process = container.start(list(asked.command))
+        try:
+            process = container.start(list(asked.command))
+        except OSError as error:
+            context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+            return
         self.executed.set()
         yield pb.ExecStreamResponse(ready=pb.ExecStreamReady())
         said: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()

@@ -49,8 +49,20 @@ class FakeContainer:
     created: dict[str, Any]
     folder: Path
     processes: list[subprocess.Popen] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    removed: bool = False
 
     def start(self, command: list[str]) -> subprocess.Popen:
+        """
+        Raises:
+            OSError: it was removed.
+        """
+        with self.lock:
+            if self.removed:
+                raise OSError("no such container")
+            return self._start(command)
+
+    def _start(self, command: list[str]) -> subprocess.Popen:
         command = [re.sub(r"^/tmp/", f"{self.folder}/", part) for part in command]
         user = int((self.created.get("User") or "0").split(":")[0])
         process = subprocess.Popen(
@@ -87,6 +99,8 @@ class FakeContainer:
             return False
 
     def remove(self) -> None:
+        with self.lock:
+            self.removed = True
         for process in self.processes:
             process.kill()
         while inside := self.inside():

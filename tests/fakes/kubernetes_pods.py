@@ -210,8 +210,8 @@ def _handler(api: KubernetesPods) -> type[BaseHTTPRequestHandler]:
                     self.wfile.write(_frame(2, bytes([channel]) + data))
                     self.wfile.flush()
 
-            api.execute(name, command, send)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the pod, or whoever listened, is gone
+                api.execute(name, command, send)
                 self.wfile.write(_frame(8, struct.pack("!H", 1000)))
 
         do_GET = do_POST = do_DELETE = _answer

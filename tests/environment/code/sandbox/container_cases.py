@@ -210,10 +210,12 @@ class ContainerCases:
     ) -> None:
         killed = asyncio.create_task(sandbox.run("import time; time.sleep(60)", {}))
         await asyncio.to_thread(service.executed.wait, 10)
+        (container,) = (c for c in service.containers.values() if c.processes)
+        while not any(b"program.py" in command for command in container.inside().values()):
+            time.sleep(0.01)  # noqa: ASYNC251 (nothing else needs this loop until then)
         # As a program could, where it runs as the same user.
-        for container in service.containers.values():
-            for pid, command in container.inside().items():
-                if b"zlib" in command:
-                    os.kill(pid, signal.SIGKILL)
+        for pid, command in container.inside().items():
+            if b"zlib" in command:
+                os.kill(pid, signal.SIGKILL)
         ended = await killed
         assert (ended.status, ended.exit_code) == (Status.FAILED, None)
