@@ -187,7 +187,6 @@ async def test_a_stack_with_our_flavor_opens_our_sandbox(component: Any) -> None
 
 @pytest.fixture
 def coreweave(own_zenml: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    pytest.importorskip("cwsandbox", reason="the optional package cwsandbox is not here")
     from tests.fakes.coreweave_sandboxes import CoreWeaveSandboxes
 
     monkeypatch.setenv("CWSANDBOX_API_KEY", "key")

@@ -20,8 +20,7 @@ REQUEST_S = 30.0
 SPARE_MIB = 128
 _NO_PACKAGE = (
     "the sandbox cwsandbox needs the package of that name, version 1.22 or newer: pip install "
-    "'cwsandbox>=1.22'. It wants protobuf 6, which all that we use works with too, so pip replaces "
-    "the protobuf of requirements.txt."
+    "-c requirements-dev.txt cwsandbox"
 )
 _NO_KEY = (
     "the sandbox cwsandbox needs a key: set CWSANDBOX_API_KEY, or WANDB_API_KEY with "

@@ -1,8 +1,4 @@
-"""Programs in CoreWeave sandboxes: the real package against a stand-in for its service.
-
-The package is optional and wants another protobuf than requirements.txt has, so most of this runs
-where it was installed beside: ``pip install --no-deps cwsandbox==1.22.0 grpcio``.
-"""
+"""Programs in CoreWeave sandboxes: the real package against a stand-in for its service."""
 
 from __future__ import annotations
 
@@ -33,7 +29,9 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def package() -> Any:
-    return pytest.importorskip("cwsandbox", reason="the optional package cwsandbox is not here")
+    import cwsandbox
+
+    return cwsandbox
 
 
 @pytest.fixture
@@ -87,7 +85,6 @@ class TestCoreWeave(ContainerCases):
     async def test_a_key_of_wandb_is_as_good(
         self, open_sandbox: Open, service: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        pytest.importorskip("wandb")
         monkeypatch.delenv("CWSANDBOX_API_KEY")
         monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
         monkeypatch.setenv("WANDB_ENTITY_NAME", "team")
