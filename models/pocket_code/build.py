@@ -25,7 +25,7 @@ _TOKENIZER_EPISODES = 4000
 
 PHASES = (
     Phase("skill", 700, 2_000_000, 1.0, 0.02, 2e-3),
-    Phase("habits", 150, 3_000_000, 0.4, 0.004, 4e-4),
+    Phase("habits", 150, 3_000_000, 0.35, 0.004, 4e-4),
 )
 
 

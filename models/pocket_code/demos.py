@@ -39,7 +39,7 @@ _HABITS = {
 _OWN_HABIT = 0.6
 _STUMBLES = 0.3
 # Of the expert's share, after a failure: the weak programmer rarely recovers.
-_RECOVERS = 0.5
+_RECOVERS = 0.3
 
 
 class Turn(NamedTuple):
