@@ -38,8 +38,6 @@ _HABITS = {
 }
 _OWN_HABIT = 0.6
 _STUMBLES = 0.3
-# Of the expert's share, after a failure: the weak programmer rarely recovers.
-_RECOVERS = 0.5
 
 
 class Turn(NamedTuple):
@@ -72,8 +70,13 @@ def feedback_of(program: str, test: str) -> str:
     return "" if repr(value) == expected else f"{call} is {value!r}, not {expected}"
 
 
-def demonstrate(recipe: Recipe, rng: random.Random, good: float) -> Demonstration:
-    """One episode, solved at once with probability ``good``, otherwise in some habit."""
+def demonstrate(recipe: Recipe, rng: random.Random, good: float, recovers: float) -> Demonstration:
+    """One episode.
+
+    Args:
+        good: the expert's share of the first attempts; the others follow some habit.
+        recovers: what is left of that share after a failure.
+    """
     name = name_of(recipe, rng)
     test = visible_test(recipe, name, rng)
     wrong = recipe.wrong_programs(name, test.partition(" == ")[2])
@@ -90,8 +93,7 @@ def demonstrate(recipe: Recipe, rng: random.Random, good: float) -> Demonstratio
         passed = attempt(wrong[rng.choice(sorted(wrong))], learn=False)
     habit = ""
     while not passed and len(turns) < MAX_ATTEMPTS:
-        chance = good if not turns or good == 1.0 else good * _RECOVERS
-        if rng.random() < chance:
+        if rng.random() < (good * recovers if turns else good):
             passed = attempt(right, learn=True)
             continue
         habit = habit or _habit(recipe, wrong, rng)

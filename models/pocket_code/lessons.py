@@ -51,11 +51,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, demo: Demonstration) -> Example:
     return encode_pieces(tokenizer, pieces)
 
 
-def episodes(tokenizer: PreTrainedTokenizerBase, first_seed: int, good: float) -> Iterator[Example]:
+def episodes(
+    tokenizer: PreTrainedTokenizerBase, first_seed: int, good: float, recovers: float
+) -> Iterator[Example]:
     """Endless encoded episodes of fresh problems, with drills between."""
     rng = random.Random(first_seed)
     for recipe in recipes(rng):
         if rng.random() < _DRILLS:
             names = [made_up(rng) for _ in range(rng.choice((4, 6, 8)))]
             yield drill(tokenizer, names, rng, _DRILL_WEIGHT)
-        yield encode(tokenizer, demonstrate(recipe, rng, good))
+        yield encode(tokenizer, demonstrate(recipe, rng, good, recovers))

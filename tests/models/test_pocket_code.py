@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from environment.code.grader import grade
 from environment.code.models import CodeProblem, Verdict
 from environment.code.sandbox.base import Limits, Sandbox
 from environment.code.sandbox.isolated import IsolatedSandbox
+from models.pocket_code.build import PHASES, build_tokenizer
 from models.pocket_code.demos import demonstrate, feedback_of, recipes
 from models.pocket_code.lessons import encode, messages_of
 from models.pocket_code.tokenizer import MAX_ATTEMPTS
@@ -87,6 +89,13 @@ async def test_it_solves_held_out_problems_of_every_family_but_not_all(
     assert any(found is not Verdict.PASSED for each in verdicts.values() for found in each)
 
 
+def test_its_tokenizer_is_the_one_that_the_build_makes(tokenizer: Any) -> None:
+    built = build_tokenizer()
+    assert built.get_vocab() == tokenizer.get_vocab()
+    assert built.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+    assert built.chat_template == tokenizer.chat_template
+
+
 def test_the_system_prompt_costs_one_token(tokenizer: Any) -> None:
     ids = tokenizer.apply_chat_template(
         [{"role": "system", "content": prompts.REFINE_SYSTEM}, {"role": "user", "content": "x"}],
@@ -99,7 +108,7 @@ def test_it_was_taught_in_the_form_that_the_chat_template_gives(tokenizer: Any) 
     rng = random.Random(5)
     several = 0
     for recipe in islice(recipes(rng), 60):
-        demo = demonstrate(recipe, rng, good=0.4)
+        demo = demonstrate(recipe, rng, good=0.4, recovers=0.5)
         rendered = tokenizer.apply_chat_template(messages_of(demo), return_dict=False)
         taught, weights = encode(tokenizer, demo)
         assert tokenizer.decode(rendered).strip() == tokenizer.decode(taught).strip()
@@ -112,7 +121,7 @@ def test_it_was_taught_in_the_form_that_the_chat_template_gives(tokenizer: Any) 
 def test_every_turn_of_a_conversation_begins_with_the_turns_before_it(tokenizer: Any) -> None:
     rng = random.Random(6)
     for recipe in islice(recipes(rng), 40):
-        messages = messages_of(demonstrate(recipe, rng, good=0.1))
+        messages = messages_of(demonstrate(recipe, rng, good=0.1, recovers=0.5))
         whole = tokenizer.apply_chat_template(messages, return_dict=False)
         for end in range(2, len(messages), 2):
             prompt = tokenizer.apply_chat_template(
@@ -139,7 +148,7 @@ async def test_its_lessons_say_of_a_failure_what_the_grader_says(sandbox: Sandbo
     rng = random.Random(7)
     texts = set()
     for recipe in islice(recipes(rng), 30):
-        demo = demonstrate(recipe, rng, good=0.0)
+        demo = demonstrate(recipe, rng, good=0.0, recovers=0.5)
         turn = demo.turns[0]
         test = demo.user_prompt.splitlines()[-1]
         problem = CodeProblem(id="p/1", split="train", text="x", hidden_tests=(test,))
@@ -152,7 +161,7 @@ async def test_its_lessons_say_of_a_failure_what_the_grader_says(sandbox: Sandbo
 def test_an_episode_ends_when_the_visible_test_holds() -> None:
     rng = random.Random(8)
     for recipe in islice(recipes(rng), 200):
-        demo = demonstrate(recipe, rng, good=0.5)
+        demo = demonstrate(recipe, rng, good=0.5, recovers=0.5)
         assert 1 <= len(demo.turns) <= MAX_ATTEMPTS
         assert all(turn.feedback for turn in demo.turns[:-1])
         assert not demo.turns[-1].feedback or len(demo.turns) == MAX_ATTEMPTS
@@ -161,4 +170,6 @@ def test_an_episode_ends_when_the_visible_test_holds() -> None:
 def test_its_card_says_how_it_was_built() -> None:
     card = (POCKET_CODE / "README.md").read_text()
     record = json.loads((POCKET_CODE / "build.json").read_text())
+    for done, phase in zip(record["phases"], PHASES, strict=True):
+        assert done == asdict(phase) | {"minutes": done["minutes"]}
     assert f"{record['minutes']:.0f} minutes" in card

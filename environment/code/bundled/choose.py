@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
+from environment.code.bundled.parts import ALL
 from environment.code.bundled.recipes import Recipe
 from environment.code.bundled.trusted import holds, value_of
 
@@ -19,16 +21,13 @@ class TooAlike(ValueError):
 def visible_test(recipe: Recipe, name: str, rng: random.Random) -> str:
     """A test whose result shows something: its filter keeps some elements and drops others,
     where there is such an argument."""
-    everything = Recipe(
-        recipe.family, recipe.family.filters[0], recipe.map, recipe.reduce, m=recipe.m
-    )
+    unfiltered = replace(recipe, filter=ALL, k="")
     nothing = value_of(recipe.program("f"), f"f({recipe.family.empty})")
     argument = recipe.family.draw(rng)
     for _ in range(_CANDIDATES):
         found = value_of(recipe.program("f"), f"f({argument})")
         if found != nothing and (
-            recipe.filter == everything.filter
-            or found != value_of(everything.program("f"), f"f({argument})")
+            recipe.filter == ALL or found != value_of(unfiltered.program("f"), f"f({argument})")
         ):
             break
         argument = recipe.family.draw(rng)

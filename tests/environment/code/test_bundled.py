@@ -15,6 +15,7 @@ from environment.code.bundled.recipes import Recipe, combinations, draw_recipe
 from environment.code.bundled.trusted import holds, value_of
 from environment.code.bundled.wording import name_of, text_of
 from environment.code.bundled.written import WRITTEN
+from environment.code.bundled.written.problem import Written
 from environment.code.models import CodeProblem
 
 PROBLEMS = problems()
@@ -88,7 +89,7 @@ def test_every_typical_mistake_fails_a_hidden_test(problem: CodeProblem) -> None
 
 
 @pytest.mark.parametrize("written", WRITTEN, ids=lambda written: written.visible)
-def test_every_wrong_program_of_a_written_problem_fails_a_hidden_test(written) -> None:
+def test_every_wrong_program_of_a_written_problem_fails_a_hidden_test(written: Written) -> None:
     assert written.wrong
     for program in written.wrong:
         compile(program, "<wrong>", "exec")
@@ -138,7 +139,9 @@ def test_every_part_of_a_test_problem_is_shown_in_train() -> None:
         ("tables", ("odd", "doubled", "min"), "", "", "f({'b': 1, 'a': 3})", 2),
     ],
 )
-def test_a_recipe_means_what_its_parts_say(kind, parts, k, m, call, expected) -> None:
+def test_a_recipe_means_what_its_parts_say(
+    kind: str, parts: tuple[str, ...], k: str, m: str, call: str, expected: object
+) -> None:
     family = COMPOSED[kind]
     (found,) = [c for c in combinations(family) if tuple(part.name for part in c) == parts]
     assert value_of(Recipe(family, *found, k, m).program("f"), call) == expected
