@@ -142,12 +142,12 @@ class IsolatedSandbox(Sandbox):
         return Status.FAILED, ending.code
 
 
-async def open_isolated(limits: Limits, workers: int = 8) -> IsolatedSandbox:
+async def open_isolated(limits: Limits, workers: int = 8, folder: str = "") -> IsolatedSandbox:
     """An isolated sandbox with its first cells ready.
 
     Raises:
         SandboxUnavailable: no program can be run safely here.
     """
-    sandbox = IsolatedSandbox(limits, workers)
+    sandbox = IsolatedSandbox(limits, workers, folder)
     await sandbox.start()
     return sandbox
