@@ -1,11 +1,11 @@
 """The whole demo with several seeds: what it gains, what it costs.
 
-    python -m benchmarks.seeds [--seeds 0 1 2] [--set KEY=VALUE ...]
+    python -m benchmarks.seeds [--seeds 0 1 2] [--config FILE] [--set KEY=VALUE ...]
 
 Runs ``run.py --pipeline all`` once per seed, each in a ZenML of its own, and prints a row for each:
 held-out success sampled and greedy, the paired difference with its interval, the lowest
 ``probs_corr`` of all steps, seconds and peak memory. A seed decides the mails, the questions, the
-adapter's start and the sampling. The run folders stay in ``runs/seed-N``; they must not exist yet.
+adapter's start and the sampling. The run folders stay in ``runs/NAME-N``, with the name of the configuration; they must not exist yet.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _HEADER = (
 )
 
 
-def run(seed: int, settings: list[str]) -> dict[str, Any]:
+def run(seed: int, config: Path, settings: list[str]) -> dict[str, Any]:
     """The summary of a demo with this seed."""
-    folder = ROOT / "runs" / f"seed-{seed}"
+    folder = ROOT / "runs" / f"{config.stem}-{seed}"
     if folder.exists():
         raise SystemExit(f"{folder} exists already: remove it first")
     command = [sys.executable, str(ROOT / "run.py"), "--pipeline", "all"]
-    command += ["--seed", str(seed), "--name", folder.name]
+    command += ["--seed", str(seed), "--name", folder.name, "--config", str(config)]
     command += [part for setting in settings for part in ("--set", setting)]
     with tempfile.TemporaryDirectory() as zenml:
         environment = os.environ | {"ZENML_CONFIG_PATH": zenml}
@@ -68,9 +68,11 @@ def by_kind(summaries: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "laptop.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
-    summaries = [run(seed, arguments.set) for seed in arguments.seeds]
+    config = arguments.config.absolute()
+    summaries = [run(seed, config, arguments.set) for seed in arguments.seeds]
     print(_HEADER)
     for summary in summaries:
         print(row(summary))
