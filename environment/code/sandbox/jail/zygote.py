@@ -18,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -134,7 +135,10 @@ class Zygote:
                 self._open = False
 
     def _on_message(self, events: int) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 3)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 3)
+        except ConnectionResetError:  # closed with messages of ours unread
+            data, descriptors = b"", []
         if not data:
             self._open = False
             self._forget(self._control.fileno())
@@ -282,6 +286,8 @@ def main() -> None:
     preload()
     os.environ.clear()
     os.umask(0o077)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # it holds three for each cell
     interpreter = lockdown.address_space()
     home = None
     try:
