@@ -198,7 +198,7 @@ class Zygote:
     def _on_call(self, cell: Cell, events: int) -> None:
         if events & select.EPOLLIN:
             cell.account.answer(cell.listener, cell.pid)
-        else:
+        elif events & select.EPOLLHUP:
             self._forget(cell.listener)
 
     def _end(self, cell: Cell, reason: str) -> None:
