@@ -167,7 +167,7 @@ async def soak(executions: int, workers: int, seed: int) -> bool:
         folder = Path(name)
         folder.chmod(0o777)  # root's cells run as nobody
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
-        limits = Limits(wall_s=3.0, memory_mib=256)
+        limits = Limits(wall_s=5.0, memory_mib=256)
         sandbox = await open_isolated(limits, workers, folder=name)
         places, wrong = asyncio.Semaphore(workers), []
         statuses: Counter[tuple[str, str]] = Counter()

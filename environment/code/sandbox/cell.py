@@ -85,11 +85,13 @@ class Cell:
 
     def hand_over(self) -> None:
         """Close what the cell has by now."""
-        self._program.close()
-        os.close(self._out)
-        os.close(self._err)
+        if self._program.fileno() >= 0:
+            self._program.close()
+            os.close(self._out)
+            os.close(self._err)
 
     def close(self) -> None:
+        self.hand_over()
         self.program.close()
         for output in (self.stdout, self.stderr):
             asyncio.get_running_loop().remove_reader(output.fileno())

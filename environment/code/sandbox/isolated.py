@@ -28,7 +28,7 @@ from environment.code.sandbox.cell import Cell, Ending, Output
 from environment.code.sandbox.pool import Pool
 
 PACKAGE = Path(__file__).parent
-_START = "import sys; sys.path.insert(0, sys.argv[1]); from jail.zygote import main; main()"
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from jail.start import main; main()"
 _KIB = 1 << 10
 
 

@@ -43,6 +43,7 @@ class Pool:
         self._numbers = itertools.count()
         self._cells: dict[int, Cell] = {}
         self._spare: deque[Cell] = deque()
+        self._outbox: deque[tuple[bytes, Cell | None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -147,18 +148,31 @@ class Pool:
             cell = Cell(next(self._numbers), self._output_bytes)
             self._cells[cell.number] = cell
             self._spare.append(cell)
-            try:
-                self._send({"do": "make", "cell": cell.number}, cell.theirs)
-            finally:
-                cell.hand_over()
+            self._send({"do": "make", "cell": cell.number}, cell)
 
-    def _send(self, message: dict[str, object], descriptors: Sequence[int] = ()) -> None:
+    def _send(self, message: dict[str, object], descriptors_of: Cell | None = None) -> None:
         if self._control is None:
             raise SandboxError("the sandbox is closed")
-        try:
-            socket.send_fds(self._control, [json.dumps(message).encode()], list(descriptors))
-        except OSError as error:
-            raise SandboxError(f"the zygote cannot be reached: {error}") from error
+        self._outbox.append((json.dumps(message).encode(), descriptors_of))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what waits, or as much as the zygote's socket takes for now."""
+        assert self._loop is not None
+        while self._control is not None and self._outbox:
+            data, cell = self._outbox[0]
+            try:
+                socket.send_fds(self._control, [data], cell.theirs if cell else [])
+            except BlockingIOError:
+                self._loop.add_writer(self._control, self._flush)
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                return  # the zygote has ended; the end of its messages says so to all
+            self._outbox.popleft()
+            if cell is not None:
+                cell.hand_over()
+        if self._control is not None:
+            self._loop.remove_writer(self._control)
 
     def _on_messages(self) -> None:
         while self._control is not None:
@@ -200,6 +214,7 @@ class Pool:
         assert self._loop is not None
         if not self._loop.is_closed():  # else its readers went with it
             self._loop.remove_reader(self._control)
+            self._loop.remove_writer(self._control)
         self._control.close()
         self._control = None
         if not self._hello.done():
@@ -210,6 +225,7 @@ class Pool:
             cell.close()
         self._cells.clear()
         self._spare.clear()
+        self._outbox.clear()
         running = asyncio.get_running_loop()
         self._burial = running.create_task(asyncio.to_thread(self._bury))
 

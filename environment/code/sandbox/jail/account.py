@@ -2,7 +2,7 @@
 
 No rlimit bounds these: RLIMIT_NPROC counts all that the user runs and not at all for root, and
 RLIMIT_FSIZE is for each file. So the kernel asks here (``bpf.accounting``) before each call that
-takes some. Only numbers in registers are judged, none that the program could change meanwhile.
+takes some; the answer takes a turn of the zygote, milliseconds on a busy machine. Only numbers in registers are judged, none that the program could change meanwhile.
 """
 
 from __future__ import annotations

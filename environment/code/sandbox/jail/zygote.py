@@ -12,34 +12,23 @@ closes, or the process that started this one is gone, all cells end and their fo
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import gc
-import importlib
 import json
 import os
 import select
 import shutil
 import signal
 import socket
-import sys
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from . import folders, lockdown, program
+from . import lockdown, program
 from .account import Account
 
 _ORPHAN_CHECK_S = 1.0
 _LOCKDOWN_S = 20.0
-_PRELOADED = (
-    "abc argparse ast base64 bisect calendar cmath collections.abc contextlib copy csv ctypes "
-    "dataclasses datetime decimal difflib enum fractions functools hashlib heapq io itertools json "
-    "linecache locale math numbers operator pickle pprint queue random re secrets statistics string "
-    "struct tempfile textwrap time traceback types typing unicodedata uuid zlib"
-)
 
 
 @dataclass(slots=True)
@@ -56,24 +45,6 @@ class Cell:
     listener: int = -1
     reason: str = ""
     ready: bool = False
-
-
-def preload() -> None:
-    """Import what programs use, and every extension module of the standard library.
-
-    The extension modules because some need shared libraries of the system, which no cell may open.
-    """
-    names = _PRELOADED.split()
-    for folder in sys.path:
-        if folder.endswith("lib-dynload"):
-            names += (name.partition(".")[0] for name in sorted(os.listdir(folder)))
-    skipped = ("_test", "_xx", "xx", "_ctypes_test", "_tkinter", "readline")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of old modules; a program imports what it likes
-        for name in names:
-            if not name.startswith(skipped):
-                with contextlib.suppress(ImportError):  # its library is not installed
-                    importlib.import_module(name)
 
 
 class Zygote:
@@ -134,7 +105,10 @@ class Zygote:
                 self._open = False
 
     def _on_message(self, events: int) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 3)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 3)
+        except ConnectionResetError:  # closed with messages of ours unread
+            data, descriptors = b"", []
         if not data:
             self._open = False
             self._forget(self._control.fileno())
@@ -224,7 +198,7 @@ class Zygote:
     def _on_call(self, cell: Cell, events: int) -> None:
         if events & select.EPOLLIN:
             cell.account.answer(cell.listener, cell.pid)
-        else:
+        elif events & select.EPOLLHUP:
             self._forget(cell.listener)
 
     def _end(self, cell: Cell, reason: str) -> None:
@@ -265,41 +239,3 @@ def _only(report: socket.socket, program_: int, out: int, err: int) -> int:
         os.dup2(descriptor, wanted, inheritable=False)
     os.closerange(5, 1 << 20)
     return 3
-
-
-def main() -> None:
-    """The arguments of the command line: where this package lies, the descriptor of the socket to
-    the sandbox, and settings as JSON: ``folder`` for temporary folders, and the fields of ``Bounds``.
-    """
-    package, control, settings = sys.argv[1:]
-    sys.path.remove(package)
-    connection = socket.socket(fileno=int(control))
-    given = json.loads(settings)
-    parent = given.pop("folder")
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preload()
-    os.environ.clear()
-    os.umask(0o077)
-    interpreter = lockdown.address_space()
-    home = None
-    try:
-        try:
-            lockdown.drop_root()
-            home = folders.make(parent)
-            lockdown.confine_zygote(home.path)
-        except OSError as error:
-            connection.send(json.dumps({"event": "unavailable", "text": str(error)}).encode())
-            return
-        gc.collect()
-        gc.freeze()
-        connection.send(json.dumps({"event": "hello", "folder": home.path}).encode())
-        zygote = Zygote(connection, home.path, lockdown.Bounds(interpreter=interpreter, **given))
-        try:
-            zygote.serve()
-        finally:
-            zygote.close()
-    finally:
-        if home is not None:
-            home.remove()

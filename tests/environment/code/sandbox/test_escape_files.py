@@ -80,6 +80,8 @@ WRITES = {
     "shared memory with a name": (
         "import os; open('/dev/shm/x@PARENT@', 'w').close(); os.unlink('/dev/shm/x@PARENT@')"
     ),
+    "its own folder removed": "import os; os.rmdir(os.getcwd())",
+    "its own folder renamed": "import os; os.rename(os.getcwd(), os.getcwd() + '-away')",
     "a lock on a file": "import fcntl; fcntl.flock(open('@SECRET_FILE@'), fcntl.LOCK_EX)",
 }
 
@@ -100,9 +102,20 @@ async def test_a_library_file_cannot_be_emptied_by_opening_it_to_read(sandbox: S
 
 async def test_the_packages_of_the_interpreter_are_not_there(sandbox: Sandbox, world) -> None:
     """Those of its own site-packages, which is often a part of the library's folder."""
-    own = "import os; d = os.path.dirname(os.__file__) + '/site-packages'; print('ESCAPED', os.listdir(d))"
-    assert "ESCAPED" in world.bare(own)[0]
-    assert "ESCAPED" not in (await sandbox.run(own, {})).stdout
+    program = """
+import glob, os
+above = os.path.dirname(os.path.dirname(os.__file__))
+for folder in glob.glob(above + "/python3*/*-packages"):
+    print("ESCAPED", os.listdir(folder))
+for folder in ("site-packages", "dist-packages"):
+    try:
+        print("ESCAPED", os.listdir(f"{os.path.dirname(os.__file__)}/{folder}"))
+    except OSError:
+        pass
+"""
+    assert "ESCAPED" in world.bare(program)[0]
+    execution = await sandbox.run(program, {})
+    assert (execution.status, execution.stdout) == (Status.OK, "")
 
 
 async def test_the_virtual_environment_is_not_there(sandbox: Sandbox) -> None:

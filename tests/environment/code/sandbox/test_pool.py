@@ -31,6 +31,12 @@ async def test_fifty_at_once(open_sandbox, kind: str) -> None:
     assert max(e.queued_s for e in executions) > 0
 
 
+async def test_more_places_than_the_socket_to_the_zygote_takes_messages(open_sandbox) -> None:
+    sandbox = open_sandbox(workers=120)
+    executions = await asyncio.gather(*(sandbox.run(f"print({n})", {}) for n in range(400)))
+    assert [e.stdout for e in executions] == [f"{n}\n" for n in range(400)]
+
+
 async def test_no_more_run_at_once_than_there_are_places(open_sandbox, folder: Path) -> None:
     """Each counts the folders of those that run with it: two, and two that are kept ready."""
     sandbox = open_sandbox(workers=2)
@@ -130,7 +136,7 @@ async def test_a_killed_zygote_is_an_error_and_the_next_run_starts_another(
 ) -> None:
     sandbox = open_sandbox()
     await sandbox.run("", {})
-    (zygote,) = children()
+    (zygote,) = set(children()) & set(processes_naming(str(folder)))
     task = asyncio.create_task(sandbox.run(FOREVER, {}))
     await asyncio.sleep(0.1)
     os.kill(zygote, signal.SIGKILL)

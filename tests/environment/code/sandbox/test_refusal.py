@@ -151,8 +151,8 @@ def test_another_processor(monkeypatch) -> None:
         needs.check()
 
 
-async def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
-    sandbox = IsolatedSandbox(Limits(), 1, folder=str(tmp_path / "missing"))
+async def test_a_folder_that_cannot_be_used(folder: Path) -> None:
+    sandbox = IsolatedSandbox(Limits(), 1, folder=str(folder / "missing"))
     with pytest.raises(SandboxUnavailable, match="missing"):
         await sandbox.run("print(1)", {})
     await sandbox.close()

@@ -22,11 +22,13 @@ def processes_naming(text: str) -> list[int]:
 
 
 def children() -> list[int]:
-    return [
-        int(child)
-        for task in Path("/proc/self/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found += map(int, (task / "children").read_text().split())
+        except FileNotFoundError:
+            continue  # a thread that has just ended
+    return sorted(found)
 
 
 def descriptors() -> dict[str, str]:
