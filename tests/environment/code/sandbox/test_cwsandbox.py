@@ -116,5 +116,5 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     monkeypatch.setenv("CWSANDBOX_API_KEY", "key")
-    with pytest.raises(SandboxUnavailable, match="pip install -c requirements-dev.txt cwsandbox"):
+    with pytest.raises(SandboxUnavailable, match=r"pip install -c requirements-dev\.txt cwsandbox"):
         CwSandbox(LIMITS, 1)
