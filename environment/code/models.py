@@ -94,7 +94,7 @@ class CodeOutcome(Outcome):
         attempts: programs that ran against the visible tests.
         final: the submitted program against the hidden tests; None if none was submitted.
         executions, failures, timeouts, sandbox_seconds: of the sandbox, for its metrics; a failure
-            is one the sandbox itself is to blame for.
+            is one the sandbox itself is to blame for; the seconds are without waiting for a place.
     """
 
     attempts: list[Attempt] = field(default_factory=list)

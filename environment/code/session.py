@@ -65,7 +65,7 @@ class CodeSession(Session[CodeOutcome]):
     def _count(self, execution: Execution) -> None:
         self._outcome.executions += 1
         self._outcome.timeouts += execution.status is Status.TIMEOUT
-        self._outcome.sandbox_seconds += execution.seconds
+        self._outcome.sandbox_seconds += execution.seconds - execution.queued_s
 
     async def _submit(self, program: str) -> None:
         self._outcome.final = await self._grade(program, self._problem.hidden_tests)
