@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from environment.code.assertions import Assertion, take_apart
+from environment.code.assertions import Assertion, imports_of, take_apart
 from environment.code.models import Attempt, CodeProblem, Verdict
 from environment.code.sandbox.base import Execution, Sandbox, Status
 from environment.code.values import NotPlain, decode
@@ -70,7 +70,8 @@ async def grade(
     executions = [ran]
     if undecided:
         rest = [(assertions[i].rest, values.raw(*_span(assertions, i))) for i in undecided]
-        decided, second = await _evaluate_rest(sandbox, problem.setup, rest, tags)
+        setup = f"{imports_of(problem.solution)}\n{problem.setup}"
+        decided, second = await _evaluate_rest(sandbox, setup, rest, tags)
         executions.append(second)
         for index, holds in zip(undecided, decided, strict=True):
             if not holds:

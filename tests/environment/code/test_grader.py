@@ -175,6 +175,17 @@ async def test_tests_of_every_form_are_decided(sandbox: Sandbox) -> None:
     assert wrong.feedback == "assert sorted(f([2, 1])) == [1, 2] does not hold"
 
 
+@pytest.mark.parametrize("setup", ["", "import math"])
+async def test_a_module_that_the_solution_imports_is_not_the_programs_to_replace(
+    setup: str, sandbox: Sandbox
+) -> None:
+    solution = "import math\ndef f(x):\n    return math.sqrt(x)"
+    of = problem("assert math.isclose(f(2), 1.4142, rel_tol=0.01)", setup=setup, solution=solution)
+    assert (await attempt(sandbox, solution, of)).verdict is Verdict.PASSED
+    cheat = "class math:\n    isclose = lambda *a, **k: True\ndef f(x):\n    return 0"
+    assert (await attempt(sandbox, cheat, of)).verdict is Verdict.WRONG_ANSWER
+
+
 async def test_the_setup_is_there_for_the_program_and_for_the_test(sandbox: Sandbox) -> None:
     of = problem("assert f(4) == 2.0", setup="import math")
     assert (await attempt(sandbox, "def f(x):\n    return math.sqrt(x)", of)).verdict == "passed"
