@@ -160,7 +160,7 @@ class _Values:
         try:
             return decode(report["v"])
         except NotPlain as error:
-            return _Failure(Verdict.WRONG_ANSWER, f"{call} is {error}")
+            return _Failure(Verdict.WRONG_ANSWER, f"{call} is {_cut(str(error))}")
 
 
 def _span(assertions: Sequence[Assertion], index: int) -> tuple[int, int]:
@@ -227,7 +227,8 @@ def _shown(value: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    text = " ".join(text.split())
+    # A lone surrogate can be sent to no model and written to no file.
+    text = " ".join(text.encode(errors="backslashreplace").decode().split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 

@@ -140,6 +140,23 @@ async def test_a_failure_is_told_by_its_kind(
     assert found.passed == 0
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        "raise Exception('\\ud800')",
+        "def f(x):\n    raise Exception('\\udfff')",
+        "import os, sys\nmark = sys._getframe(1).f_locals['task']['mark']\n"
+        "for report in ('\"loaded\": 1', '\"v\": {\"t\": \"other\", \"v\": \"\\\\ud800\"}'):\n"
+        "    os.write(1, ('\\n' + mark + '{' + report + '}\\n').encode())\n"
+        "os._exit(0)",
+    ],
+)
+async def test_feedback_is_text_that_can_be_sent_and_stored(program: str, sandbox: Sandbox) -> None:
+    found = await attempt(sandbox, program)
+    assert "\\ud" in found.feedback
+    found.feedback.encode()
+
+
 async def test_the_first_failure_is_told_and_all_are_counted(sandbox: Sandbox) -> None:
     of = problem("assert f(1) == 1", "assert f(2) == 9", "assert f(3) == 3", "assert f(0) == 1")
     found = await attempt(sandbox, "def f(x):\n    return x // x * x", of)
