@@ -157,6 +157,21 @@ async def test_feedback_is_text_that_can_be_sent_and_stored(program: str, sandbo
     found.feedback.encode()
 
 
+async def test_an_annotation_that_python_cannot_evaluate_is_an_error(sandbox: Sandbox) -> None:
+    found = await attempt(sandbox, "def f(x: List[int]) -> int:\n    return x + 1")
+    assert found.feedback == "the program raised NameError: name 'List' is not defined"
+
+
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+async def test_a_program_may_have_dataclasses(future: str, sandbox: Sandbox) -> None:
+    program = (
+        f"{future}from dataclasses import dataclass\n@dataclass\nclass Next:\n    of: int\n"
+        "def f(x):\n    return Next(x).of + 1"
+    )
+    found = await attempt(sandbox, program)
+    assert found.verdict is Verdict.PASSED, found.feedback
+
+
 async def test_the_first_failure_is_told_and_all_are_counted(sandbox: Sandbox) -> None:
     of = problem("assert f(1) == 1", "assert f(2) == 9", "assert f(3) == 3", "assert f(0) == 1")
     found = await attempt(sandbox, "def f(x):\n    return x // x * x", of)
