@@ -134,7 +134,10 @@ class Zygote:
                 self._open = False
 
     def _on_message(self, events: int) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 3)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 3)
+        except ConnectionResetError:  # closed before it had read all that we told it
+            data, descriptors = b"", []
         if not data:
             self._open = False
             self._forget(self._control.fileno())

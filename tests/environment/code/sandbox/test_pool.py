@@ -240,3 +240,13 @@ async def test_limits_that_differ(open_sandbox) -> None:
     program = "x = bytearray(200 << 20); print(1)"
     assert (await small.run(program, {})).status is Status.MEMORY
     assert (await large.run(program, {})).status is Status.OK
+
+
+async def test_a_zygote_that_is_left_unheard_ends_quietly(
+    open_sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sandbox = open_sandbox(workers=4)
+    await sandbox.start()
+    time.sleep(0.5)  # blocks the loop: what the zygote says of its other cells stays unread
+    await sandbox.close()
+    assert capfd.readouterr().err == ""
