@@ -197,7 +197,7 @@ def _constant(assertion: Assertion) -> tuple[bool, Any]:
         return False, None
     try:
         return True, ast.literal_eval(expected)
-    except ValueError:  # an expression
+    except (ValueError, TypeError):  # an expression, or one that no Python can evaluate
         return False, None
 
 

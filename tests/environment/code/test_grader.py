@@ -218,6 +218,12 @@ async def test_a_module_that_the_solution_imports_is_not_the_programs_to_replace
     assert (await attempt(sandbox, cheat, of)).verdict is Verdict.WRONG_ANSWER
 
 
+async def test_a_test_that_nothing_can_pass_is_failed(sandbox: Sandbox) -> None:
+    of = problem("assert f(1) == {[1]: 2}", "assert f(1) == 2")
+    found = await attempt(sandbox, RIGHT, of)
+    assert (found.verdict, found.passed) == (Verdict.WRONG_ANSWER, 1)
+
+
 async def test_the_setup_is_there_for_the_program_and_for_the_test(sandbox: Sandbox) -> None:
     of = problem("assert f(4) == 2.0", setup="import math")
     assert (await attempt(sandbox, "def f(x):\n    return math.sqrt(x)", of)).verdict == "passed"
