@@ -250,3 +250,15 @@ async def test_a_zygote_that_is_left_unheard_ends_quietly(
     time.sleep(0.5)  # blocks the loop: what the zygote says of its other cells stays unread
     await sandbox.close()
     assert capfd.readouterr().err == ""
+
+
+async def test_the_kernel_ends_programs_first_where_memory_is_short(open_sandbox) -> None:
+    sandbox = open_sandbox(workers=1)
+    running = asyncio.create_task(
+        sandbox.run("import os\nprint(os.getpid(), flush=True)\n" + SLEEP, {})
+    )
+    await sandbox.start()
+    [zygote] = children()
+    cells = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+    assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in cells} == {"1000\n"}
+    running.cancel()
