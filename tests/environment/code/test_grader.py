@@ -145,10 +145,12 @@ async def test_a_failure_is_told_by_its_kind(
     [
         "raise Exception('\\ud800')",
         "def f(x):\n    raise Exception('\\udfff')",
-        "import os, sys\nmark = sys._getframe(1).f_locals['task']['mark']\n"
-        'for report in (\'"loaded": 1\', \'"v": {"t": "other", "v": "\\\\ud800"}\'):\n'
-        "    os.write(1, ('\\n' + mark + '{' + report + '}\\n').encode())\n"
-        "os._exit(0)",
+        (
+            "import os, sys\nmark = sys._getframe(1).f_locals['task']['mark']\n"
+            'for report in (\'"loaded": 1\', \'"v": {"t": "other", "v": "\\\\ud800"}\'):\n'
+            "    os.write(1, ('\\n' + mark + '{' + report + '}\\n').encode())\n"
+            "os._exit(0)"
+        ),
     ],
 )
 async def test_feedback_is_text_that_can_be_sent_and_stored(program: str, sandbox: Sandbox) -> None:

@@ -213,7 +213,7 @@ def test_a_split_without_problems_is_an_error(tmp_path: Path) -> None:
 
 def test_it_says_why_nothing_is_left(tmp_path: Path) -> None:
     config = jsonl(tmp_path / "p.jsonl", FULL, HELD_OUT)
-    with pytest.raises(ProblemError, match="no problem to train on .left out: 2 too_few_tests"):
+    with pytest.raises(ProblemError, match=r"no problem to train on \(left out: 2 too_few_tests"):
         load(config.model_copy(update={"visible_tests": 3}))
 
 

@@ -247,7 +247,7 @@ async def test_a_zygote_that_is_left_unheard_ends_quietly(
 ) -> None:
     sandbox = open_sandbox(workers=4)
     await sandbox.start()
-    time.sleep(0.5)  # blocks the loop: what the zygote says of its other cells stays unread
+    time.sleep(0.5)  # noqa: ASYNC251 (what the zygote says of its other cells shall stay unread)
     await sandbox.close()
     assert capfd.readouterr().err == ""
 
