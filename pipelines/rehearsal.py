@@ -87,18 +87,20 @@ def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], 
         environment.close()
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     rollouts = [rollout for step in done for rollout in step.rollouts]
+    counted = [rollout for step in done for rollout in step.counted]
     solved = sum(step.solved for step in done)
     reasons = sum((step.reasons for step in done), Counter[str]())
     run.summary["rollouts"] = {
         "model": name,
         "count": len(rollouts),
         "solved": solved,
-        "reward": fmean(r.reward.value for r in rollouts) if rollouts else None,
+        "reward": fmean(r.reward.value for r in counted) if counted else None,
         "reasons": dict(reasons.most_common()),
     }
     if rollouts:
         found = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        show(f"{len(rollouts)} rollouts, {solved} solved ({solved / len(rollouts):.1%}): {found}")
+        share = f"{solved / len(counted):.1%}" if counted else "none counts"
+        show(f"{len(rollouts)} rollouts, {solved} solved ({share}): {found}")
 
 
 async def _rehearse(
@@ -133,9 +135,11 @@ async def _rehearse(
 
 
 def _line(step: RehearsedStep, steps: int) -> str:
-    count = len(step.rollouts)
+    count, failed = len(step.counted), len(step.rollouts) - len(step.counted)
+    if step.reward is None:
+        return f"step {step.step} of {steps}: all {failed} rollouts failed, {step.seconds:.1f} s"
     return (
         f"step {step.step} of {steps}: reward {step.reward:.3f}, success {step.solved / count:.1%} "
-        f"({step.solved} of {count}), {step.informative} of {len(step.groups)} groups differ, "
-        f"{step.seconds:.1f} s"
+        f"({step.solved} of {count}{f', {failed} failed' if failed else ''}), "
+        f"{step.informative} of {len(step.groups)} groups differ, {step.seconds:.1f} s"
     )

@@ -36,12 +36,19 @@ class RehearsedStep:
         return [rollout for group in self.groups for rollout in group]
 
     @property
-    def reward(self) -> float:
-        return fmean(rollout.reward.value for rollout in self.rollouts)
+    def counted(self) -> list[Rollout]:
+        """Without those that failed for outside reasons, which training leaves out."""
+        return [rollout for rollout in self.rollouts if not rollout.failure]
+
+    @property
+    def reward(self) -> float | None:
+        """The mean; None if no rollout counts."""
+        values = [rollout.reward.value for rollout in self.counted]
+        return fmean(values) if values else None
 
     @property
     def solved(self) -> int:
-        return sum(rollout.reward.success for rollout in self.rollouts)
+        return sum(rollout.reward.success for rollout in self.counted)
 
     @property
     def reasons(self) -> Counter[str]:
@@ -50,7 +57,9 @@ class RehearsedStep:
     @property
     def informative(self) -> int:
         """Groups whose rewards differ, which is what a step learns from."""
-        return sum(len({r.reward.value for r in group}) > 1 for group in self.groups)
+        return sum(
+            len({r.reward.value for r in group if not r.failure}) > 1 for group in self.groups
+        )
 
 
 async def rehearse(

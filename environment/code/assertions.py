@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -51,8 +51,9 @@ def take_apart(test: str, setup: str, solution: str = "") -> Assertion:
     """
     Args:
         test: an assert statement.
-        setup, solution: the problem's own; a name that the setup binds is no name of the program,
-            one that the solution binds is, though it be that of a builtin.
+        setup, solution: the problem's own; a name that the setup binds or that the solution
+            imports is no name of the program, one that the solution defines is, though it be that
+            of a builtin.
 
     Raises:
         NotSeparable: it cannot be taken apart.
@@ -62,12 +63,29 @@ def take_apart(test: str, setup: str, solution: str = "") -> Assertion:
             condition = ast.unparse(statement.test)
         case _:
             raise NotSeparable(f"{test!r} is no assert statement")
-    known = (set(dir(builtins)) | set(_bound(ast.parse(setup)))) - set(_bound(_parse(solution)))
+    imports, definitions = _halves(_parse(solution))
+    known = set(dir(builtins)) | set(_bound(ast.parse(setup).body)) | set(_bound(imports))
+    known -= set(_bound(definitions))
     splitter = _Splitter(known)
     rest = splitter.visit(statement.test)
     if not splitter.calls:
         raise NotSeparable(f"{test!r} does not call the program")
     return Assertion(condition, tuple(splitter.calls), ast.unparse(rest))
+
+
+def imports_of(solution: str) -> str:
+    """The import statements of a solution: what a test may use of them is not left to the program,
+    which could put something else in their place."""
+    return "\n".join(ast.unparse(statement) for statement in _halves(_parse(solution))[0])
+
+
+def _halves(module: ast.Module) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """The imports at the top level of a module, and all else there."""
+    imports: list[ast.stmt] = []
+    others: list[ast.stmt] = []
+    for node in module.body:
+        (imports if isinstance(node, ast.Import | ast.ImportFrom) else others).append(node)
+    return imports, others
 
 
 def _parse(solution: str) -> ast.Module:
@@ -77,9 +95,9 @@ def _parse(solution: str) -> ast.Module:
         return ast.Module(body=[], type_ignores=[])
 
 
-def _bound(module: ast.Module) -> Iterator[str]:
-    """The names that the top level of a module binds."""
-    for node in module.body:
+def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
+    """The names that statements bind."""
+    for node in statements:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):

@@ -7,6 +7,8 @@ interpreter and can forge every report, but what a test expects is not here to b
 
 import json
 import os
+import sys
+import types
 
 _DEPTH = 50
 _TEXT = 300
@@ -63,7 +65,9 @@ def main(payload: str) -> None:
         while text:
             text = text[write(1, text) :]
 
-    names: dict[str, object] = {"__name__": "solution"}
+    # Found where Python looks for the module of a class: dataclasses with annotations in quotes do.
+    module = sys.modules["solution"] = types.ModuleType("solution")
+    names = module.__dict__
     try:
         exec(compile(task["setup"], "setup.py", "exec"), names)  # noqa: S102
         exec(compile(task["program"], "program.py", "exec"), names)  # noqa: S102

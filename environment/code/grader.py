@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from environment.code.assertions import Assertion, take_apart
+from environment.code.assertions import Assertion, imports_of, take_apart
 from environment.code.models import Attempt, CodeProblem, Verdict
 from environment.code.sandbox.base import Execution, Sandbox, Status
 from environment.code.values import NotPlain, decode
@@ -70,7 +70,8 @@ async def grade(
     executions = [ran]
     if undecided:
         rest = [(assertions[i].rest, values.raw(*_span(assertions, i))) for i in undecided]
-        decided, second = await _evaluate_rest(sandbox, problem.setup, rest, tags)
+        setup = f"{imports_of(problem.solution)}\n{problem.setup}"
+        decided, second = await _evaluate_rest(sandbox, setup, rest, tags)
         executions.append(second)
         for index, holds in zip(undecided, decided, strict=True):
             if not holds:
@@ -159,7 +160,7 @@ class _Values:
         try:
             return decode(report["v"])
         except NotPlain as error:
-            return _Failure(Verdict.WRONG_ANSWER, f"{call} is {error}")
+            return _Failure(Verdict.WRONG_ANSWER, f"{call} is {_cut(str(error))}")
 
 
 def _span(assertions: Sequence[Assertion], index: int) -> tuple[int, int]:
@@ -196,7 +197,7 @@ def _constant(assertion: Assertion) -> tuple[bool, Any]:
         return False, None
     try:
         return True, ast.literal_eval(expected)
-    except ValueError:  # an expression
+    except (ValueError, TypeError):  # an expression, or one that no Python can evaluate
         return False, None
 
 
@@ -226,7 +227,8 @@ def _shown(value: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    text = " ".join(text.split())
+    # A lone surrogate can be sent to no model and written to no file.
+    text = " ".join(text.encode(errors="backslashreplace").decode().split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 REFINE_SYSTEM = "You write Python. Answer with the whole program in a ```python block."
 TOOLS_SYSTEM = (
     "You solve a task in Python. Try code with execute_code; it starts afresh every time, and shows "
     "what was printed and raised. When the program is right, hand all of it to submit_solution."
 )
-_BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+# Whatever stands after the opening fence: else the closing one of ```python3 would open a block.
+_BLOCK = re.compile(r"```[^`\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 def task(text: str, visible_tests: tuple[str, ...]) -> str:
@@ -31,5 +33,5 @@ def program_in(reply: str) -> str | None:
         None if the reply holds nothing.
     """
     blocks = _BLOCK.findall(reply)
-    program = str(blocks[-1] if blocks else reply).strip()
+    program = textwrap.dedent(blocks[-1] if blocks else reply).strip()  # lists indent their blocks
     return program or None

@@ -46,15 +46,25 @@ def load_problems(config: CodeDataConfig, skipped: Counter[str]) -> list[CodePro
     """The problems of the configured source, both splits, each within its limit.
 
     Raises:
-        ProblemError: the source cannot be read, or has no problem of a split.
+        ProblemError: the source cannot be read, has no problem of a split, or one of them twice.
     """
     found: dict[Split, list[CodeProblem]] = {"train": [], "test": []}
     for problem in _problems(config, skipped):
         found[problem.split].append(problem)
     for split, problems in found.items():
         if not problems:
-            raise ProblemError(f"the source {config.source} has no problem to {split} on")
-    return found["train"][: config.train_limit] + found["test"][: config.test_limit]
+            left_out = ", ".join(f"{n} {reason}" for reason, n in skipped.items()) or "none"
+            raise ProblemError(
+                f"the source {config.source} has no problem to {split} on (left out: {left_out})"
+            )
+    problems = found["train"][: config.train_limit] + found["test"][: config.test_limit]
+    name, times = Counter(problem.id for problem in problems).most_common(1)[0]
+    if times > 1:
+        raise ProblemError(
+            f"the source {config.source} has {name} {times} times: what is held out would be "
+            "trained on, or count twice. Name different splits, or each problem once"
+        )
+    return problems
 
 
 def _problems(config: CodeDataConfig, skipped: Counter[str]) -> Iterator[CodeProblem]:

@@ -57,6 +57,13 @@ def test_a_name_of_the_setup_is_not_the_programs_unless_the_solution_binds_it() 
     assert found.calls == ("sum([1, 2])",)
 
 
+@pytest.mark.parametrize("setup", ["", "import math"])
+def test_what_the_solution_imports_is_not_the_programs(setup: str) -> None:
+    solution = "import math\ndef f(x): return math.sqrt(x)"
+    found = take_apart("assert math.isclose(f(2), 1.41, rel_tol=0.1)", setup, solution)
+    assert (found.calls, found.rest) == (("f(2)",), "math.isclose(_0, 1.41, rel_tol=0.1)")
+
+
 def test_a_broken_solution_binds_nothing() -> None:
     assert take_apart("assert f(1) == 2", "", solution="def f(:").calls == ("f(1)",)
 

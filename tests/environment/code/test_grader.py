@@ -140,6 +140,40 @@ async def test_a_failure_is_told_by_its_kind(
     assert found.passed == 0
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        "raise Exception('\\ud800')",
+        "def f(x):\n    raise Exception('\\udfff')",
+        (
+            "import os, sys\nmark = sys._getframe(1).f_locals['task']['mark']\n"
+            'for report in (\'"loaded": 1\', \'"v": {"t": "other", "v": "\\\\ud800"}\'):\n'
+            "    os.write(1, ('\\n' + mark + '{' + report + '}\\n').encode())\n"
+            "os._exit(0)"
+        ),
+    ],
+)
+async def test_feedback_is_text_that_can_be_sent_and_stored(program: str, sandbox: Sandbox) -> None:
+    found = await attempt(sandbox, program)
+    assert "\\ud" in found.feedback
+    found.feedback.encode()
+
+
+async def test_an_annotation_that_python_cannot_evaluate_is_an_error(sandbox: Sandbox) -> None:
+    found = await attempt(sandbox, "def f(x: List[int]) -> int:\n    return x + 1")
+    assert found.feedback == "the program raised NameError: name 'List' is not defined"
+
+
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+async def test_a_program_may_have_dataclasses(future: str, sandbox: Sandbox) -> None:
+    program = (
+        f"{future}from dataclasses import dataclass\n@dataclass\nclass Next:\n    of: int\n"
+        "def f(x):\n    return Next(x).of + 1"
+    )
+    found = await attempt(sandbox, program)
+    assert found.verdict is Verdict.PASSED, found.feedback
+
+
 async def test_the_first_failure_is_told_and_all_are_counted(sandbox: Sandbox) -> None:
     of = problem("assert f(1) == 1", "assert f(2) == 9", "assert f(3) == 3", "assert f(0) == 1")
     found = await attempt(sandbox, "def f(x):\n    return x // x * x", of)
@@ -173,6 +207,23 @@ async def test_tests_of_every_form_are_decided(sandbox: Sandbox) -> None:
     wrong = await attempt(sandbox, "def f(x):\n    return [5]", of)
     assert (wrong.verdict, wrong.passed) == (Verdict.WRONG_ANSWER, 2)
     assert wrong.feedback == "assert sorted(f([2, 1])) == [1, 2] does not hold"
+
+
+@pytest.mark.parametrize("setup", ["", "import math"])
+async def test_a_module_that_the_solution_imports_is_not_the_programs_to_replace(
+    setup: str, sandbox: Sandbox
+) -> None:
+    solution = "import math\ndef f(x):\n    return math.sqrt(x)"
+    of = problem("assert math.isclose(f(2), 1.4142, rel_tol=0.01)", setup=setup, solution=solution)
+    assert (await attempt(sandbox, solution, of)).verdict is Verdict.PASSED
+    cheat = "class math:\n    isclose = lambda *a, **k: True\ndef f(x):\n    return 0"
+    assert (await attempt(sandbox, cheat, of)).verdict is Verdict.WRONG_ANSWER
+
+
+async def test_a_test_that_nothing_can_pass_is_failed(sandbox: Sandbox) -> None:
+    of = problem("assert f(1) == {[1]: 2}", "assert f(1) == 2")
+    found = await attempt(sandbox, RIGHT, of)
+    assert (found.verdict, found.passed) == (Verdict.WRONG_ANSWER, 1)
 
 
 async def test_the_setup_is_there_for_the_program_and_for_the_test(sandbox: Sandbox) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -143,13 +142,19 @@ async def test_a_reply_without_a_program_is_an_attempt_too(watched: Watched) -> 
 
 
 async def test_nothing_hidden_is_ever_shown(watched: Watched) -> None:
-    spy = "```python\nimport sys\ndef f(x):\n    raise ValueError(sys._getframe(1).f_locals)\n```"
-    for style, script in (("refine", says(spy)), ("tools", calls((EXECUTE, {"code": spy[10:-4]})))):
-        found = await rollout(watched, script, style=style)
-        shown = json.dumps(said(found))
-        assert "f(5)" not in shown
-        assert "f(-1)" not in shown
-        assert not found.reward.success
+    # Feedback is short, so it is the program that searches; the tests' text is no part of it.
+    spy = (
+        "import sys\ndef f(x=0):\n    frame, told = sys._getframe(), ''\n    while frame:\n"
+        "        told += str(frame.f_locals)\n        frame = frame.f_back\n"
+        "    raise ValueError([f'f({n})' in told for n in (1, 5, -1)])\n"
+    )
+    found = await rollout(watched, says(f"```python\n{spy}```"))
+    feedback = said(found)[3][1]
+    assert "f(1) raised ValueError: [True, False, False]" in feedback
+    found = await rollout(watched, calls((EXECUTE, {"code": spy + "f()"})), style="tools")
+    answer = next(m["content"] for m in found.messages if m.get("role") == "tool")
+    assert answer.endswith("ValueError: [False, False, False]\n[exit code 1]")
+    assert not found.reward.success
 
 
 async def test_shaping_pays_for_a_share_but_never_as_much_as_success(watched: Watched) -> None:

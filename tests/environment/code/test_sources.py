@@ -211,6 +211,25 @@ def test_a_split_without_problems_is_an_error(tmp_path: Path) -> None:
         load(jsonl(tmp_path / "p.jsonl", FULL))
 
 
+def test_it_says_why_nothing_is_left(tmp_path: Path) -> None:
+    config = jsonl(tmp_path / "p.jsonl", FULL, HELD_OUT)
+    with pytest.raises(ProblemError, match=r"no problem to train on \(left out: 2 too_few_tests"):
+        load(config.model_copy(update={"visible_tests": 3}))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_problem_may_be_there_once(split: str, tmp_path: Path) -> None:
+    rows = [FULL, HELD_OUT, FULL | {"split": split}]
+    with pytest.raises(ProblemError, match="mbpp/601 2 times"):
+        load(jsonl(tmp_path / "p.jsonl", *rows))
+
+
+def test_what_is_held_out_is_not_trained_on(hub: Path) -> None:
+    config = CodeDataConfig(source="mbpp", dataset=str(hub), train_split="test")
+    with pytest.raises(ProblemError, match="mbpp/11 2 times"):
+        load(config)
+
+
 def test_a_file_needs_its_path() -> None:
     with pytest.raises(ValidationError, match="needs path"):
         CodeDataConfig(source="jsonl")

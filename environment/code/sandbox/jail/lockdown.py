@@ -49,6 +49,12 @@ class Bounds:
     open_files: int
 
 
+def go_first() -> None:
+    """Where the machine runs out of memory, the kernel shall end programs, not who trains."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
 def drop_root() -> None:
     """Root becomes nobody, without a capability.
 

@@ -32,7 +32,9 @@ def _execute(source: bytes) -> int:
     lines = source.decode("utf-8", errors="replace").splitlines(keepends=True)
     linecache.cache[NAME] = (len(source), None, lines, NAME)
     try:
-        exec(compile(source, NAME, "exec"), module.__dict__)  # noqa: S102 - what a cell is for
+        # Not with this file's own __future__: annotations are evaluated, as Python does it.
+        code = compile(source, NAME, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - what a cell is for
     except SystemExit as stop:
         return _code_of(stop)
     except MemoryError as error:

@@ -63,6 +63,7 @@ def main() -> None:
     home = None
     try:
         try:
+            lockdown.go_first()
             lockdown.drop_root()
             home = folders.make(parent)
             lockdown.confine_zygote(home.path)

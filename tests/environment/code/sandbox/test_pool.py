@@ -246,3 +246,25 @@ async def test_limits_that_differ(open_sandbox) -> None:
     program = "x = bytearray(200 << 20); print(1)"
     assert (await small.run(program, {})).status is Status.MEMORY
     assert (await large.run(program, {})).status is Status.OK
+
+
+async def test_a_zygote_that_is_left_unheard_ends_quietly(
+    open_sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sandbox = open_sandbox(workers=4)
+    await sandbox.start()
+    time.sleep(0.5)  # noqa: ASYNC251 (what the zygote says of its other cells shall stay unread)
+    await sandbox.close()
+    assert capfd.readouterr().err == ""
+
+
+async def test_the_kernel_ends_programs_first_where_memory_is_short(open_sandbox) -> None:
+    sandbox = open_sandbox(workers=1)
+    running = asyncio.create_task(
+        sandbox.run("import os\nprint(os.getpid(), flush=True)\n" + SLEEP, {})
+    )
+    await sandbox.start()
+    [zygote] = children()
+    cells = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+    assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in cells} == {"1000\n"}
+    running.cancel()
