@@ -14,7 +14,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypedDict
 
@@ -56,7 +57,8 @@ class Limits:
     Args:
         max_turns: model replies.
         max_tokens: tokens of the whole conversation.
-        timeout_s: wall-clock seconds.
+        timeout_s: seconds for all replies of the model. What the environment takes has bounds of
+            its own: an agent must not be timed out for waiting in a queue of other agents' tools.
     """
 
     max_turns: int
@@ -113,6 +115,7 @@ class _Context:
     messages: list[AnyMessage] = field(default_factory=list)
     turns: int = 0
     stop: StopReason | None = None
+    clock: asyncio.Timeout | None = None
 
 
 async def _ask_model(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
@@ -162,16 +165,8 @@ async def _act(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyM
     context = runtime.context
     request = state["messages"][-1]
     assert isinstance(request, AIMessage)
-    answers: list[AnyMessage] = []
-    for call in request.tool_calls:
-        text = await _call_tool(context.session, call["name"], call["args"])
-        answers.append(ToolMessage(text, tool_call_id=call["id"], name=call["name"]))
-        if context.session.finished:
-            break
-    if not request.tool_calls:
-        text = await context.session.take_text(request.text)
-        if not context.session.finished:
-            answers.append(HumanMessage(text))
+    with _stopped(context.clock):
+        answers = await _answers(context, request)
     context.messages += answers
     if context.session.finished:
         context.stop = StopReason.FINISHED
@@ -182,12 +177,43 @@ async def _act(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyM
     return {"messages": answers}
 
 
+async def _answers(context: _Context, request: AIMessage) -> list[AnyMessage]:
+    session = context.session
+    answers: list[AnyMessage] = []
+    for call in request.tool_calls:
+        text = await _call_tool(session, call["name"], call["args"])
+        answers.append(ToolMessage(text, tool_call_id=call["id"], name=call["name"]))
+        if session.finished:
+            break
+    if not request.tool_calls:
+        text = await session.take_text(request.text)
+        if not session.finished:
+            answers.append(HumanMessage(text))
+    return answers
+
+
+@contextmanager
+def _stopped(clock: asyncio.Timeout | None) -> Iterator[None]:
+    """Time does not count meanwhile."""
+    if clock is None or (due := clock.when()) is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    left = due - loop.time()
+    clock.reschedule(None)
+    try:
+        yield
+    finally:
+        clock.reschedule(loop.time() + left)
+
+
 async def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> str:
     """The tool's answer, or what was wrong with the call."""
     tools = {tool.name: tool for tool in session.tools}
     if name not in tools:
         session.tool_failed()
-        return f"error: there is no tool {name}; the tools are {', '.join(tools)}"
+        there = f"the tools are {', '.join(tools)}" if tools else "there is none here"
+        return f"error: there is no tool {name}; {there}"
     try:
         # Apart from the run itself: a ValidationError from inside a tool is the tool's own fault.
         TypeAdapter(tools[name].get_input_schema()).validate_python(arguments)
@@ -299,6 +325,7 @@ async def play(
         context = _Context(model, session, limits, seed, replies, messages=[*start])
         try:
             async with asyncio.timeout(limits.timeout_s) as clock:
+                context.clock = clock
                 await _GRAPH.ainvoke(
                     {"messages": start},
                     {"recursion_limit": 2 * limits.max_turns + 2},

@@ -115,6 +115,7 @@ def checks(
             yield partial(check_writer, config.scenario_writer)
     if not {"train_agent", "run_inference"}.isdisjoint(here):
         yield partial(check, backend)
+    if not {"train_agent", "run_inference", "load_problems"}.isdisjoint(here):
         yield partial(check_environment, config.environment, config.rollout.max_turns)
     if "eval" in parts:
         yield partial(check_serves_adapters, backend)

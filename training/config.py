@@ -18,7 +18,9 @@ class RolloutConfig(StrictModel):
     max_turns: int = Field(10, ge=1, description="Model replies.")
     max_reply_tokens: int = Field(1_024, ge=1, description="Tokens of one reply.")
     max_tokens: int = Field(8_192, ge=16, description="Tokens of the whole conversation.")
-    timeout_s: float = Field(300, gt=0)
+    timeout_s: float = Field(
+        300, gt=0, description="For the model's replies; what the environment takes does not count."
+    )
     concurrency: int = Field(64, ge=1, description="Rollouts at once.")
 
 

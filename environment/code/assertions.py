@@ -70,7 +70,21 @@ def take_apart(test: str, setup: str, solution: str = "") -> Assertion:
     rest = splitter.visit(statement.test)
     if not splitter.calls:
         raise NotSeparable(f"{test!r} does not call the program")
+    if _own_method_decides(ast.unparse(rest), splitter.calls[0]):
+        raise NotSeparable(f"{test!r} is decided by a method of the program's own result")
     return Assertion(condition, tuple(splitter.calls), ast.unparse(rest))
+
+
+def _own_method_decides(rest: str, call: str) -> bool:
+    """Whether a test is ``f(1).is_right(2)``: an object of the program would say so itself."""
+    made = ast.parse(call, mode="eval").body
+    return (
+        rest in ("_0", "not _0")
+        and isinstance(made, ast.Call)
+        and bool(made.args or made.keywords)
+        and isinstance(made.func, ast.Attribute)
+        and any(isinstance(inner, ast.Call) for inner in ast.walk(made.func))
+    )
 
 
 def imports_of(solution: str) -> str:
@@ -128,7 +142,9 @@ class _Splitter(ast.NodeTransformer):
         if isinstance(node, ast.GeneratorExp | ast.ListComp | ast.SetComp | ast.DictComp):
             return self._visit_inside(node, [g.target for g in node.generators])
         if isinstance(node, ast.Lambda):
-            return self._visit_inside(node, [*node.args.args])
+            every = node.args
+            named = [*every.posonlyargs, *every.args, *every.kwonlyargs]
+            return self._visit_inside(node, named + [a for a in (every.vararg, every.kwarg) if a])
         return super().visit(node)
 
     def _visit_inside(self, node: ast.AST, targets: list[ast.expr] | list[ast.arg]) -> ast.AST:

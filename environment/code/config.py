@@ -53,7 +53,7 @@ class SandboxConfig(StrictModel):
     kind: Literal["isolated", "bubblewrap", "stack", "cwsandbox"] = Field(
         "isolated", description="stack: the sandbox component of the ZenML stack."
     )
-    workers: int = Field(4, ge=1, description="Programs at once.")
+    workers: int = Field(4, ge=1, le=64, description="Programs at once.")
     limits: Limits = Limits()
 
 

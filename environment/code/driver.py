@@ -5,12 +5,25 @@ library alone, of Python 3.9 or later. Nothing here has to be trusted: the progr
 interpreter and can forge every report, but what a test expects is not here to be forged.
 """
 
+import collections
+import itertools
 import json
 import os
 import sys
 import types
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from typing import Any
 
 _DEPTH = 50
+_ITEMS = 100_000
+_SCALARS: tuple[tuple[Any, str, Any], ...] = (
+    (int, "int", lambda value: format(value, "x")),  # without Python's limit on digits
+    (float, "float", repr),
+    (complex, "complex", repr),
+    ((bytes, bytearray), "bytes", lambda value: bytes(value).hex()),
+)
+# Equal to no list, but a test may make one of them.
+_ITERABLES = (Iterator, KeysView, ItemsView, ValuesView, collections.deque, range)
 _TEXT = 300
 
 
@@ -20,20 +33,20 @@ def encode(value: object, depth: int = 0) -> object:
         return {"t": "other", "v": "a value nested too deep"}
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, int):
-        return {"t": "int", "v": format(value, "x")}  # without Python's limit on digits
-    if isinstance(value, float):
-        return {"t": "float", "v": repr(value)}
-    if isinstance(value, complex):
-        return {"t": "complex", "v": repr(value)}
-    if isinstance(value, (bytes, bytearray)):
-        return {"t": "bytes", "v": bytes(value).hex()}
+    for kind, name, write in _SCALARS:
+        if isinstance(value, kind):
+            return {"t": name, "v": write(value)}
     if isinstance(value, dict):
         pairs = [[encode(k, depth + 1), encode(v, depth + 1)] for k, v in value.items()]
         return {"t": "dict", "v": pairs}
-    for kind in (list, tuple, set, frozenset):
-        if isinstance(value, kind):
-            return {"t": kind.__name__, "v": [encode(v, depth + 1) for v in value]}
+    for collection in (list, tuple, set, frozenset):
+        if isinstance(value, collection):
+            return {"t": collection.__name__, "v": [encode(v, depth + 1) for v in value]}
+    if isinstance(value, _ITERABLES):
+        items = list(itertools.islice(value, _ITEMS + 1))
+        if len(items) > _ITEMS:
+            return {"t": "other", "v": f"a {type(value).__name__} without end"}
+        return {"t": "iterator", "v": [encode(v, depth + 1) for v in items]}
     return {"t": "other", "v": f"a {type(value).__name__}"}
 
 
@@ -69,8 +82,13 @@ def main(payload: str) -> None:
     module = sys.modules["solution"] = types.ModuleType("solution")
     names = module.__dict__
     try:
-        exec(compile(task["setup"], "setup.py", "exec"), names)  # noqa: S102
+        try:
+            exec(compile(task["setup"], "setup.py", "exec"), names)  # noqa: S102
+            later = ""
+        except NameError:  # it makes objects of the program's classes
+            later = task["setup"]
         exec(compile(task["program"], "program.py", "exec"), names)  # noqa: S102
+        exec(compile(later, "setup.py", "exec"), names)  # noqa: S102
     except BaseException as error:  # noqa: BLE001 (SystemExit too is a result)
         report({"load": failure(error), "syntax": isinstance(error, SyntaxError)})
         return

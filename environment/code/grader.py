@@ -10,14 +10,16 @@ everything: it has to return the right value.
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from environment.code import driver, values
 from environment.code.assertions import Assertion, imports_of, take_apart
 from environment.code.models import Attempt, CodeProblem, Verdict
 from environment.code.sandbox.base import Execution, Sandbox, Status
@@ -90,12 +92,12 @@ def _taken_apart(test: str, setup: str, solution: str) -> Assertion:
 
 
 @cache
-def _source(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+def _source(module: ModuleType) -> str:
+    return inspect.getsource(module)
 
 
 def _driven(task: Mapping[str, Any]) -> str:
-    return f"{_source('driver.py')}\n\nmain({json.dumps(task)!r})\n"
+    return f"{_source(driver)}\n\nmain({json.dumps(task)!r})\n"
 
 
 def _reports(stdout: str, mark: str) -> list[dict[str, Any]]:
@@ -206,12 +208,16 @@ async def _evaluate_rest(
 ) -> tuple[list[bool], Execution]:
     """Decide what is left of tests in a sandbox of its own, over the values alone."""
     mark = secrets.token_hex(_MARK_BYTES)
-    program = _source("values.py") + "\nfrom json import loads\n"
+    # In a module of their own, lest a name of the setup and one of theirs be the same.
+    program = (
+        "import json as _json, types as _types\n_values = _types.ModuleType('values')\n"
+        f"exec({_source(values)!r}, _values.__dict__)\n"
+    )
     calls = []
     for index, (text, raws) in enumerate(rest):
         names = ", ".join(f"_{k}" for k in range(len(raws)))
         program += f"def _test{index}({names}): return bool({text})\n"
-        calls.append(f"_test{index}(*map(decode, loads({json.dumps(raws)!r})))")
+        calls.append(f"_test{index}(*map(_values.decode, _json.loads({json.dumps(raws)!r})))")
     task = {"mark": mark, "setup": setup, "program": program, "calls": calls}
     ran = await sandbox.run(_driven(task), tags)
     reports = _reports(ran.stdout, mark)[1:]
@@ -220,6 +226,8 @@ async def _evaluate_rest(
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Iterator):
+        return "an iterator"
     try:
         return _cut(repr(value))
     except ValueError:  # more digits than Python writes

@@ -145,7 +145,9 @@ def describe(execution: Execution) -> str:
     """An execution, for the agent to read."""
     end = {
         Status.OK: "",
-        Status.FAILED: f"[exit code {execution.exit_code}]",
+        Status.FAILED: f"[exit code {execution.exit_code}]"
+        if execution.exit_code
+        else "[it failed]",
         Status.TIMEOUT: "[ended: it took too long]",
         Status.MEMORY: "[ended: it used too much memory]",
         Status.OUTPUT: "[ended: it printed too much]",

@@ -78,8 +78,8 @@ def _problems(config: CodeDataConfig, skipped: Counter[str]) -> Iterator[CodePro
             skipped["test_not_separable"] += 1
         except _TooFewTests:
             skipped["too_few_tests"] += 1
-        except (KeyError, SyntaxError, TypeError, ValidationError):
-            skipped["malformed"] += 1
+        except (KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValidationError):
+            skipped["malformed"] += 1  # Python's parser runs out of memory where it is too deep
 
 
 class _TooFewTests(Exception):
@@ -101,8 +101,11 @@ def problem_of(row: Mapping[str, Any], split: Split, visible_tests: int) -> Code
     hidden = tests[visible_tests:] + [str(test) for test in row.get("challenge_test_list") or ()]
     if not hidden:
         raise _TooFewTests
-    setup = "\n".join([*(row.get("test_imports") or ()), row.get("test_setup_code") or ""]).strip()
-    solution = str(row["code"]).replace("\r\n", "\n")
+    imports = row.get("test_imports") or []
+    if isinstance(imports, str):
+        imports = [imports]
+    setup = "\n".join([*imports, row.get("test_setup_code") or ""]).strip()
+    solution = str(row["code"] or "").replace("\r\n", "\n")
     for test in (*tests[:visible_tests], *hidden):
         take_apart(test, setup, solution)  # pydantic would hide the reason
     return CodeProblem(
@@ -189,14 +192,20 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def fingerprint(config: CodeDataConfig) -> str:
-    """Digest of a local file of problems, or of the bundled ones; empty for the hub's, which a
-    revision pins."""
+    """Digest of local problems, or of the bundled ones; empty for the hub's, which a revision
+    pins."""
     if config.source == "bundled":
         texts = (problem.model_dump_json() for problem in bundled_problems())
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    if config.path is None or not config.path.is_file():
+    local = config.path if config.source == "jsonl" else Path(config.dataset)
+    digest = hashlib.sha256()
+    if local is None or not local.exists():
         return ""
-    return hashlib.sha256(config.path.read_bytes()).hexdigest()
+    for file in sorted(local.rglob("*")) if local.is_dir() else [local]:
+        if file.is_file():
+            digest.update(f"{file.relative_to(local)}\n".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def write_problems(path: Path, problems: Iterable[CodeProblem]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 _MAX_DEPTH = 60
@@ -21,17 +22,13 @@ def decode(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | str):
         return value
     match value:
-        case {"t": "int", "v": str(text)}:
-            return _number(int, text, 16)
-        case {"t": "float", "v": str(text)}:
-            return _number(float, text)
-        case {"t": "complex", "v": str(text)}:
-            return _number(complex, text)
-        case {"t": "bytes", "v": str(text)}:
-            return _number(bytes.fromhex, text)
+        case {"t": "int" | "float" | "complex" | "bytes" as name, "v": str(text)}:
+            return _scalar(name, text)
         case {"t": "list" | "tuple" | "set" | "frozenset" as name, "v": list(items)}:
             kind = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[name]
             return _collection(kind, [decode(item, depth + 1) for item in items])
+        case {"t": "iterator", "v": list(items)}:
+            return iter([decode(item, depth + 1) for item in items])
         case {"t": "dict", "v": list(pairs)} if all(
             isinstance(pair, list) and len(pair) == 2 for pair in pairs
         ):
@@ -42,9 +39,15 @@ def decode(value: Any, depth: int = 0) -> Any:
     raise NotPlain("no value")
 
 
-def _number(kind: Any, *text: Any) -> Any:
+def _scalar(name: str, text: str) -> Any:
+    readers: dict[str, Callable[[str], Any]] = {
+        "int": lambda digits: int(digits, 16),
+        "float": float,
+        "complex": complex,
+        "bytes": bytes.fromhex,
+    }
     try:
-        return kind(*text)
+        return readers[name](text)
     except ValueError as error:
         raise NotPlain("no value") from error
 

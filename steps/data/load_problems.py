@@ -18,9 +18,12 @@ from steps.materializers import FileMaterializer, scratch_folder
     cache_policy=CachePolicy(
         source_dependencies=[
             "environment.code.assertions",
+            "environment.code.driver",
             "environment.code.grader",
+            "environment.code.models",
             "environment.code.prepare",
             "environment.code.sources",
+            "environment.code.values",
         ]
     ),
 )

@@ -423,3 +423,36 @@ async def test_an_agent_searches_reads_and_answers_from_real_mails(
         "read_email_tool",
         "return_final_answer_tool",
     ]
+
+
+class SlowWorld(WordEnvironment):
+    """Its tool waits, as one does that stands in a queue."""
+
+    waits_s = 0.5
+
+    def session(self, scenario: WordScenario) -> Any:
+        session = super().session(scenario)
+        tool = session.tools[0]
+        look_up = tool.func
+
+        async def late(**arguments: Any) -> str:
+            await asyncio.sleep(self.waits_s)
+            return str(look_up(**arguments))
+
+        tool.coroutine = late
+        return session
+
+
+async def test_the_clock_stands_while_the_environment_works(
+    model_on: ModelOn,
+) -> None:
+    found = await rollout_of(
+        model_on,
+        SlowWorld(),
+        LOOK_UP,
+        LOOK_UP,
+        ANSWER,
+        limits=Limits(max_turns=4, max_tokens=100_000, timeout_s=0.9),
+    )
+    assert (found.stop, found.outcome.turns) == (StopReason.FINISHED, 3)
+    assert found.seconds > 2 * SlowWorld.waits_s

@@ -25,6 +25,8 @@ from environment.code.assertions import NotSeparable, take_apart
         ("assert all(x > 0 for x in f(3))", ("f(3)",), "all((x > 0 for x in _0))"),
         ("assert f(max([1, 2])) == 2", ("f(max([1, 2]))",), "_0 == 2"),
         ("assert 2 == f(1)", ("f(1)",), "2 == _0"),
+        ("assert Stack().is_empty()", ("Stack().is_empty()",), "_0"),
+        ("assert f(2).bit_length() == 3", ("f(2).bit_length()",), "_0 == 3"),
     ],
 )
 def test_the_calls_of_the_program_are_split_off(
@@ -42,6 +44,9 @@ def test_the_calls_of_the_program_are_split_off(
         "assert (lambda x: f(x))(1) == 2",
         "assert 1 == 1",
         "assert math.pi > 3",
+        "assert f(3).issubset({1, 2, 3})",
+        "assert not f(3).__ne__(4)",
+        "assert (lambda *xs, **named: f(xs))(1) == 2",
     ],
 )
 def test_what_cannot_be_split_is_refused(test: str) -> None:

@@ -231,6 +231,48 @@ async def test_the_setup_is_there_for_the_program_and_for_the_test(sandbox: Sand
     assert (await attempt(sandbox, "def f(x):\n    return math.sqrt(x)", of)).verdict == "passed"
 
 
+async def test_a_setup_may_make_objects_of_the_program(sandbox: Sandbox) -> None:
+    of = problem("assert depth(root) == 2", setup="root = Node(1)\nroot.left = Node(2)")
+    program = (
+        "class Node:\n    def __init__(self, v):\n        self.v, self.left = v, None\n"
+        "def depth(node):\n    return 1 + depth(node.left) if node else 0"
+    )
+    found = await attempt(sandbox, program, of)
+    assert found.verdict is Verdict.PASSED, found.feedback
+    missing = await attempt(sandbox, "def depth(node): return 2", of)
+    assert missing.feedback == "the program raised NameError: name 'Node' is not defined"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["range(3)", "(x for x in range(3))", "map(int, '012')", "{0: 1, 1: 1, 2: 1}.keys()",
+     "__import__('collections').deque([0, 1, 2])", "iter([0, 1, 2])"],
+)  # fmt: skip
+async def test_what_a_test_makes_a_list_of_may_be_any_iterable(
+    value: str, sandbox: Sandbox
+) -> None:
+    program = f"def f():\n    return {value}"
+    made = "assert list(f()) == [0, 1, 2]"
+    assert (await attempt(sandbox, program, None, made)).verdict is Verdict.PASSED
+    assert (await attempt(sandbox, program, None, "assert sum(f()) == 3")).verdict == "passed"
+    found = await attempt(sandbox, program, None, "assert f() == [0, 1, 2]")
+    assert found.feedback == "f() is an iterator, not [0, 1, 2]"
+
+
+async def test_an_iterator_without_end_is_no_value(sandbox: Sandbox) -> None:
+    program = "import itertools\ndef f():\n    return itertools.count()"
+    found = await attempt(sandbox, program, None, "assert list(f()) == [0]")
+    assert (found.verdict, found.feedback) == ("wrong_answer", "f() is a count without end")
+
+
+async def test_names_of_the_setup_are_not_hidden_by_ours(sandbox: Sandbox) -> None:
+    of = problem(
+        "assert decode(f(1)) == loads(2) and not encode",
+        setup="def decode(x): return x\nloads, encode = decode, ''",
+    )
+    assert (await attempt(sandbox, RIGHT, of)).verdict is Verdict.PASSED
+
+
 async def test_objects_of_the_program_may_be_handed_to_it(sandbox: Sandbox) -> None:
     of = problem("assert f([Pair(5, 24), Pair(15, 25)]) == 20")
     program = (

@@ -174,6 +174,7 @@ def test_a_file_that_is_no_jsonl_is_refused(text: str, tmp_path: Path) -> None:
         ({"test_list": ["assert dbl(1) == 2", "x = 1"]}, "test_not_separable"),
         ({"test_list": ["assert dbl(1) == 2", "assert dbl(1"]}, "malformed"),
         ({"test_list": None}, "malformed"),
+        ({"test_setup_code": "(" * 5000 + ")" * 5000}, "malformed"),
         ({"text": ""}, "malformed"),
     ],
 )  # fmt: skip
@@ -268,6 +269,14 @@ def test_a_file_of_something_else_is_no_file_of_problems(tmp_path: Path) -> None
     path.write_text('{"id": 1}\n')
     with pytest.raises(ProblemError, match="holds no problems"):
         read_problems(path)
+
+
+def test_a_changed_local_copy_has_another_fingerprint(hub: Path) -> None:
+    config = CodeDataConfig(source="mbpp", dataset=str(hub))
+    before = fingerprint(config)
+    assert before
+    (hub / "full" / "train-00000-of-00001.parquet").write_bytes(b"other")
+    assert fingerprint(config) != before
 
 
 def test_a_changed_file_has_another_fingerprint(tmp_path: Path) -> None:

@@ -79,7 +79,6 @@ def nested(depth: int) -> object:
     [
         (object(), "a object"),
         (print, "a builtin_function_or_method"),
-        ((x for x in "ab"), "a generator"),
         (nested(60), "a value nested too deep"),
     ],
 )
