@@ -15,7 +15,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypedDict
 
@@ -204,7 +204,8 @@ def _stopped(clock: asyncio.Timeout | None) -> Iterator[None]:
     try:
         yield
     finally:
-        clock.reschedule(loop.time() + left)
+        with suppress(RuntimeError):  # the rollout is over, and its clock with it
+            clock.reschedule(loop.time() + left)
 
 
 async def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> str:
