@@ -62,6 +62,10 @@ def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
             if (operator := operator_of(config, step))
         ]
         rows += [("backend", _backend(config.backend)), ("GPU request", _gpu_request(config))]
+    if sandbox := getattr(config.environment, "sandbox", None):
+        limits = sandbox.limits
+        bounds = f"each at most {limits.wall_s:g} s and {limits.memory_mib} MiB"
+        rows.append(("sandbox", f"{sandbox.kind}; {sandbox.workers} programs at once, {bounds}"))
     return rows
 
 
@@ -179,7 +183,7 @@ def _bounds(config: ProjectConfig, rollouts: int) -> list[Row]:
     return [
         ("tokens", f"at most {tokens:,}, prompts counted anew each turn"),
         ("minutes", _bound(minutes, "training.budget.minutes")),
-        ("", f"rollouts alone: at most {waves * rollout.timeout_s / 60:,.0f}, by their timeout"),
+        ("", f"replies alone: at most {waves * rollout.timeout_s / 60:,.0f}, by their timeout"),
         ("GPU hours", _bound(gpu_hours, "training.budget.gpu_hours")),
         ("US dollars", _bound(cost, "training.budget.cost_usd")),
         ("", "a budget ends a run after the step in which it is reached"),

@@ -208,3 +208,8 @@ def test_a_judge_without_a_price_is_told_where_dollars_are_bounded() -> None:
     assert not_ready(load_config([], changes), ("train",)) == []
     (fault,) = not_ready(load_config([], [*changes, "training.budget.cost_usd=1"]), ("train",))
     assert "nobody knows what openai/mine costs" in fault
+
+
+def test_where_programs_would_run_is_said() -> None:
+    text = shown(ROOT / "configs" / "code_cpu.yaml", "train", "environment.sandbox.workers=3")
+    assert "isolated; 3 programs at once, each at most 5 s and 256 MiB" in text
