@@ -81,7 +81,9 @@ def test_training_before_there_is_data_is_refused_and_summed_up_with_nulls(
 ) -> None:
     home = str(tmp_path / "zenml")
     ended = project.run("--pipeline", "train", "--name", "no-data", ZENML_CONFIG_PATH=home)
-    assert_refused(ended, ["there is no data yet: run python run.py --pipeline data first"])
+    assert_refused(
+        ended, ["there is no data of email_search yet: run python run.py --pipeline data first"]
+    )
     summary = json.loads((project.folder / "runs" / "no-data" / "summary.json").read_text())
     assert summary.pop("peak_rss_mib") > 100
     assert summary == {

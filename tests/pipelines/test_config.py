@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from environment.code.config import CodeConfig
+from environment.code.config import CodeConfig, CodeDataConfig
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
 from pipelines.config import ConfigError, load_config, parse_config
 from tests.pipelines.conftest import ROOT
@@ -17,9 +17,9 @@ Write = Callable[[str, str], Path]
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.name)
 def test_every_shipped_configuration_loads(file: Path) -> None:
     config = load_config([file])
-    wanted = CodeConfig if file.name.startswith("code_") else EmailSearchConfig
-    assert isinstance(config.environment, wanted)
-    assert isinstance(config.data, EmailDataConfig)
+    code = file.name.startswith("code_")
+    assert isinstance(config.environment, CodeConfig if code else EmailSearchConfig)
+    assert isinstance(config.data, CodeDataConfig if code else EmailDataConfig)
 
 
 def test_the_local_profile_is_the_one_that_was_asked_for() -> None:

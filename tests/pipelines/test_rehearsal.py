@@ -59,7 +59,7 @@ def test_a_model_that_fails_is_told_by_its_reason(mails: None, project: Project)
 
 
 def test_a_model_without_a_key_is_refused_before_any_work(project: Project) -> None:
-    ended = rehearse(project, "refused", "--model", "openai/gpt-4.1")
+    ended = rehearse(project, "no-key", "--model", "openai/gpt-4.1")
     assert ended.code == 2
     assert "OPENAI_API_KEY" in ended.message
-    assert not (project.folder / "runs" / "refused").exists()
+    assert not (project.folder / "runs" / "no-key").exists()
