@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -152,8 +153,12 @@ async def test_a_sandbox_belongs_to_one_event_loop(open_sandbox) -> None:
     await sandbox.run("", {})
 
     def elsewhere() -> None:
-        with pytest.raises(RuntimeError, match="event loop"):
-            asyncio.run(sandbox.run("", {}))
+        # Not asyncio.run: where ART was imported, its patched one leaves the loop open.
+        with (
+            closing(asyncio.new_event_loop()) as loop,
+            pytest.raises(RuntimeError, match="event loop"),
+        ):
+            loop.run_until_complete(sandbox.run("", {}))
 
     await asyncio.to_thread(elsewhere)
 
