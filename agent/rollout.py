@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, TypedDict
 
 import openai
@@ -44,6 +45,8 @@ from environment.base import (
     Session,
     StopReason,
     WorldFailed,
+    is_utf8,
+    stop_clock,
 )
 
 _MALFORMED = StopReason.MALFORMED_CALL
@@ -57,8 +60,8 @@ class Limits:
     Args:
         max_turns: model replies.
         max_tokens: tokens of the whole conversation.
-        timeout_s: seconds for all replies of the model. What the environment takes has bounds of
-            its own: an agent must not be timed out for waiting in a queue of other agents' tools.
+        timeout_s: seconds by the clock, but for those in a queue of the environment's: an agent
+            must not be timed out by what the others do.
     """
 
     max_turns: int
@@ -115,7 +118,6 @@ class _Context:
     messages: list[AnyMessage] = field(default_factory=list)
     turns: int = 0
     stop: StopReason | None = None
-    clock: asyncio.Timeout | None = None
 
 
 async def _ask_model(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
@@ -142,22 +144,14 @@ def _is_over_length(error: openai.BadRequestError) -> bool:
 def _stop_after_reply(reply: AIMessage, takes_text: bool) -> StopReason | None:
     if reply.tool_calls and not reply.invalid_tool_calls:
         # A lone surrogate in an argument is JSON, but cannot be sent back to the model.
-        return None if _is_utf8(json.dumps(reply.tool_calls, ensure_ascii=False)) else _MALFORMED
+        return None if is_utf8(json.dumps(reply.tool_calls, ensure_ascii=False)) else _MALFORMED
     if reply.response_metadata.get("finish_reason") == "length":
         return StopReason.OVER_LENGTH
     if reply.invalid_tool_calls:
         return _MALFORMED
     if takes_text and reply.text.strip():
-        return None if _is_utf8(reply.text) else _MALFORMED
+        return None if is_utf8(reply.text) else _MALFORMED
     return _MALFORMED if "<tool_call>" in reply.text else StopReason.NO_TOOL_CALL
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 async def _act(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
@@ -165,8 +159,7 @@ async def _act(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyM
     context = runtime.context
     request = state["messages"][-1]
     assert isinstance(request, AIMessage)
-    with _stopped(context.clock):
-        answers = await _answers(context, request)
+    answers = await _answers(context, request)
     context.messages += answers
     if context.session.finished:
         context.stop = StopReason.FINISHED
@@ -193,9 +186,20 @@ async def _answers(context: _Context, request: AIMessage) -> list[AnyMessage]:
 
 
 @contextmanager
-def _stopped(clock: asyncio.Timeout | None) -> Iterator[None]:
+def _stoppable(clock: asyncio.Timeout) -> Iterator[None]:
+    """The environment may stop this clock (``off_the_clock``)."""
+    outer = stop_clock.set(partial(_stopped, clock))
+    try:
+        yield
+    finally:
+        stop_clock.reset(outer)
+
+
+@contextmanager
+def _stopped(clock: asyncio.Timeout) -> Iterator[None]:
     """Time does not count meanwhile."""
-    if clock is None or (due := clock.when()) is None:
+    due = clock.when()
+    if due is None:  # it stands already
         yield
         return
     loop = asyncio.get_running_loop()
@@ -326,12 +330,12 @@ async def play(
         context = _Context(model, session, limits, seed, replies, messages=[*start])
         try:
             async with asyncio.timeout(limits.timeout_s) as clock:
-                context.clock = clock
-                await _GRAPH.ainvoke(
-                    {"messages": start},
-                    {"recursion_limit": 2 * limits.max_turns + 2},
-                    context=context,
-                )
+                with _stoppable(clock):
+                    await _GRAPH.ainvoke(
+                        {"messages": start},
+                        {"recursion_limit": 2 * limits.max_turns + 2},
+                        context=context,
+                    )
         except (TimeoutError, openai.APITimeoutError) as failure:
             if isinstance(failure, TimeoutError) and not clock.expired():
                 raise  # a tool's own

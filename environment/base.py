@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
@@ -48,6 +50,20 @@ class WorldFailed(RuntimeError):
 
 class EnvironmentUnavailable(RuntimeError):
     """The environment cannot work on this machine; the text says what to install or to change."""
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written to a file and sent to a model: a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def off_the_clock() -> AbstractContextManager[None]:
+    """For the time in a queue that other rollouts fill: it does not count as this one's."""
+    return stop_clock.get()()
 
 
 class StrictModel(BaseModel):
@@ -90,6 +106,10 @@ class Reward:
 
 
 Watch = Callable[[dict[str, Any]], None]
+# What ``off_the_clock`` enters: whoever runs a rollout says how its clock is stopped.
+stop_clock: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar(
+    "stop_clock", default=nullcontext
+)
 ScenarioT = TypeVar("ScenarioT", bound=Scenario)
 OutcomeT = TypeVar("OutcomeT", bound=Outcome)
 

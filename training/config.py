@@ -19,7 +19,7 @@ class RolloutConfig(StrictModel):
     max_reply_tokens: int = Field(1_024, ge=1, description="Tokens of one reply.")
     max_tokens: int = Field(8_192, ge=16, description="Tokens of the whole conversation.")
     timeout_s: float = Field(
-        300, gt=0, description="For the model's replies; what the environment takes does not count."
+        300, gt=0, description="By the clock, but for time in a queue of the environment's."
     )
     concurrency: int = Field(64, ge=1, description="Rollouts at once.")
 

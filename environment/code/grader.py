@@ -19,6 +19,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from environment.base import is_utf8
 from environment.code import driver, values
 from environment.code.assertions import Assertion, imports_of, take_apart
 from environment.code.models import Attempt, CodeProblem, Verdict
@@ -54,7 +55,7 @@ async def grade(
     Raises:
         SandboxError: the sandbox failed; nothing is known of the program.
     """
-    if "\0" in program or not _is_utf8(program):
+    if "\0" in program or not is_utf8(program):
         attempt = Attempt(Verdict.SYNTAX, 0, len(tests), "SyntaxError: it is no text (line 1)")
         return Grade(attempt, ())
     assertions = [_taken_apart(test, problem.setup, problem.solution) for test in tests]
@@ -238,11 +239,3 @@ def _cut(text: str) -> str:
     # A lone surrogate can be sent to no model and written to no file.
     text = " ".join(text.encode(errors="backslashreplace").decode().split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

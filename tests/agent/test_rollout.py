@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from agent.model import ChatModel
 from agent.rollout import Limits, Rollout, run_rollout, seed_from
-from environment.base import StopReason
+from environment.base import StopReason, off_the_clock
 from tests.agent.conftest import ModelOn
 from tests.agent.words import LookUp, WordEnvironment, WordScenario
 from tests.fakes.chat_server import (
@@ -425,10 +426,12 @@ async def test_an_agent_searches_reads_and_answers_from_real_mails(
     ]
 
 
-class SlowWorld(WordEnvironment):
-    """Its tool waits, as one does that stands in a queue."""
+class QueueingWorld(WordEnvironment):
+    """Its tool waits, in a queue of others or for itself."""
 
-    waits_s = 0.5
+    def __init__(self, in_queue: bool) -> None:
+        super().__init__()
+        self._in_queue = in_queue
 
     def session(self, scenario: WordScenario) -> Any:
         session = super().session(scenario)
@@ -436,23 +439,33 @@ class SlowWorld(WordEnvironment):
         look_up = tool.func
 
         async def late(**arguments: Any) -> str:
-            await asyncio.sleep(self.waits_s)
+            with off_the_clock() if self._in_queue else nullcontext():
+                await asyncio.sleep(0.5)
             return str(look_up(**arguments))
 
         tool.coroutine = late
         return session
 
 
-async def test_the_clock_stands_while_the_environment_works(
-    model_on: ModelOn,
+@pytest.mark.parametrize("in_queue", [True, False])
+async def test_the_clock_stands_in_a_queue_and_nowhere_else(
+    in_queue: bool, model_on: ModelOn
 ) -> None:
     found = await rollout_of(
         model_on,
-        SlowWorld(),
+        QueueingWorld(in_queue),
         LOOK_UP,
         LOOK_UP,
         ANSWER,
         limits=Limits(max_turns=4, max_tokens=100_000, timeout_s=0.9),
     )
-    assert (found.stop, found.outcome.turns) == (StopReason.FINISHED, 3)
-    assert found.seconds > 2 * SlowWorld.waits_s
+    if in_queue:
+        assert (found.stop, found.outcome.turns) == (StopReason.FINISHED, 3)
+        assert found.seconds > 2 * 0.5
+    else:
+        assert (found.stop, found.failure) == (StopReason.TIMEOUT, "timeout")
+
+
+def test_outside_a_rollout_there_is_no_clock_to_stop() -> None:
+    with off_the_clock():
+        pass
