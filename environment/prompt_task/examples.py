@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,11 +20,12 @@ class ExampleError(EnvironmentUnavailable):
 
 
 class ExampleReport(StrictModel):
-    """What came of a file of examples; ``repeated`` are those that stood there before."""
+    """How many examples are in each split, and why others were left out."""
 
-    examples: int
+    train: int
+    test: int
     with_answer: int
-    repeated: int
+    skipped: dict[str, int]
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -113,8 +115,11 @@ def _place(digest: str) -> bytes:
     return hashlib.blake2b(digest.encode(), digest_size=8, person=b"split").digest()
 
 
-def make_examples(source: Path | None, file: Path) -> ExampleReport:
+def make_examples(source: Path | None, file: Path, held_out_share: float) -> ExampleReport:
     """The work of the data pipeline: the usable examples of ``source``, written to ``file``.
+
+    Args:
+        held_out_share: for the report; an example is put in its split where the file is opened.
 
     Raises:
         ExampleError: there is no source, or it holds no usable examples.
@@ -125,10 +130,13 @@ def make_examples(source: Path | None, file: Path) -> ExampleReport:
     chosen = different(read)
     check_examples(chosen, None)
     write_examples(file, chosen)
+    splits = Counter(scenario.split for scenario in scenarios_of(chosen, held_out_share))
+    repeated = len(read) - len(chosen)
     return ExampleReport(
-        examples=len(chosen),
+        train=splits["train"],
+        test=splits["test"],
         with_answer=sum(example.answer is not None for example in chosen),
-        repeated=len(read) - len(chosen),
+        skipped={"repeated": repeated} if repeated else {},
     )
 
 

@@ -123,13 +123,14 @@ def test_examples_that_cannot_be_verified_are_refused() -> None:
 def test_the_data_pipeline_keeps_each_prompt_once(tmp_path: Path) -> None:
     source, file = tmp_path / "source.jsonl", tmp_path / "made.jsonl"
     write_examples(source, [*MANY, MANY[0], Example(prompt="Why?")])
-    report = make_examples(source, file)
-    assert (report.examples, report.with_answer, report.repeated) == (51, 50, 1)
+    report = make_examples(source, file, 0.2)
+    assert (report.train, report.test, report.with_answer) == (41, 10, 50)
+    assert report.skipped == {"repeated": 1}
     assert read_examples(file) == [*MANY, Example(prompt="Why?")]
     with pytest.raises(ExampleError, match=r"data\.path"):
-        make_examples(None, file)
+        make_examples(None, file, 0.2)
     with pytest.raises(ExampleError, match="no example"):
-        make_examples(lines(tmp_path / "empty.jsonl", ""), file)
+        make_examples(lines(tmp_path / "empty.jsonl", ""), file, 0.2)
 
 
 def test_changed_examples_have_another_fingerprint(tmp_path: Path) -> None:
