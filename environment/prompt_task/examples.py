@@ -35,7 +35,9 @@ def read_examples(path: Path) -> list[Example]:
         ExampleError: there is no such file, or a line is no example.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # no other end of a line: JSON may hold them
+        lines = path.read_text(encoding="utf-8").split(
+            "\n"
+        )  # no other end of a line: JSON may hold them
     except (OSError, UnicodeDecodeError) as error:
         raise ExampleError(f"cannot read the examples {path}: {error}") from error
     found = []

@@ -150,7 +150,9 @@ def test_answers_are_needed_by_a_verifier_alone(tmp_path: Path) -> None:
     environment = opened(tmp_path, without)
     assert not environment.has_reward
     assert opened(tmp_path, SUMS, verifier="contains").has_reward
-    assert "" in {s.answer for s in [*environment.scenarios("train"), *environment.scenarios("test")]}
+    assert "" in {
+        s.answer for s in [*environment.scenarios("train"), *environment.scenarios("test")]
+    }
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,13 @@ def test_what_nothing_can_be_verified_against(
 
 @pytest.mark.parametrize(
     ("verifier", "answer"),
-    [("exact", "x"), ("contains", "x"), ("numeric", "$1,000"), ("regex", r"\d+"), ("regex", "(" * 250 + ")" * 250)],
+    [
+        ("exact", "x"),
+        ("contains", "x"),
+        ("numeric", "$1,000"),
+        ("regex", r"\d+"),
+        ("regex", "(" * 250 + ")" * 250),
+    ],
 )
 def test_what_can_be(verifier: VerifierName, answer: str) -> None:
     assert fault_of(verifier, answer) == ""
