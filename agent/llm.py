@@ -254,8 +254,9 @@ class LanguageModel:
     ) -> Path | None:
         if self._cache is None:
             return None
-        asked = [self.config.model, self.config.api_base, messages, form.model_json_schema()]
-        if temperature is not None:
+        asked: list[Any] = [self.config.model, self.config.api_base, messages]
+        asked.append(form.model_json_schema())
+        if temperature is not None:  # not always: what was kept before there was one stays valid
             asked.append(temperature)
         # In ASCII, as a text may hold what UTF-8 cannot.
         digest = hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16)

@@ -20,7 +20,7 @@ from models.tokenizer import train_tokenizer
 WIDTH = 128
 PHASES = (
     Phase("skill", 750, 2_000_000, 1.0, 0.02, 2e-3),
-    Phase("habits", 100, 3_000_000, 0.35, 0.004, 4e-4),
+    Phase("habits", 100, 3_000_000, 0.45, 0.004, 4e-4),
 )
 _TOKENIZER_SEED = 1_000_000
 _TOKENIZER_EPISODES = 4000

@@ -27,8 +27,8 @@ from pipelines.placement import (
     runs_here,
     zenml_options,
 )
-from pipelines.prompt_preparation import prompt_preparation_pipeline
 from pipelines.problem_preparation import problem_preparation_pipeline
+from pipelines.prompt_preparation import prompt_preparation_pipeline
 from pipelines.training import training_pipeline
 from tests.pipelines.conftest import ROOT, Project, settings
 

@@ -60,7 +60,7 @@ def test_a_line_that_is_no_example_is_named(tmp_path: Path, row: Any, told: str)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ExampleError, match="none.jsonl"):
+    with pytest.raises(ExampleError, match=r"none\.jsonl"):
         read_examples(tmp_path / "none.jsonl")
 
 
