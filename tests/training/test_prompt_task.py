@@ -68,7 +68,7 @@ def test_a_verifier_trains(tmp_path: Path) -> None:
         assert record["data/step_trained_trajectories"] >= 8
         assert 0 < record["train/success"] < 1
         assert record["data/first_error"] == ""
-        assert record["probs_corr"] > 0.99
+        assert record["loss/probs_corr"] > 0.99
 
 
 def test_a_judge_trains_where_no_answers_are_known_and_nothing_is_held_out(tmp_path: Path) -> None:
