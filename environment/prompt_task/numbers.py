@@ -6,6 +6,7 @@ Exact arithmetic throughout: a number is a fraction, and nothing is rounded.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -60,20 +61,26 @@ class Number:
 def numbers_in(text: str) -> list[Number]:
     """All numbers, from left to right. Of two digits with a comma between them, which is no mark of
     thousands, there are two: ``3,14``."""
-    found = (_read(match) for match in _NUMBER.finditer(text))
-    return [number for number in found if number is not None]
+    return [number for _, number in _placed(text)]
 
 
 def final_number(text: str) -> Number | None:
     """The number that an answer comes to: the first after the last ``answer``, ``####`` or
     ``\\boxed`` that one follows (of an equation, its value), else the last of all."""
+    placed = _placed(text)
+    starts = [start for start, _ in placed]
     for announced in reversed(list(_ANNOUNCED.finditer(text))):
-        rest = text[announced.end() :]
-        left = _LEFT_SIDE.match(rest)
-        if numbers := numbers_in(rest[left.end() :] if left else rest):
-            return numbers[0]
-    numbers = numbers_in(text)
-    return numbers[-1] if numbers else None
+        left = _LEFT_SIDE.match(text, announced.end())
+        first = bisect_left(starts, left.end() if left else announced.end())
+        if first < len(placed):
+            return placed[first][1]
+    return placed[-1][1] if placed else None
+
+
+def _placed(text: str) -> list[tuple[int, Number]]:
+    """All numbers, each with where it begins."""
+    found = ((match.start(), _read(match)) for match in _NUMBER.finditer(text))
+    return [(start, number) for start, number in found if number is not None]
 
 
 def only_number(text: str) -> Number | None:

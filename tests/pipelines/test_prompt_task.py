@@ -62,8 +62,12 @@ def test_examples_are_loaded_trained_on_and_evaluated(ended: Ended, project: Pro
 
 def test_the_rows_say_what_was_asked_and_answered(ended: Ended, project: Project) -> None:
     rows = read_rows(project.folder / "runs" / "prompt" / "evaluation.parquet")
-    assert all(row.question and row.gold and row.answer for row in rows)
+    assert {row.question: row.gold for row in rows}.items() <= {
+        (example.prompt, example.answer) for example in sums(40, seed=0)
+    }
     assert all(row.success == (row.reason == "right") for row in rows)
+    assert {row.reason for row in rows if row.answer is None} <= {"over_length"}
+    assert any(row.success for row in rows)
 
 
 def test_examples_are_read_again_when_they_change(
