@@ -20,7 +20,7 @@ from environment.prompt_task.numbers import final_number, only_number
 VerifierName = Literal["exact", "numeric", "regex", "contains"]
 _LONGEST_PATTERN = 500
 _PATTERN_SECONDS = 0.5  # of one match; an ordinary one takes microseconds
-_MATCHED_CHARACTERS = 20_000  # of an answer's end
+_READ_CHARACTERS = 20_000  # of an answer's end, for what takes longer than looking for a text
 
 
 class PatternTooSlow(WorldFailed):
@@ -82,12 +82,12 @@ def contains(said: str, answer: str, ignore_case: bool = False) -> bool:
 
 
 def numeric(said: str, answer: str, tolerance: float = 0.0) -> bool:
-    """The number that the answer comes to is the reference's.
+    """The number that the answer comes to is the reference's; of a very long one, in its end.
 
     Args:
         tolerance: by how much it may be off.
     """
-    given, wanted = final_number(said), only_number(answer)
+    given, wanted = final_number(said[-_READ_CHARACTERS:]), only_number(answer)
     return bool(given and wanted and given.near(wanted, Fraction(tolerance)))
 
 
@@ -98,7 +98,7 @@ def matches(said: str, pattern: str, ignore_case: bool = False) -> bool:
         PatternTooSlow: it cannot be told in time.
     """
     flags = regex.IGNORECASE if ignore_case else 0
-    text = said[-_MATCHED_CHARACTERS:]
+    text = said[-_READ_CHARACTERS:]
     try:
         return bool(regex.search(pattern, text, flags=flags, timeout=_PATTERN_SECONDS))
     except TimeoutError as error:
