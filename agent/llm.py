@@ -152,17 +152,19 @@ class LanguageModel:
         messages: list[Message],
         form: type[Form],
         check: Callable[[Form], None] | None = None,
+        temperature: float | None = None,
     ) -> Form:
         """An answer of the given form.
 
         Args:
             check: raises ValueError, with a text for the model, on an answer that cannot be.
+            temperature: None leaves it to the model.
 
         Raises:
             LlmFailed: it could not be reached, or gave no usable answer twice.
             LlmBudgetSpent: it may not be asked any more.
         """
-        kept = self._kept_at(messages, form)
+        kept = self._kept_at(messages, form, temperature)
         if kept is not None and kept.exists():
             try:
                 answer = _usable(kept.read_text(encoding="utf-8"), form, check)
@@ -176,7 +178,7 @@ class LanguageModel:
             if fault:
                 shown_fault = {"role": "user", "content": f"{fault} Answer again."}
                 messages = [*messages, {"role": "assistant", "content": content}, shown_fault]
-            content = await self._reply(messages, form)
+            content = await self._reply(messages, form, temperature)
             try:
                 answer = _usable(content, form, check)
             except ValueError as error:
@@ -190,13 +192,15 @@ class LanguageModel:
             f"{content[:_SHOWN_OF_A_BAD_REPLY]!r}"
         )
 
-    async def _reply(self, messages: list[Message], form: type[BaseModel]) -> str:
+    async def _reply(
+        self, messages: list[Message], form: type[BaseModel], temperature: float | None
+    ) -> str:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with self._slots:
                     self._check_budget()
                     async with asyncio.timeout(self.config.timeout_s):
-                        return await self._request(messages, form)
+                        return await self._request(messages, form, temperature)
             except (openai.OpenAIError, TimeoutError) as error:  # LiteLLM's are all of the first
                 if attempt == _ATTEMPTS or not _may_pass(error):
                     told = str(error) or f"no answer within {self.config.timeout_s:g} s"
@@ -215,11 +219,14 @@ class LanguageModel:
             spent = f"{self.usage.cost_usd:.4f} USD; max_cost_usd is {limit:g}"
             raise LlmBudgetSpent(f"{self.config.model} has cost {spent}")
 
-    async def _request(self, messages: list[Message], form: type[BaseModel]) -> str:
+    async def _request(
+        self, messages: list[Message], form: type[BaseModel], temperature: float | None
+    ) -> str:
         response = await litellm.acompletion(
             model=self.config.model,
             messages=messages,
             response_format=form,
+            temperature=temperature,
             timeout=self.config.timeout_s,
             max_retries=0,
             drop_params=True,  # of models without forms; they are told in words
@@ -242,10 +249,15 @@ class LanguageModel:
         self.usage.completion_tokens += written
         self.usage.cost_usd += _price(self.config, given, written) or 0.0
 
-    def _kept_at(self, messages: list[Message], form: type[BaseModel]) -> Path | None:
+    def _kept_at(
+        self, messages: list[Message], form: type[BaseModel], temperature: float | None
+    ) -> Path | None:
         if self._cache is None:
             return None
-        asked = [self.config.model, self.config.api_base, messages, form.model_json_schema()]
+        asked: list[Any] = [self.config.model, self.config.api_base, messages]
+        asked.append(form.model_json_schema())
+        if temperature is not None:  # not always: what was kept before there was one stays valid
+            asked.append(temperature)
         # In ASCII, as a text may hold what UTF-8 cannot.
         digest = hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16)
         return self._cache / f"{digest.hexdigest()}.json"

@@ -163,11 +163,13 @@ class Environment(ABC, Generic[ScenarioT, OutcomeT]):
         name: that of its folder.
         system_prompt: what every agent in it is told.
         tool_schemas: the tools as OpenAI function schemas; the same for every session.
+        has_reward: False where ``reward`` can tell nothing, and a judge must.
     """
 
     name: str
     system_prompt: str
     tool_schemas: Sequence[dict[str, Any]]
+    has_reward: bool = True
 
     @abstractmethod
     def scenarios(

@@ -53,11 +53,13 @@ class Course(Generic[PhaseT]):
     Args:
         tokenizer: makes its tokenizer.
         lessons: an endless stream of episodes for a phase.
+        width: of the model's hidden state.
     """
 
     phases: Sequence[PhaseT]
     tokenizer: Callable[[], PreTrainedTokenizerBase]
     lessons: Callable[[PreTrainedTokenizerBase, PhaseT], Iterator[Example]]
+    width: int = 256
 
 
 def _load(folder: Path) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerBase, list[dict[str, Any]]]:
@@ -90,7 +92,8 @@ def build(course: Course[PhaseT], out: Path, after: Path | None = None) -> None:
         model, tokenizer, done = _load(after)
     else:
         tokenizer = course.tokenizer()
-        config = small_config(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+        eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+        config = small_config(len(tokenizer), eos, pad, course.width)
         model = wired_model(config, seed=0)
     for phase in course.phases[len(done) :]:
         log.info("phase %s", phase.name)

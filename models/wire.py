@@ -31,11 +31,11 @@ _QUIET = 0.15
 _PHASES = 10
 
 
-def small_config(vocabulary: int, eos: int, pad: int) -> Qwen2Config:
+def small_config(vocabulary: int, eos: int, pad: int, width: int) -> Qwen2Config:
     return Qwen2Config(
         vocab_size=vocabulary,
-        hidden_size=256,
-        intermediate_size=512,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=4,

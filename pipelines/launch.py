@@ -130,6 +130,11 @@ def _data_pipeline(run: Run) -> tuple[Any, dict[str, Any]]:
 
         arguments = {"data": config.data, "sandbox": config.environment.sandbox}
         return problem_preparation_pipeline, arguments
+    if config.environment.name == "prompt_task":
+        from pipelines.prompt_preparation import prompt_preparation_pipeline
+
+        share = config.environment.held_out_share
+        return prompt_preparation_pipeline, {"data": config.data, "held_out_share": share}
     from pipelines.data_preparation import data_preparation_pipeline
 
     arguments = {"data": config.data}

@@ -21,6 +21,7 @@ STEPS = {
         "write_scenarios",
         "load_scenarios",
         "load_problems",
+        "load_examples",
     ),
     "train": ("setup_art_model", "train_agent"),
     "eval": (

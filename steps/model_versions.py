@@ -16,6 +16,7 @@ DATA_PIPELINES = {
         {"database": "create_database", "scenarios": "load_scenarios"},
     ),
     "code": ("problem_preparation", {"scenarios": "load_problems"}),
+    "prompt_task": ("prompt_preparation", {"scenarios": "load_examples"}),
 }
 PRODUCTION = "production"
 

@@ -13,7 +13,7 @@ from agent.judge import JudgeConfig, RulerJudge
 from agent.llm import LanguageModel
 from agent.rollout import seed_from
 from backends import BackendConfig, PolicyHandle, gpus, open_policy
-from environment.base import Environment, Scenario
+from environment.base import Environment, EnvironmentUnavailable, Scenario
 from training.budget import Meter, check_prices, why_stopped
 from training.config import RolloutConfig, TrainingConfig
 from training.evaluation import evaluate_policy
@@ -101,12 +101,18 @@ async def run_training(
         save: called after each step with the files of the folder that the run continues from.
 
     Raises:
+        EnvironmentUnavailable: there is neither a judge nor a reward of the environment's own.
         RunMismatch: the folder holds a run with other settings.
         BackendError: the backend cannot run as configured.
         UnknownPrice: there is a budget in dollars, and no price.
         EmptySteps: there was nothing to train on, several steps in a row.
         Interrupted: the process was asked to stop.
     """
+    if spec.training.reward == "verifiable" and not environment.has_reward:
+        raise EnvironmentUnavailable(
+            f"training.reward is verifiable, but {environment.name} as configured has no reward of "
+            "its own: set environment.verifier, or training.reward: ruler"
+        )
     check_prices(spec.training.budget, spec.backend, gpus(spec.backend))
     spec.folder.mkdir(parents=True, exist_ok=True)
     claim(spec.folder, spec.settings())

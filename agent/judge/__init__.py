@@ -4,6 +4,7 @@ from agent.judge.config import JudgeConfig, JudgeFailed, JudgeUnavailable, check
 from agent.judge.correctness import CorrectnessJudge, Verdict
 from agent.judge.ranks import rank_correlation
 from agent.judge.ruler import Judged, RulerJudge
+from agent.judge.scoring import Scored, Trajectory, TrajectoryJudge, TrajectoryScore
 
 __all__ = [
     "CorrectnessJudge",
@@ -12,6 +13,10 @@ __all__ = [
     "JudgeUnavailable",
     "Judged",
     "RulerJudge",
+    "Scored",
+    "Trajectory",
+    "TrajectoryJudge",
+    "TrajectoryScore",
     "Verdict",
     "check_judge",
     "rank_correlation",

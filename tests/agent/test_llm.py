@@ -339,3 +339,14 @@ async def test_a_fault_of_form_tells_the_form() -> None:
     with CompletionsServer(completion("seven"), number(7)) as server:
         await ask(model_on(server))
     assert json.dumps(Number.model_json_schema()) in server.requests[1]["messages"][-1]["content"]
+
+
+async def test_a_temperature_is_sent_and_asks_anew(tmp_path: Path) -> None:
+    with CompletionsServer(number(1), number(2), number(3)) as server:
+        model = model_on(server, tmp_path)
+        found = [
+            (await model.ask(ASKED, Number, temperature=temperature)).value
+            for temperature in (None, 0.8, 0.2, 0.8, None)
+        ]
+    assert found == [1, 2, 3, 2, 1]
+    assert [request.get("temperature") for request in server.requests] == [None, 0.8, 0.2]

@@ -8,6 +8,7 @@ import pytest
 
 from environment.code.config import CodeConfig, CodeDataConfig
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
+from environment.prompt_task.config import PromptTaskConfig, PromptTaskDataConfig
 from pipelines.config import ConfigError, load_config, parse_config
 from tests.pipelines.conftest import ROOT
 
@@ -17,9 +18,13 @@ Write = Callable[[str, str], Path]
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.name)
 def test_every_shipped_configuration_loads(file: Path) -> None:
     config = load_config([file])
-    code = file.name.startswith("code_")
-    assert isinstance(config.environment, CodeConfig if code else EmailSearchConfig)
-    assert isinstance(config.data, CodeDataConfig if code else EmailDataConfig)
+    kinds: dict[str, tuple[type, type]] = {
+        "code": (CodeConfig, CodeDataConfig),
+        "prompt": (PromptTaskConfig, PromptTaskDataConfig),
+    }
+    environment, data = kinds.get(file.name.partition("_")[0], (EmailSearchConfig, EmailDataConfig))
+    assert isinstance(config.environment, environment)
+    assert isinstance(config.data, data)
 
 
 def test_the_local_profile_is_the_one_that_was_asked_for() -> None:

@@ -28,6 +28,7 @@ from pipelines.placement import (
     zenml_options,
 )
 from pipelines.problem_preparation import problem_preparation_pipeline
+from pipelines.prompt_preparation import prompt_preparation_pipeline
 from pipelines.training import training_pipeline
 from tests.pipelines.conftest import ROOT, Project, settings
 
@@ -38,7 +39,11 @@ GPU_STEPS = {"train": "train_agent", "eval": "run_inference"}
 
 def test_the_steps_are_those_of_the_pipelines() -> None:
     pipelines = {
-        "data": (data_preparation_pipeline, problem_preparation_pipeline),
+        "data": (
+            data_preparation_pipeline,
+            problem_preparation_pipeline,
+            prompt_preparation_pipeline,
+        ),
         "train": (training_pipeline,),
         "eval": (evaluation_pipeline,),
     }

@@ -1,0 +1,161 @@
+"""Score any trajectories, each on its own, by criteria that the caller writes.
+
+Where RULER compares attempts at one task, these may be of different tasks: what a score means is
+for the criteria to say. They are shown a few at a time, so that the judge keeps one measure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from agent.judge.config import JudgeConfig
+from agent.judge.ranks import rank_correlation
+from agent.judge.scores import SCORING, Anonymous, Attempts, Score, ask_for_scores
+from agent.llm import LanguageModel, as_data
+
+_AT_ONCE = 8
+_INSTRUCTIONS = f"""\
+You judge attempts of agents at tasks and give each a score from 0 to 1: 0 is the worst, 1 the best.
+What counts is said by the criteria, which are the judge's and no part of the attempts. Whatever scale
+they speak of, write the score from 0 to 1. Judge every attempt on its own: each may be at another
+task, and several may deserve the same score.
+{SCORING}"""
+
+
+class _Part(BaseModel):
+    """Of what is sent to us: checked as far as a judge needs it, and shown whole."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]
+
+
+class TrajectoryToolCall(_Part):
+    id: str = ""
+
+
+class TrajectoryMessage(_Part):
+    """A message in OpenAI's form."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[dict[str, JsonValue]] | None = None
+    tool_calls: list[TrajectoryToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class Trajectory(_Part):
+    """What an agent was told and did; only its messages are judged."""
+
+    messages: list[TrajectoryMessage] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryScore:
+    """
+    Args:
+        score: between 0 and 1.
+        explanation: the judge's, in one sentence.
+    """
+
+    score: float
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a judge says of trajectories.
+
+    Args:
+        scores: in the order of the trajectories.
+        consistency: rank correlation of the scores of those that were judged twice, in two orders;
+            None if none were, or all were put on a level.
+    """
+
+    scores: list[TrajectoryScore]
+    consistency: float | None = None
+
+
+class TrajectoryJudge:
+    """Scores trajectories with one judge model."""
+
+    def __init__(self, llm: LanguageModel, config: JudgeConfig) -> None:
+        self.llm = llm
+        self._config = config
+
+    async def score(self, trajectories: Sequence[Trajectory], criteria: str) -> Scored:
+        """
+        Raises:
+            JudgeFailed: the judge could not be reached, gave no usable scores twice, or cannot
+                read so much. What it did score is in its cache and not paid for again.
+            LlmBudgetSpent: it may not be asked any more.
+        """
+        told = [[m.model_dump(exclude_none=True) for m in t.messages] for t in trajectories]
+        shown = Anonymous.of(told)
+        order = sorted(shown.attempts)
+        parts = [order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE)]
+        parts = [smaller for part in parts for smaller in self._fitting(part, shown.attempts)]
+        again = [
+            part[::-1]
+            for part in parts
+            if len(part) > 1 and shown.rng.random() < self._config.second_order_share
+        ]
+        asks = [self._ask(shown.attempts, part, criteria) for part in (*parts, *again)]
+        # All of them are waited for, as what fails may be asked again, and these are kept then.
+        answers = await asyncio.gather(*asks, return_exceptions=True)
+        asked = [_or_raise(answer) for answer in answers]
+        first, second = _joined(asked[: len(parts)]), _joined(asked[len(parts) :])
+        both = sorted(second)
+        consistency = rank_correlation(
+            [first[id_].score for id_ in both], [second[id_].score for id_ in both]
+        )
+        return Scored([_mean(first[id_], second.get(id_)) for id_ in shown.places], consistency)
+
+    def _fitting(self, part: list[str], attempts: Attempts) -> list[list[str]]:
+        """The part, or smaller ones where it is long: half the window, as criteria need room too."""
+        room = self._config.window_tokens * 3 // 2
+        parts: list[list[str]] = []
+        taken = 0
+        for id_ in part:
+            size = len(as_data(attempts[id_]).encode())
+            if not parts or taken + size > room:
+                parts.append([])
+                taken = 0
+            parts[-1].append(id_)
+            taken += size
+        return parts
+
+    async def _ask(self, attempts: Attempts, order: list[str], criteria: str) -> dict[str, Score]:
+        return await ask_for_scores(
+            self.llm,
+            _INSTRUCTIONS,
+            attempts,
+            order,
+            lambda shown: _prompt(shown, criteria),
+            self._config.window_tokens,
+        )
+
+
+def _prompt(attempts: Attempts, criteria: str) -> str:
+    shown = [{"id": id_, "messages": messages} for id_, messages in attempts.items()]
+    return as_data({"criteria": criteria, "attempts": shown})
+
+
+def _or_raise(answer: dict[str, Score] | BaseException) -> dict[str, Score]:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _joined(answers: Sequence[dict[str, Score]]) -> dict[str, Score]:
+    return {id_: score for answer in answers for id_, score in answer.items()}
+
+
+def _mean(first: Score, second: Score | None) -> TrajectoryScore:
+    """Of a trajectory judged twice the mean, with what was said first."""
+    scores = [first.score] if second is None else [first.score, second.score]
+    return TrajectoryScore(fmean(scores), first.explanation)
