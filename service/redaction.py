@@ -13,7 +13,7 @@ from typing import Any
 
 _NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$")
 _LOOKS_SECRET = re.compile(r"\b(sk-[A-Za-z0-9_*-]{8,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,})")
-_SHORTEST = 6
+_SHORTEST = 8
 _SHOWN = "[secret]"
 
 
