@@ -65,10 +65,12 @@ class _Reader:
     Attributes:
         last: id of the newest event.
         over: there will be no more.
+        job: whose events they are; empty before the first answer.
     """
 
     last: int = 0
     over: bool = False
+    job: str = ""
     _fields: dict[str, str] = field(default_factory=dict)
 
     def take(self, line: str) -> Event | None:
@@ -91,6 +93,9 @@ class _Reader:
         self.last = event.id
         self.over = event.event == "status" and Status(event.data["status"]).ended
         return event
+
+    def open(self, response: httpx.Response) -> None:
+        self.job = _checked(response).headers["job-id"]
 
     def lost(self) -> None:
         """The connection broke: what was half read is sent again."""
@@ -115,11 +120,12 @@ def _train(request: TrainRequest) -> dict[str, Any]:
     return {"json": request.model_dump(mode="json", exclude_none=True)}
 
 
-def _stream(project: str, model_name: str, after: int) -> dict[str, Any]:
+def _stream(project: str, model_name: str, reader: _Reader) -> dict[str, Any]:
     return {
         "method": "GET",
         "url": f"/train/{project}/{model_name}/stream",
-        "headers": {"Last-Event-ID": str(after), "Accept": "text/event-stream"},
+        "params": {"job_id": reader.job} if reader.job else {},
+        "headers": {"Last-Event-ID": str(reader.last), "Accept": "text/event-stream"},
         "timeout": _STREAM_TIMEOUT,
     }
 
@@ -178,10 +184,10 @@ class ServiceClient:
         reader, heard = _Reader(after), time.monotonic()
         while not reader.over:
             try:
-                with self._http.stream(**_stream(project, model_name, reader.last)) as response:
+                with self._http.stream(**_stream(project, model_name, reader)) as response:
                     if response.is_error:
                         response.read()
-                    _checked(response)
+                    reader.open(response)
                     for line in response.iter_lines():
                         heard = time.monotonic()
                         if event := reader.take(line):
@@ -247,11 +253,11 @@ class AsyncServiceClient:
         reader, heard = _Reader(after), time.monotonic()
         while not reader.over:
             try:
-                asked = self._http.stream(**_stream(project, model_name, reader.last))
+                asked = self._http.stream(**_stream(project, model_name, reader))
                 async with asked as response:
                     if response.is_error:
                         await response.aread()
-                    _checked(response)
+                    reader.open(response)
                     async for line in response.aiter_lines():
                         heard = time.monotonic()
                         if event := reader.take(line):

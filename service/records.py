@@ -19,6 +19,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     project TEXT NOT NULL,
     model_name TEXT NOT NULL,
     status TEXT NOT NULL,
+    base_model TEXT NOT NULL,
+    environment TEXT NOT NULL,
     request TEXT NOT NULL,
     plan TEXT NOT NULL,             -- what the request came to under the settings of its day
     step INTEGER NOT NULL,
@@ -65,7 +67,7 @@ class NoSuchJob(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of ``jobs``."""
+    """A row of ``jobs``, without request and plan, which may hold megabytes of examples."""
 
     number: int
     id: str
@@ -73,8 +75,8 @@ class Job:
     project: str
     model_name: str
     status: Status
-    request: dict[str, Any]
-    plan: dict[str, Any]
+    base_model: str
+    environment: str
     step: int
     num_steps: int
     attempts: int
@@ -137,6 +139,14 @@ class Records:
         if found := self._jobs("id = ?", (id_,)):
             return found[0]
         raise NoSuchJob(f"there is no job {id_}")
+
+    def request(self, id_: str) -> dict[str, Any]:
+        """What a job was asked for."""
+        return self._json("request", id_)
+
+    def plan(self, id_: str) -> dict[str, Any]:
+        """What that came to."""
+        return self._json("plan", id_)
 
     def newest(self, project: str, model_name: str) -> Job | None:
         """The newest job of a model."""
@@ -214,11 +224,18 @@ class Records:
         """Grows with every event of any job, and with every deletion."""
         return self._number("SELECT total FROM changes")
 
+    def _json(self, column: str, id_: str) -> dict[str, Any]:
+        found = self._db.execute(f"SELECT {column} FROM jobs WHERE id = ?", (id_,)).fetchone()
+        if found is None:
+            raise NoSuchJob(f"there is no job {id_}")
+        return dict(json.loads(found[0]))
+
     def _number(self, sql: str, *values: Any) -> int:
         return int(self._db.execute(sql, values).fetchone()[0])
 
     def _jobs(self, where: str, values: tuple[Any, ...]) -> list[Job]:
-        found = self._db.execute(f"SELECT * FROM jobs WHERE {where}", values).fetchall()
+        columns = ", ".join(_NAMES)
+        found = self._db.execute(f"SELECT {columns} FROM jobs WHERE {where}", values).fetchall()
         return [_job(row) for row in found]
 
 
@@ -227,6 +244,5 @@ _NAMES = [field.name for field in fields(Job)]
 
 def _job(row: sqlite3.Row) -> Job:
     values = {name: row[name] for name in _NAMES}
-    for name in ("request", "plan", "result"):
-        values[name] = json.loads(values[name]) if values[name] else None
+    values["result"] = json.loads(row["result"]) if row["result"] else None
     return Job(**values | {"status": Status(row["status"]), "cancelling": bool(row["cancelling"])})

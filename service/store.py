@@ -60,7 +60,7 @@ class Store(Records):
         names = request["project"], request["model_name"]
         with self._change() as db:
             if earlier := self.by_key(key):
-                if earlier.request != request:
+                if self.request(earlier.id) != request:
                     raise KeyReused(f"the idempotency key belongs to job {earlier.id}, another one")
                 return earlier, False
             last = self.newest(*names)
@@ -70,13 +70,16 @@ class Store(Records):
                 raise QueueFull(f"{queue_limit} jobs wait already")
             id_ = uuid4().hex
             db.execute(
-                "INSERT INTO jobs (id, run, project, model_name, status, request, plan, step,"
-                " num_steps, created_at, idempotency_key) VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO jobs (id, run, project, model_name, status, base_model, environment,"
+                " request, plan, step, num_steps, created_at, idempotency_key)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     id_,
                     last.run if last else uuid4().hex,
                     *names,
                     Status.QUEUED,
+                    request["base_model"],
+                    request["environment"],
                     json.dumps(request),
                     json.dumps(plan),
                     last.step if last else 0,

@@ -26,7 +26,7 @@ from service.worker import ALREADY_WORKED_ON
 
 log = logging.getLogger(__name__)
 
-_ROUND_S = 0.25
+_ROUND_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _STOP_PATIENCE_S = 10.0
 
@@ -193,7 +193,6 @@ class Supervisor:
         if pid is not None:
             if pid:
                 _kill_group(pid)
-            self.wake()  # look again at once
             return
         _remove(self._folders.run(run))
         self._folders.lock(run).unlink(missing_ok=True)

@@ -82,7 +82,7 @@ def work(job: Job, store: Store, folders: Folders) -> None:
     for package in _PACKAGES:
         logging.getLogger(package).addHandler(told)
     try:
-        output = _train(job, Plan.model_validate(job.plan), store, folders)
+        output = _train(job, Plan.model_validate(store.plan(job.id)), store, folders)
     except Interrupted as stopped:
         if store.job(job.id).cancelling:
             store.end(job.id, Status.CANCELLED)

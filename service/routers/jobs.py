@@ -40,15 +40,25 @@ async def stream(
     after: Annotated[
         int, Query(ge=0, le=2**53, description="The same for clients without headers.")
     ] = 0,
+    job_id: Annotated[
+        str | None,
+        Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead."),
+    ] = None,
 ) -> EventStream:
     """The events of the model's newest job as server-sent events, from the first or from the one
-    after ``Last-Event-ID``, until the job ends."""
+    after ``Last-Event-ID``, until the job ends. Whoever comes back and means the same job, though the
+    model may have a newer one by now, names it: the header Job-Id says which it is."""
     job = newest(service.store, project, model_name)
+    if job_id is not None:
+        job = service.store.job(job_id)
+        if (job.project, job.model_name) != (project, model_name):
+            raise NoSuchJob(f"job {job_id} is not of {project}/{model_name}")
     service.feed.check()
     events = service.feed.events(
         job.id, max(after, resume_at(last_event_id)), service.settings.heartbeat_s
     )
-    return EventStream(events, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Job-Id": job.id}
+    return EventStream(events, headers=headers)
 
 
 @router.post("/cancel", status_code=202, responses=NOT_FOUND | CONFLICT)

@@ -38,7 +38,7 @@ def get_model(project: Name, model_name: Name, service: TheService) -> ModelDeta
         raise NoSuchJob(f"there is no model {project}/{model_name}")
     statuses = [status_of(job, service.store) for job in jobs]
     return ModelDetails.model_validate(
-        _summary(jobs[0]) | {"request": jobs[0].request, "jobs": statuses}
+        _summary(jobs[0]) | {"request": service.store.request(jobs[0].id), "jobs": statuses}
     )
 
 
@@ -58,8 +58,8 @@ def _summary(job: Job) -> dict[str, Any]:
     return {
         "project": job.project,
         "model_name": job.model_name,
-        "base_model": job.request["base_model"],
-        "environment": job.request["environment"],
+        "base_model": job.base_model,
+        "environment": job.environment,
         "status": job.status,
         "step": job.step,
         "num_steps": job.num_steps,

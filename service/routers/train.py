@@ -29,13 +29,13 @@ def train(
     earlier = store.by_key(key)
     if earlier is None:
         last = store.newest(request.project, request.model_name)
-        previous = last.plan if last and last.status.ended else None
+        previous = store.plan(last.id) if last and last.status.ended else None
         checked = service.checker.check(asked, previous)
         if "refusal" in checked:
             _refuse(checked["refusal"])
         plan = checked["plan"]
     else:
-        plan = earlier.plan
+        plan = store.plan(earlier.id)
     job, created = store.submit(asked, plan, key, service.settings.queue_limit)
     service.supervisor.wake()
     return _accepted(job, created)

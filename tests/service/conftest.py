@@ -74,7 +74,7 @@ def until(reached: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     deadline = time.monotonic() + patience_s
     while not (found := reached()):
         assert time.monotonic() < deadline, "it did not come to that in time"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return found
 
 

@@ -59,6 +59,7 @@ class Life(RuleBasedStateMachine):
     @rule(name=NAMES)
     def submit(self, name: str) -> None:
         request = {"project": "p", "model_name": name, "num_steps": 9}
+        request |= {"base_model": "b", "environment": "e"}
         before = self.job(name)
         if before and not before.status.ended:
             with pytest.raises(ModelBusy):

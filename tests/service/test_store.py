@@ -25,7 +25,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def asked(name: str = "m", **changes: Any) -> dict[str, Any]:
-    return {"project": "p", "model_name": name, "num_steps": 3} | changes
+    names = {"project": "p", "model_name": name, "base_model": "b", "environment": "e"}
+    return names | {"num_steps": 3} | changes
 
 
 def test_the_same_key_gives_the_same_job_and_another_request_may_not_have_it(store: Store) -> None:
