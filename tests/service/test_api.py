@@ -108,6 +108,20 @@ def test_a_job_that_waits_is_cancelled_at_once_and_again(service: Service) -> No
     assert client.train(request("unwanted")).created
 
 
+def test_a_stream_can_be_of_an_earlier_job(service: Service, http: httpx.Client) -> None:
+    client = service.client
+    first = client.train(request("again")).job_id
+    client.cancel("default", "again")
+    client.train(request("again"))
+    path = "/train/default/again/stream"
+    old = http.get(path, params={"job_id": first}, headers={"Last-Event-ID": "1"})
+    assert old.headers["job-id"] == first
+    assert [x for x in old.text.splitlines() if x.startswith("id:")] == ["id: 2"]
+    assert http.get("/train/default/busy/stream", params={"job_id": first}).status_code == 404
+    assert http.get(path, params={"job_id": "0" * 32}).status_code == 404
+    assert http.get(path, params={"job_id": "../x"}).status_code == 422
+
+
 def test_a_deleted_model_is_gone_with_its_folder(service: Service) -> None:
     client = service.client
     client.train(request("gone"))
