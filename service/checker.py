@@ -154,7 +154,7 @@ def main() -> None:
     """The process: settings on the first line, then a question and its answer per line."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     # Libraries print; their words must not be taken for answers.
-    answers = os.fdopen(os.dup(1), "wb")
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     lines = _Lines(0)
     settings = ServiceSettings.model_validate_json(lines.next(_PATIENCE_S) or b"")
@@ -164,9 +164,10 @@ def main() -> None:
     try:
         while line := lines.next(_IDLE_S):
             answers.write(json.dumps(answer(json.loads(line), settings)).encode() + b"\n")
-            answers.flush()
     except TimeoutError:
         log.debug("idle: the checking process ends")
+    except BrokenPipeError:
+        log.debug("the service is gone")
 
 
 if __name__ == "__main__":
