@@ -23,7 +23,6 @@ import httpx
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from zenml.client import Client
 
 _TEXT = st.text(st.characters(codec=None), max_size=40)
 _SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | _TEXT
@@ -70,6 +69,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    from zenml.client import Client  # the test of the training service uses the rest without it
+
     deployment = Client().get_deployment(arguments.name)
     statuses, failed = asyncio.run(
         send_all(deployment.url, deployment.auth_key, arguments.requests, arguments.seed)

@@ -19,7 +19,7 @@ from pipelines.config import ConfigError, DeploymentConfig, ProjectConfig
 from pipelines.deployed import Deployed
 from pipelines.inference import deployment_settings, inference_pipeline
 from pipelines.placement import active_stack
-from serving.http import is_loopback
+from serving.guard import is_loopback
 from steps.model_versions import (
     PRODUCTION,
     MissingArtifact,

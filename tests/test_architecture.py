@@ -9,16 +9,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("agent", "backends", "environment", "pipelines", "serving", "steps", "training")
-OURS = {*PACKAGES, "benchmarks", "examples", "models", "run", "service", "tests", "web"}
+PACKAGES = (
+    "agent",
+    "backends",
+    "environment",
+    "pipelines",
+    "service",
+    "serving",
+    "steps",
+    "training",
+)
+OURS = {*PACKAGES, "benchmarks", "examples", "models", "run", "tests", "web"}
 FORBIDDEN = {
     "environment": OURS - {"environment"},
     "backends": OURS - {"backends", "environment"},
     "agent": OURS - {"agent", "environment"},
     "training": OURS - {"training", "agent", "backends", "environment"},
     "serving": OURS - {"serving", "training", "agent", "backends", "environment"},
+    "service": OURS - {"service", "serving", "training", "agent", "backends", "environment"},
     "steps": OURS - {"steps", "serving", "training", "agent", "backends", "environment"},
-    "pipelines": OURS - {*PACKAGES},
+    "pipelines": OURS - {*PACKAGES} | {"service"},
 }
 MAY_PRINT = {"run.py", "benchmarks", "examples", "tests"}
 HIDDEN_OR_MADE = {"runs", "build", "dist"}
@@ -77,6 +87,27 @@ def test_backends_know_of_environments_only_the_contract() -> None:
         and not name.startswith("environment.base.")
     ]
     assert not wrong
+
+
+def test_the_two_services_share_their_guard_alone() -> None:
+    wrong = [
+        f"{file} imports {name}"
+        for file in sources()
+        if file.parts[0] == "service"
+        for name in imports_of(file)
+        if name.startswith("serving") and not f"{name}.".startswith("serving.guard.")
+    ]
+    assert not wrong
+
+
+def test_the_training_service_needs_no_zenml() -> None:
+    assert not [
+        file
+        for file in sources()
+        if file.parts[0] in {"service", "training", "agent", "backends", "serving"}
+        for name in imports_of(file)
+        if name.partition(".")[0] == "zenml"
+    ]
 
 
 def test_nothing_that_ships_imports_tests_or_benchmarks() -> None:

@@ -41,8 +41,8 @@ INEXACT_TOKENS = (
     "that were sampled cannot be seen from here, so there is no probs_corr to watch either."
 )
 # May change between the attempts of a run without making it another run.
-_FREE_SETTINGS = {"max_steps", "budget", "empty_steps_limit", "keep_checkpoints", "min_probs_corr"}
-_JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
+FREE_SETTINGS = {"max_steps", "budget", "empty_steps_limit", "keep_checkpoints", "min_probs_corr"}
+JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class RunSpec:
     def settings(self) -> dict[str, Any]:
         """What must stay the same for the run to continue."""
         judged = self.training.reward == "ruler"
-        judge = {"judge": self.judge.model_dump(include=_JUDGES_SCORES)} if judged else {}
+        judge = {"judge": self.judge.model_dump(include=JUDGES_SCORES)} if judged else {}
         return judge | {
             "seed": self.seed,
             "backend": self.backend.model_dump(),
             "base_fingerprint": base_fingerprint(self.backend.base_model),
-            "training": self.training.model_dump(exclude=_FREE_SETTINGS),
+            "training": self.training.model_dump(exclude=FREE_SETTINGS),
             "rollout": self.rollout.model_dump(),
             "environment": self.environment,
             "data": self.data,
@@ -94,11 +94,13 @@ async def run_training(
     spec: RunSpec,
     environment: Environment[Any, Any],
     save: Callable[[int, Sequence[Path]], None] | None = None,
+    watch: Callable[[Record], None] | None = None,
 ) -> RunOutput:
     """Train, or continue, the run of ``spec.folder``.
 
     Args:
         save: called after each step with the files of the folder that the run continues from.
+        watch: called with each step's record, those of earlier attempts first.
 
     Raises:
         EnvironmentUnavailable: there is neither a judge nor a reward of the environment's own.
@@ -138,6 +140,8 @@ async def run_training(
         def on_step(record: Record) -> None:
             tracker.log(record)
             progress.on_step(record)
+            if watch:
+                watch(record)
 
         def on_done(step: int) -> None:
             if save:

@@ -80,7 +80,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     text = json.dumps(settings, indent=2, sort_keys=True, default=str)
     if path.exists():
         old, new = json.loads(path.read_text()), json.loads(text)
-        if different := _first_difference(old, new):
+        if different := first_difference(old, new):
             key, was, now = different
             raise RunMismatch(
                 f"{folder} was trained with {key} = {was}, now it is {now}: restore it to "
@@ -89,11 +89,12 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     write_atomically(path, text)
 
 
-def _first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:
+def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    """Dotted key, old value and new one of the first setting in which two differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted({*old, *new}):
             inner = f"{key}.{name}" if key else name
-            if found := _first_difference(old.get(name), new.get(name), inner):
+            if found := first_difference(old.get(name), new.get(name), inner):
                 return found
         return None
     return None if old == new else (key, old, new)

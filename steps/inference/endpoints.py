@@ -27,14 +27,8 @@ from zenml.steps.step_context import get_or_create_run_context
 from environment.base import StrictModel
 from serving.answer import Answer, Checkpoint, Question
 from serving.answerer import Answerer, Unavailable
-from serving.http import (
-    Guard,
-    add_error_answers,
-    add_page,
-    drain_on_sigterm,
-    events,
-    is_loopback,
-)
+from serving.guard import Guard, is_loopback
+from serving.http import add_error_answers, add_page, drain_on_sigterm, events
 
 _GRACE_S = 5.0
 

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
-from serving.http import MAX_BODY_BYTES, Guard, is_loopback
+from serving.guard import MAX_BODY_BYTES, Guard, is_loopback
 
 from .conftest import PATIENCE_S, serve
 

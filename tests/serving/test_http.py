@@ -24,7 +24,8 @@ from pydantic import BaseModel
 import serving.http
 from environment.base import StrictModel
 from serving.answer import NOTHING_FOUND, Answer, Question
-from serving.http import WEB, Guard, add_error_answers, add_page, drain_on_sigterm, events
+from serving.guard import Guard
+from serving.http import WEB, add_error_answers, add_page, drain_on_sigterm, events
 from tests.environment.email_search.builders import ANN, BOB, EVE
 from tests.fakes.chat_server import by_turn, fails, late, says
 

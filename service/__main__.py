@@ -1,0 +1,64 @@
+"""Run the training service: ``python -m service``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from service.app import create_app
+from service.folders import Folders
+from service.locks import LockHeld, holding
+from service.redaction import log_to_stderr
+from service.settings import CONFIG, DOTENV, ServiceSettings, SettingsError, load_settings
+
+_LOCK_PATIENCE_S = 5.0
+_STREAMS_END_S = 5
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Ends its streams first: a client that follows a job would keep it open for as long."""
+
+    async def shutdown(self, sockets: object = None) -> None:
+        self.config.app.state.service.feed.end()
+        await super().shutdown(sockets)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
+    parser.add_argument("--config", type=Path, default=CONFIG, help="a YAML file")
+    parser.add_argument("--env-file", type=Path, default=DOTENV, help="variables to add, if any")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings(arguments.config, arguments.env_file)
+    except SettingsError as error:
+        parser.error(str(error))
+    log_to_stderr(settings.log_level)
+    try:
+        with holding(Folders(settings.data).service_lock, _LOCK_PATIENCE_S):
+            serve(settings)
+    except LockHeld:
+        parser.error(f"another service works on {settings.data}: set ART_PATH")
+    return 0
+
+
+def serve(settings: ServiceSettings) -> None:
+    """Until SIGTERM or SIGINT."""
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=settings.log_level == "debug",
+        timeout_graceful_shutdown=_STREAMS_END_S,
+        server_header=False,
+    )
+    Server(config).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

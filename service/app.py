@@ -1,0 +1,141 @@
+"""The app: one router per resource, and what stands around them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+
+from service import VERSION
+from service.auth import BearerAuth, RateLimit
+from service.checker import Checker, CheckerFailed
+from service.folders import Folders
+from service.metrics import Requests
+from service.schemas import Problem
+from service.settings import ServiceSettings, token
+from service.store import KeyReused, ModelBusy, NoSuchJob, QueueFull, Store
+from service.stream import Feed, TooManyStreams
+from service.supervisor import Supervisor, worker_environ
+from serving.guard import Guard, failed, invalid, json_answer
+
+log = logging.getLogger(__name__)
+_RETRY_AFTER_S = 5
+_STATUSES: dict[type[Exception], int] = {
+    NoSuchJob: 404,
+    ModelBusy: 409,
+    KeyReused: 409,
+    QueueFull: 503,
+    TooManyStreams: 503,
+    CheckerFailed: 503,
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The body is no JSON."},
+    401: {"model": Problem, "description": "The token is missing or wrong."},
+    403: {"model": Problem, "description": "A page of another site asks."},
+    413: {"model": Problem, "description": "The body is too large."},
+    421: {"model": Problem, "description": "Asked under a name that is not this machine's."},
+    422: {"model": Problem, "description": "A field does not fit; each fault names it."},
+    429: {"model": Problem, "description": "Too many requests."},
+    503: {"model": Problem, "description": "The service cannot do it now, or on this machine."},
+}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such model."}
+}
+CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "The model, or the key, is in use otherwise."}
+}
+
+
+@dataclass(slots=True)
+class Service:
+    """What the routers work with."""
+
+    settings: ServiceSettings
+    folders: Folders
+    store: Store
+    supervisor: Supervisor
+    checker: Checker
+    feed: Feed
+    answers: Counter[int] = field(default_factory=Counter)
+
+
+def service_of(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+TheService = Annotated[Service, Depends(service_of)]
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """The service over its data folder, which no other service may be working on."""
+    from service.routers import health, jobs, metrics, models, train
+
+    folders = Folders(settings.data)
+    store = Store(folders.database)
+    service = Service(
+        settings=settings,
+        folders=folders,
+        store=store,
+        supervisor=Supervisor(store, folders, settings),
+        checker=Checker(settings, worker_environ(settings.log_level)),
+        feed=Feed(store, settings.streams),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.supervisor.start()
+        looking = asyncio.create_task(asyncio.to_thread(_look_around, service.checker))
+        try:
+            yield
+        finally:
+            service.checker.close()
+            await asyncio.wait({looking})
+            await asyncio.to_thread(service.supervisor.stop)
+            store.close()
+
+    app = FastAPI(
+        title="art-rl training service",
+        version=VERSION,
+        description="Train agents with reinforcement learning: durable jobs, one worker each.",
+        lifespan=lifespan,
+        responses=REFUSALS,
+    )
+    app.state.service = service
+    for router in (health, metrics, models, train, jobs):
+        app.include_router(router.router)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, failed)
+    for kind, status in _STATUSES.items():
+        app.add_exception_handler(kind, _refusing(status))
+    shown = token()
+    # The last one added is asked first.
+    app.add_middleware(Guard, local_only=shown is None, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(BearerAuth, token=shown)
+    app.add_middleware(RateLimit, per_minute=settings.requests_per_minute)
+    app.add_middleware(Requests, counted=service.answers)
+    return app
+
+
+def _look_around(checker: Checker) -> None:
+    try:
+        checker.look_around()
+    except CheckerFailed as error:
+        log.warning("the device is not known: %s", error)
+
+
+def _refusing(status: int) -> Callable[[Request, Exception], Any]:
+    async def refuse(_: Request, error: Exception) -> Response:
+        wait = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else {}
+        return json_answer(status, {"detail": str(error)}, **wait)
+
+    return refuse

@@ -1,0 +1,174 @@
+"""Check requests in a process of its own.
+
+Checking takes the libraries that training takes, which need ten times the memory of everything else
+the service does. The process is started for the first request and ends when it has been idle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from service.redaction import log_to_stderr
+from service.settings import ROOT, ServiceSettings
+
+log = logging.getLogger(__name__)
+
+_IDLE_S = 300.0
+_PATIENCE_S = 180.0
+_MODULE = "service.checker"
+
+
+class CheckerFailed(RuntimeError):
+    """The checking process ended, or took too long."""
+
+
+class _Ended(CheckerFailed):
+    """The process is no more."""
+
+
+class _Lines:
+    """Reads lines from a pipe, and waits no longer than it is told to."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._rest = descriptor, bytearray()
+
+    def next(self, patience_s: float) -> bytes | None:
+        """The next line; None at the end.
+
+        Raises:
+            TimeoutError: there was none for so long.
+        """
+        deadline = time.monotonic() + patience_s
+        looked = 0
+        while (end := self._rest.find(b"\n", looked)) < 0:
+            looked = len(self._rest)
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._descriptor], [], [], left)[0]:
+                raise TimeoutError
+            piece = os.read(self._descriptor, 1 << 16)
+            if not piece:
+                return None
+            self._rest += piece
+        line = bytes(self._rest[:end])
+        del self._rest[: end + 1]
+        return line
+
+
+class Checker:
+    """Asks the process, from any thread, one question at a time."""
+
+    def __init__(self, settings: ServiceSettings, environ: dict[str, str]) -> None:
+        self._settings, self._environ = settings, environ
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lines: _Lines | None = None
+        self._closed = False
+        self.device: str | None = None
+
+    def look_around(self) -> None:
+        """Find out ``device``: where weights live on this machine."""
+        self.device = self._ask({"ask": "device"})["device"]
+
+    def check(self, request: dict[str, Any], previous: dict[str, Any] | None) -> dict[str, Any]:
+        """``{"plan": …}`` of a request, or ``{"refusal": …}``; see ``service.plan``.
+
+        Raises:
+            CheckerFailed: it cannot be told.
+        """
+        return self._ask({"ask": "plan", "request": request, "previous": previous})
+
+    def close(self) -> None:
+        """Whoever waits for an answer gets ``CheckerFailed``."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
+        with self._lock:
+            self._stop()
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            try:
+                if self._process is not None and self._process.poll() is None:
+                    try:
+                        return self._exchange(question)
+                    except (OSError, _Ended):
+                        log.info("the checking process ended while idle")
+                self._start()
+                return self._exchange(question)
+            except (OSError, CheckerFailed) as error:
+                self._stop()
+                raise CheckerFailed(f"the request could not be checked: {error}") from error
+
+    def _exchange(self, question: dict[str, Any]) -> dict[str, Any]:
+        self._send(question)
+        return self._receive()
+
+    def _start(self) -> None:
+        self._stop()
+        if self._closed:
+            raise CheckerFailed("the service is ending")
+        self._process = subprocess.Popen(  # noqa: S603 (our own module)
+            [sys.executable, "-m", _MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=self._environ,
+            cwd=ROOT,
+        )
+        assert self._process.stdout is not None
+        self._lines = _Lines(self._process.stdout.fileno())
+        self._send(self._settings.model_dump(mode="json"))
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._lines is not None
+        try:
+            line = self._lines.next(_PATIENCE_S)
+        except TimeoutError as error:
+            raise CheckerFailed(f"no answer within {_PATIENCE_S:g} s") from error
+        if line is None:
+            raise _Ended("the process ended; the log says why")
+        return dict(json.loads(line))
+
+
+def main() -> None:
+    """The process: settings on the first line, then a question and its answer per line."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    # Libraries print; their words must not be taken for answers.
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    lines = _Lines(0)
+    settings = ServiceSettings.model_validate_json(lines.next(_PATIENCE_S) or b"")
+    log_to_stderr(settings.log_level)
+    from service.plan import answer
+
+    try:
+        while line := lines.next(_IDLE_S):
+            answers.write(json.dumps(answer(json.loads(line), settings)).encode() + b"\n")
+    except TimeoutError:
+        log.debug("idle: the checking process ends")
+    except BrokenPipeError:
+        log.debug("the service is gone")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""What a request comes to under the service's settings, with everything checked that can be.
+
+A plan is kept with its job: a job that is resumed goes on as it was begun, whatever the service's
+settings have become. Importing this brings in torch; the service's own process does not.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent.judge.config import JudgeConfig
+from agent.llm import LlmUnavailable, check_llm
+from backends import BackendConfig, BackendError, check, gpus
+from backends.embedded.policy import load_tokenizer
+from environment.base import EnvironmentUnavailable, StrictModel
+from environment.registry import UnknownEnvironment, check_environment, environment_package
+from service.data import EXAMPLES, check_examples, check_recipe
+from service.schemas import PROMPT_TASK, TrainRequest
+from service.settings import EnvironmentDefaults, ServiceSettings
+from training.budget import BUDGETS, UnknownPrice, check_prices
+from training.config import BudgetConfig, RolloutConfig, TrainingConfig
+from training.runner import FREE_SETTINGS, JUDGES_SCORES
+from training.store import first_difference
+
+log = logging.getLogger(__name__)
+_BODY = "body"
+
+
+class Refusal(StrictModel):
+    """Why a request is not taken.
+
+    Args:
+        status: of the HTTP answer.
+        loc: the field of the request that is at fault; empty if none is.
+    """
+
+    status: int
+    loc: list[str]
+    msg: str
+
+
+class Refused(ValueError):
+    """A request that cannot be carried out."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.msg)
+        self.refusal = refusal
+
+
+class Plan(StrictModel):
+    """Everything a job depends on.
+
+    Args:
+        environment: its name and settings.
+        data: where its data comes from, with the examples of a request that brought some.
+    """
+
+    seed: int
+    backend: BackendConfig
+    training: TrainingConfig
+    rollout: RolloutConfig
+    judge: JudgeConfig
+    environment: dict[str, Any]
+    data: dict[str, Any]
+
+    def of_run(self) -> dict[str, Any]:
+        """What must stay the same for a model's next job to continue its run."""
+        judged = self.training.reward == "ruler"
+        judge = self.judge.model_dump(include=JUDGES_SCORES) if judged else {}
+        rest = self.model_dump(mode="json", exclude={"training", "judge"})
+        return rest | {"training": self.training.model_dump(exclude=FREE_SETTINGS), "judge": judge}
+
+
+def make_plan(
+    request: TrainRequest, settings: ServiceSettings, previous: Plan | None = None
+) -> Plan:
+    """
+    Args:
+        previous: that of the model's last job, which this one would continue.
+
+    Raises:
+        Refused: the request, or this machine, is not as it must be.
+    """
+    backend = _backend(request, settings)
+    environment, data = _environment(request, settings)
+    judge = settings.judge.model_copy(update={"model": request.judge_model})
+    budget = _budget(request.budget, settings.training.budget)
+    if budget.cost_usd is not None and judge.max_cost_usd is None:
+        judge = judge.model_copy(update={"max_cost_usd": budget.cost_usd})
+    if request.use_ruler:
+        _check_judge(judge)
+    try:
+        check_prices(budget, backend, gpus(backend))
+    except UnknownPrice as error:
+        raise _refused("budget", error) from error
+    changes = {
+        "groups_per_step": request.batch_size // request.rollouts_per_group,
+        "rollouts_per_group": request.rollouts_per_group,
+        "learning_rate": request.learning_rate,
+        "max_steps": request.num_steps,
+        "reward": "ruler" if request.use_ruler else "verifiable",
+        "budget": budget,
+    }
+    plan = Plan(
+        seed=request.seed,
+        backend=backend,
+        training=settings.training.model_copy(update=changes),
+        rollout=settings.rollout,
+        judge=judge,
+        environment=environment,
+        data=data,
+    )
+    if previous is not None:
+        _check_continues(previous, plan)
+    return plan
+
+
+def _refused(field: str, error: Exception | str, status: int = 422) -> Refused:
+    return Refused(Refusal(status=status, loc=[_BODY, *field.split(".")], msg=str(error)))
+
+
+def _backend(request: TrainRequest, settings: ServiceSettings) -> BackendConfig:
+    base_model = request.base_model
+    if Path(base_model).is_dir():
+        base_model = str(Path(base_model).resolve())
+    backend = settings.backend.model_copy(update={"base_model": base_model})
+    try:
+        check(backend)
+    except BackendError as error:
+        # Nothing in the request is wrong: the service has no such machine.
+        told = f"{error} (ART_BACKEND, or backend.kind of the service's configuration)"
+        raise Refused(Refusal(status=503, loc=[], msg=told)) from error
+    try:
+        _check_model(base_model)
+    except BackendError as error:
+        raise _refused("base_model", error) from error
+    return backend
+
+
+@lru_cache(maxsize=64)
+def _check_model(base_model: str) -> None:
+    """Remembers those that are good: a thousand jobs read one tokenizer once."""
+    load_tokenizer(base_model)
+
+
+def _environment(
+    request: TrainRequest, settings: ServiceSettings
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    name = request.environment
+    try:
+        package = environment_package(name)
+        check_recipe(name, package.ARTIFACTS)
+    except UnknownEnvironment as error:
+        raise _refused("environment", error) from error
+    defaults = settings.environments.get(name, EnvironmentDefaults())
+    own = {"name": name} | defaults.settings | request.environment_settings
+    if name == PROMPT_TASK:
+        own |= _prompt_task(request)
+    try:
+        config = package.Config.model_validate(own)
+        check_environment(config, settings.rollout.max_turns)
+    except ValidationError as error:
+        first = error.errors()[0]
+        inside = [] if first["loc"][0] in TrainRequest.model_fields else ["environment_settings"]
+        field = ".".join([*inside, *map(str, first["loc"])])
+        raise _refused(field, first["msg"].removeprefix("Value error, ")) from error
+    except EnvironmentUnavailable as error:
+        raise _refused("environment", error) from error
+    data = package.DataConfig.model_validate(defaults.data).model_dump(mode="json")
+    if name == PROMPT_TASK:
+        assert request.training_data is not None
+        data[EXAMPLES] = [one.model_dump() for one in request.training_data]
+        try:
+            check_examples(data[EXAMPLES], request.verifier)
+        except EnvironmentUnavailable as error:
+            raise _refused("training_data", error) from error
+    return config.model_dump(mode="json"), data
+
+
+def _prompt_task(request: TrainRequest) -> dict[str, Any]:
+    """The settings of the prompt task that stand in the request itself."""
+    if request.training_data is None:
+        raise _refused("training_data", "prompt_task needs examples to train on")
+    if request.verifier is None and not request.use_ruler:
+        raise _refused("verifier", "without use_ruler a verifier must decide what is right")
+    return {"task_prompt": request.task_prompt, "verifier": request.verifier}
+
+
+def _check_judge(judge: JudgeConfig) -> None:
+    try:
+        check_llm(judge)
+    except LlmUnavailable as error:
+        raise _refused("judge_model", f"{error}; use_ruler: false needs no judge") from error
+
+
+def _budget(asked: BudgetConfig, most: BudgetConfig) -> BudgetConfig:
+    """What was asked for, within what the service allows; its prices, where it names them."""
+    values: dict[str, Any] = {}
+    for name in BudgetConfig.model_fields:
+        given = [v for v in (getattr(most, name), getattr(asked, name)) if v is not None]
+        if given:
+            values[name] = min(given) if name in BUDGETS else given[0]
+    return BudgetConfig(**values)
+
+
+def _check_continues(previous: Plan, plan: Plan) -> None:
+    if different := first_difference(previous.of_run(), plan.of_run()):
+        key, was, now = (str(part)[:200] for part in different)
+        raise Refused(
+            Refusal(
+                status=409,
+                loc=[],
+                msg=f"the model was trained with {key} = {was}, now it is {now}: ask for the same "
+                "to continue it, delete it, or take another model_name",
+            )
+        )
+
+
+def answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any]:
+    """What the checking process says to a question of ``service.checker``."""
+    if question["ask"] == "device":
+        return {"device": _device(settings.backend)}
+    previous = question["previous"]
+    try:
+        plan = make_plan(
+            TrainRequest.model_validate(question["request"]),
+            settings,
+            Plan.model_validate(previous) if previous else None,
+        )
+    except Refused as error:
+        return {"refusal": error.refusal.model_dump()}
+    return {"plan": plan.model_dump(mode="json")}
+
+
+def _device(backend: BackendConfig) -> str:
+    if backend.kind in ("serverless", "tinker"):
+        return "remote"
+    return "cuda" if gpus(backend) else "cpu"

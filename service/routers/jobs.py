@@ -1,0 +1,108 @@
+"""Watch and end the job of a model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Query
+from fastapi.responses import StreamingResponse
+
+from service.app import CONFLICT, NOT_FOUND, TheService
+from service.records import Job, NoSuchJob
+from service.schemas import JobStatus, Name
+from service.states import Status
+from service.store import Store
+from service.stream import resume_at
+
+router = APIRouter(tags=["training"], prefix="/train/{project}/{model_name}")
+
+
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
+
+
+@router.get("/status", responses=NOT_FOUND)
+def status(project: Name, model_name: Name, service: TheService) -> JobStatus:
+    """How the model's newest job is doing."""
+    return status_of(newest(service.store, project, model_name), service.store)
+
+
+@router.get(
+    "/stream",
+    response_class=EventStream,
+    responses=NOT_FOUND,
+)
+async def stream(
+    project: Name,
+    model_name: Name,
+    service: TheService,
+    last_event_id: Annotated[str | None, Header(description="The last id that was seen.")] = None,
+    after: Annotated[
+        int, Query(ge=0, le=2**53, description="The same for clients without headers.")
+    ] = 0,
+    job_id: Annotated[
+        str | None,
+        Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead."),
+    ] = None,
+) -> EventStream:
+    """The events of the model's newest job as server-sent events, from the first or from the one
+    after ``Last-Event-ID``, until the job ends. Whoever comes back and means the same job, though the
+    model may have a newer one by now, names it: the header Job-Id says which it is."""
+    job = newest(service.store, project, model_name)
+    if job_id is not None:
+        job = service.store.job(job_id)
+        if (job.project, job.model_name) != (project, model_name):
+            raise NoSuchJob(f"job {job_id} is not of {project}/{model_name}")
+    service.feed.check()
+    events = service.feed.events(
+        job.id, max(after, resume_at(last_event_id)), service.settings.heartbeat_s
+    )
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Job-Id": job.id}
+    return EventStream(events, headers=headers)
+
+
+@router.post("/cancel", status_code=202, responses=NOT_FOUND | CONFLICT)
+def cancel(project: Name, model_name: Name, service: TheService) -> JobStatus:
+    """End the model's job: at once where it waits, else after its worker has finished or abandoned
+    its step. What was trained is kept."""
+    job = service.store.request_cancel(newest(service.store, project, model_name).id)
+    service.supervisor.wake()
+    if job.status in (Status.SUCCEEDED, Status.FAILED):
+        raise HTTPException(409, f"job {job.id} has ended: {job.status}")
+    return status_of(job, service.store)
+
+
+def newest(store: Store, project: str, model_name: str) -> Job:
+    """
+    Raises:
+        NoSuchJob: there is no such model.
+    """
+    job = store.newest(project, model_name)
+    if job is None:
+        raise NoSuchJob(f"there is no model {project}/{model_name}")
+    return job
+
+
+def status_of(job: Job, store: Store) -> JobStatus:
+    last = store.last_event(job.id, "step")
+    return JobStatus.model_validate(
+        {
+            "job_id": job.id,
+            "project": job.project,
+            "model_name": job.model_name,
+            "status": job.status,
+            "step": job.step,
+            "num_steps": job.num_steps,
+            "progress": min(1.0, job.step / job.num_steps),
+            "queue_position": store.position(job),
+            "attempts": job.attempts,
+            "cancelling": job.cancelling and not job.status.ended,
+            "created_at": job.created_at,
+            "started_at": job.started_at,
+            "ended_at": job.ended_at,
+            "last_step": last.data if last else None,
+            "last_event_id": store.last_event_id(job.id),
+            "error": job.error,
+            "result": job.result,
+        }
+    )

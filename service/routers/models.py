@@ -1,0 +1,69 @@
+"""The models that were trained or will be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+
+from service.app import NOT_FOUND, TheService
+from service.records import Job, NoSuchJob
+from service.routers.jobs import newest, status_of
+from service.schemas import ModelDetails, ModelList, ModelSummary, Name
+
+router = APIRouter(tags=["models"], prefix="/models")
+
+_DELETE_PATIENCE_S = 30.0
+
+
+@router.get("")
+def list_models(
+    service: TheService,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+) -> ModelList:
+    """All models, by project and name."""
+    jobs = service.store.newest_of_models(limit, offset)
+    return ModelList(
+        models=[ModelSummary.model_validate(_summary(job)) for job in jobs],
+        total=service.store.models(),
+    )
+
+
+@router.get("/{project}/{model_name}", responses=NOT_FOUND)
+def get_model(project: Name, model_name: Name, service: TheService) -> ModelDetails:
+    """A model: what was asked for, and its jobs."""
+    jobs = service.store.of_model(project, model_name)
+    if not jobs:
+        raise NoSuchJob(f"there is no model {project}/{model_name}")
+    statuses = [status_of(job, service.store) for job in jobs]
+    return ModelDetails.model_validate(
+        _summary(jobs[0]) | {"request": service.store.request(jobs[0].id), "jobs": statuses}
+    )
+
+
+@router.delete("/{project}/{model_name}", status_code=204, responses=NOT_FOUND)
+def delete_model(project: Name, model_name: Name, service: TheService) -> None:
+    """Delete a model with its jobs, checkpoints and data. Its worker, if one is at work, is killed
+    first; the answer comes when nothing is left."""
+    newest(service.store, project, model_name)
+    runs = service.store.delete(project, model_name)
+    if not service.supervisor.wait_until_gone(runs, _DELETE_PATIENCE_S):
+        raise HTTPException(
+            503, "the model is deleted, but its worker has not ended yet; it will be ended"
+        )
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    return {
+        "project": job.project,
+        "model_name": job.model_name,
+        "base_model": job.base_model,
+        "environment": job.environment,
+        "status": job.status,
+        "step": job.step,
+        "num_steps": job.num_steps,
+        "job_id": job.id,
+        "created_at": job.created_at,
+        "ended_at": job.ended_at,
+    }

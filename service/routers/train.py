@@ -1,0 +1,67 @@
+"""Start a training job."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException
+from fastapi.exceptions import RequestValidationError
+
+from service.app import CONFLICT, TheService
+from service.schemas import Accepted, Key, TrainRequest
+from service.store import Job
+
+router = APIRouter(tags=["training"])
+
+
+@router.post("/train", status_code=202, responses=CONFLICT)
+def train(
+    request: TrainRequest,
+    service: TheService,
+    idempotency_key: Annotated[Key | None, Header()] = None,
+) -> Accepted:
+    """Queue a job, once everything about it is checked. A job for a model that has been trained
+    before continues it, if it asks for the same up to a larger ``num_steps``."""
+    key = _one_key(idempotency_key, request.idempotency_key)
+    asked = request.model_dump(mode="json", exclude={"idempotency_key"})
+    store = service.store
+    # A repeated request is answered as the first was, whatever has changed since.
+    earlier = store.by_key(key)
+    if earlier is None:
+        last = store.newest(request.project, request.model_name)
+        previous = store.plan(last.id) if last and last.status.ended else None
+        checked = service.checker.check(asked, previous)
+        if "refusal" in checked:
+            _refuse(checked["refusal"])
+        plan = checked["plan"]
+    else:
+        plan = store.plan(earlier.id)
+    job, created = store.submit(asked, plan, key, service.settings.queue_limit)
+    service.supervisor.wake()
+    return _accepted(job, created)
+
+
+def _accepted(job: Job, created: bool) -> Accepted:
+    return Accepted(
+        job_id=job.id,
+        project=job.project,
+        model_name=job.model_name,
+        status=job.status,
+        created=created,
+    )
+
+
+def _one_key(header: str | None, body: str | None) -> str | None:
+    if header and body and header != body:
+        raise _fault(["header", "Idempotency-Key"], "differs from idempotency_key in the body")
+    return header or body
+
+
+def _refuse(refusal: dict[str, object]) -> None:
+    if refusal["loc"]:
+        raise _fault(refusal["loc"], str(refusal["msg"]))
+    raise HTTPException(int(str(refusal["status"])), str(refusal["msg"]))
+
+
+def _fault(loc: object, msg: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": loc, "msg": msg, "type": "value_error"}])

@@ -1,0 +1,255 @@
+"""What the API is asked and what it answers. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from environment.base import StrictModel
+from service.states import Status
+from training.config import BudgetConfig
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+KEY = r"^[!-~]{1,128}$"
+PROMPT_TASK = "prompt_task"
+MAX_TEXT = 100_000
+_DEFAULT_GROUP = 4
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Key = Annotated[str, StringConstraints(pattern=KEY)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
+Verifier = Literal["exact", "numeric", "regex", "contains"]
+_JsonObject = dict[str, Any]
+
+
+class Example(StrictModel):
+    """A prompt, with the answer that a verifier expects if there is one."""
+
+    prompt: Text
+    answer: Text | None = None
+
+
+class TrainRequest(StrictModel):
+    """A training job. The defaults are those of the system this service re-builds."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+    model_name: Name
+    project: Name = "default"
+    base_model: str = Field(
+        "Qwen/Qwen2.5-7B-Instruct",
+        min_length=1,
+        max_length=300,
+        description="A hub name, or a folder on the service's machine.",
+    )
+    num_steps: int = Field(10, ge=1, le=100_000, description="In total, over all jobs of a model.")
+    batch_size: int = Field(8, ge=2, le=4_096, description="Trajectories of a step.")
+    group_size: int | None = Field(
+        None,
+        ge=2,
+        le=4_096,
+        description="Of them, how many share a scenario and are compared; by default 4 where that "
+        "divides batch_size, else all.",
+    )
+    learning_rate: float = Field(1e-5, gt=0, le=1)
+    use_ruler: bool = Field(
+        True, description="A judge compares; otherwise the environment's own reward decides."
+    )
+    judge_model: str = Field(
+        "gpt-4o", min_length=1, max_length=300, description="Any LiteLLM name."
+    )
+    task_prompt: Text | None = Field(
+        None, description="What the agent is told; needed by prompt_task, which alone takes it."
+    )
+    training_data: list[Example] | None = Field(
+        None, min_length=1, max_length=100_000, description="For prompt_task."
+    )
+    verifier: Verifier | None = Field(
+        None, description="How prompt_task compares with a reference answer."
+    )
+    environment: str = Field(PROMPT_TASK, min_length=1, max_length=64)
+    environment_settings: _JsonObject = Field(
+        default_factory=dict, description="Of the environment's section in a configuration."
+    )
+    budget: BudgetConfig = BudgetConfig()
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    idempotency_key: Key | None = Field(
+        None, description="The same key gives the same job; also the header Idempotency-Key."
+    )
+
+    @property
+    def rollouts_per_group(self) -> int:
+        if self.group_size is not None:
+            return self.group_size
+        return _DEFAULT_GROUP if self.batch_size % _DEFAULT_GROUP == 0 else self.batch_size
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.batch_size % self.rollouts_per_group:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of group_size {self.group_size}"
+            )
+        if any(isinstance(v, float) and math.isinf(v) for v in self.budget.model_dump().values()):
+            raise ValueError("budget: a number must be finite; null is no limit")
+        if self.environment == PROMPT_TASK:
+            if self.task_prompt is None:
+                raise ValueError("task_prompt: prompt_task needs to know what the agent is told")
+            return self
+        given = [
+            name
+            for name in ("task_prompt", "training_data", "verifier")
+            if getattr(self, name) is not None
+        ]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: only for environment prompt_task; {self.environment} has its "
+                "own prompt, scenarios and reward"
+            )
+        return self
+
+
+class Accepted(StrictModel):
+    """A job that is in the queue, or was there already under the same idempotency key."""
+
+    job_id: str
+    project: str
+    model_name: str
+    status: Status
+    created: bool = Field(description="False: an earlier request with this key made it.")
+
+
+class Groups(StrictModel):
+    """What became of a step's trajectories. ``dropped`` counts those not trained on, by reason."""
+
+    submitted: int
+    trainable: int
+    trajectories: int
+    trained: int
+    dropped: dict[str, int]
+    first_error: str
+
+
+class Step(StrictModel):
+    """What a step did; the ``data`` of an event ``step``."""
+
+    step: int
+    num_steps: int
+    metrics: dict[str, float | None]
+    groups: Groups
+
+
+class Result(StrictModel):
+    """What a job left.
+
+    Args:
+        stopped_by: ``max_steps``, ``converged``, ``judge_budget``, or the budget that ran out.
+        adapter: the folder with the adapter, inside the service's data folder; ``report`` as well.
+        spent: minutes, GPU hours and US dollars, of all jobs of the model.
+    """
+
+    step: int
+    stopped_by: str
+    spent: dict[str, float]
+    adapter: str
+    report: str
+
+
+class JobStatus(StrictModel):
+    """How a job is doing.
+
+    Args:
+        queue_position: 1 is next; None once it has begun.
+        attempts: workers that were started for it.
+        cancelling: its end was asked for, and its worker still finishes or abandons a step.
+        last_step: the newest step of this job.
+        last_event_id: of its newest event.
+    """
+
+    job_id: str
+    project: str
+    model_name: str
+    status: Status
+    step: int
+    num_steps: int
+    progress: float = Field(ge=0, le=1)
+    queue_position: int | None
+    attempts: int
+    cancelling: bool
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    last_step: Step | None
+    last_event_id: int
+    error: str | None
+    result: Result | None
+
+
+class ModelSummary(StrictModel):
+    """A model, by its newest job."""
+
+    project: str
+    model_name: str
+    base_model: str
+    environment: str
+    status: Status
+    step: int
+    num_steps: int
+    job_id: str
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class ModelList(StrictModel):
+    models: list[ModelSummary]
+    total: int
+
+
+class ModelDetails(ModelSummary):
+    """A model with its newest job's request and its jobs, the newest first."""
+
+    request: TrainRequest
+    jobs: list[JobStatus]
+
+
+class Health(StrictModel):
+    """Args:
+    device: where weights live: cpu, cuda or remote; None until that is known.
+    queue_depth: jobs that wait.
+    """
+
+    status: Literal["healthy", "failing"]
+    version: str
+    art_backend: str
+    openai_configured: bool
+    wandb_configured: bool
+    device: str | None
+    queue_depth: int
+    running: int
+
+
+class FieldFault(StrictModel):
+    """What is wrong with one field of a request."""
+
+    loc: list[str]
+    msg: str
+    type: str
+
+
+class Problem(StrictModel):
+    """Why a request is refused."""
+
+    detail: str | list[FieldFault]
+
+
+class Event(StrictModel):
+    """Something that happened to a job. Ids of a job are 1, 2, 3… without a gap."""
+
+    id: int = Field(ge=1)
+    event: str
+    at: datetime
+    data: _JsonObject

@@ -1,0 +1,202 @@
+"""Jobs and their events in SQLite: what the service, its workers and nobody else agree on.
+
+Every change is one transaction, events included, so a process that is killed has done a thing or has
+not. The database is in WAL mode: who reads waits for nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from service.records import Job, NoSuchJob, Records
+from service.redaction import redact, redact_all
+from service.states import Status, advance
+
+__all__ = ["Job", "KeyReused", "ModelBusy", "NoSuchJob", "QueueFull", "Store"]
+
+
+class ModelBusy(RuntimeError):
+    """The model has a job that is not over."""
+
+
+class KeyReused(RuntimeError):
+    """The idempotency key belongs to another request."""
+
+
+class QueueFull(RuntimeError):
+    """So many jobs wait that no more is taken."""
+
+
+class Store(Records):
+    """The database of a data folder, to change."""
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+
+    # What the API does.
+
+    def submit(
+        self, request: dict[str, Any], plan: dict[str, Any], key: str | None, queue_limit: int
+    ) -> tuple[Job, bool]:
+        """Queue a job; with a known key, the job that it made. Returns whether it is new.
+
+        Raises:
+            KeyReused, ModelBusy, QueueFull: as they say.
+        """
+        names = request["project"], request["model_name"]
+        with self._change() as db:
+            if earlier := self.by_key(key):
+                if self.request(earlier.id) != request:
+                    raise KeyReused(f"the idempotency key belongs to job {earlier.id}, another one")
+                return earlier, False
+            last = self.newest(*names)
+            if last and not last.status.ended:
+                raise ModelBusy(f"{names[0]}/{names[1]} is in training: job {last.id}")
+            if self.count(Status.QUEUED) >= queue_limit:
+                raise QueueFull(f"{queue_limit} jobs wait already")
+            id_ = uuid4().hex
+            db.execute(
+                "INSERT INTO jobs (id, run, project, model_name, status, base_model, environment,"
+                " request, plan, step, num_steps, created_at, idempotency_key)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    id_,
+                    last.run if last else uuid4().hex,
+                    *names,
+                    Status.QUEUED,
+                    request["base_model"],
+                    request["environment"],
+                    json.dumps(request),
+                    json.dumps(plan),
+                    last.step if last else 0,
+                    request["num_steps"],
+                    _now(),
+                    key,
+                ),
+            )
+            self._tell(db, id_, "status", {"status": Status.QUEUED})
+            return self.job(id_), True
+
+    def request_cancel(self, id_: str) -> Job:
+        """End a job that waits; ask the worker of one that runs. Nothing if it has ended."""
+        with self._change() as db:
+            job = self.job(id_)
+            if job.status is Status.QUEUED:
+                self._move(db, job, Status.CANCELLED)
+            elif job.status is Status.RUNNING and not job.cancelling:
+                db.execute("UPDATE jobs SET cancelling = 1 WHERE id = ?", (id_,))
+                self._tell(db, id_, "cancelling", {})
+            return self.job(id_)
+
+    def delete(self, project: str, model_name: str) -> set[str]:
+        """Forget a model and its jobs. Returns its runs, whose workers and folders are doomed."""
+        with self._change() as db:
+            mine = "project = ? AND model_name = ?"
+            found = db.execute(
+                f"SELECT DISTINCT run FROM jobs WHERE {mine}", (project, model_name)
+            ).fetchall()
+            runs = {row["run"] for row in found}
+            db.executemany("INSERT OR IGNORE INTO doomed VALUES (?)", [(run,) for run in runs])
+            db.execute(f"DELETE FROM jobs WHERE {mine}", (project, model_name))
+            return runs
+
+    def bury(self, run: str) -> None:
+        """Nothing of a doomed run is left."""
+        with self._change() as db:
+            db.execute("DELETE FROM doomed WHERE run = ?", (run,))
+
+    # What supervisor and workers do.
+
+    def begin(self, id_: str) -> Job:
+        """A worker is about to be started for a job that waits."""
+        with self._change() as db:
+            self._move(db, self.job(id_), Status.RUNNING)
+            db.execute("UPDATE jobs SET attempts = 1, started_at = ? WHERE id = ?", (_now(), id_))
+            return self.job(id_)
+
+    def resume(self, id_: str, why: str) -> Job:
+        """Another worker is about to be started for a job that runs."""
+        with self._change() as db:
+            job = self.job(id_)
+            db.execute(
+                "UPDATE jobs SET attempts = attempts + 1, stalls = stalls + 1 WHERE id = ?", (id_,)
+            )
+            data = {"attempt": job.attempts + 1, "after_step": job.step, "reason": why}
+            self._tell(db, id_, "resumed", data)
+            return self.job(id_)
+
+    def add_step(self, id_: str, step: int, data: dict[str, Any]) -> bool:
+        """Note a step, once: those that were noted before are left as they are."""
+        with self._change() as db:
+            if step <= self.job(id_).step:
+                return False
+            db.execute("UPDATE jobs SET step = ?, stalls = 0 WHERE id = ?", (step, id_))
+            self._tell(db, id_, "step", data)
+            return True
+
+    def add_event(self, id_: str, event: str, data: dict[str, Any]) -> None:
+        with self._change() as db:
+            self.job(id_)
+            self._tell(db, id_, event, data)
+
+    def end(
+        self, id_: str, status: Status, *, error: str | None = None, result: Any = None
+    ) -> None:
+        """
+        Raises:
+            IllegalTransition: it has ended already.
+            NoSuchJob: it was deleted.
+        """
+        with self._change() as db:
+            self._move(db, self.job(id_), status, error, result)
+
+    def _move(
+        self,
+        db: sqlite3.Connection,
+        job: Job,
+        status: Status,
+        error: str | None = None,
+        result: Any = None,
+    ) -> None:
+        new = advance(job.status, status)
+        error = redact(error) if error else None
+        data = {"status": new} | ({"error": error} if error else {})
+        if result is not None:
+            data["result"] = result
+        db.execute(
+            "UPDATE jobs SET status = ?, error = ?, result = ?, ended_at = ? WHERE id = ?",
+            (
+                new,
+                error,
+                json.dumps(result) if result else None,
+                _now() if new.ended else None,
+                job.id,
+            ),
+        )
+        self._tell(db, job.id, "status", data)
+
+    @staticmethod
+    def _tell(db: sqlite3.Connection, job: str, event: str, data: dict[str, Any]) -> None:
+        db.execute(
+            "INSERT INTO events (job, id, event, at, data) SELECT ?, coalesce(max(id), 0) + 1, ?,"
+            " ?, ? FROM events WHERE job = ?",
+            (job, event, _now(), json.dumps(redact_all(data), allow_nan=False), job),
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,230 @@
+"""Work on one job: ``python -m service.worker --data FOLDER --job ID``.
+
+The worker holds the lock of its job's run for as long as it lives, and tells what it does through
+the database alone: it goes on when the service dies, and another service finds it by its lock. Asked
+to stop (SIGTERM, or a cancellation that it reads in the database) it finishes or abandons its step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import math
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from service.folders import Folders
+from service.locks import LockHeld, holding
+from service.redaction import log_to_stderr
+from service.states import Status
+from service.store import Job, NoSuchJob, Store
+
+if TYPE_CHECKING:
+    from service.plan import Plan
+    from training.runner import RunOutput
+
+log = logging.getLogger(__name__)
+
+ALREADY_WORKED_ON = 75  # EX_TEMPFAIL
+_LOOK_EVERY_S = 0.5
+_LOCK_PATIENCE_S = 2.0
+_MAX_WARNINGS = 200
+_PACKAGES = ("agent", "backends", "environment", "training")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the service's data folder")
+    parser.add_argument("--job", required=True, help="its id")
+    arguments = parser.parse_args()
+    log_to_stderr(os.environ.get("LOG_LEVEL", "info"))
+    sys.excepthook = lambda kind, error, trace: log.critical(
+        "the worker failed", exc_info=(kind, error, trace)
+    )
+    folders = Folders(arguments.data)
+    store = Store(folders.database)
+    try:
+        # Before anything slow: whoever comes second must see it.
+        with holding(folders.lock(store.job(arguments.job).run), _LOCK_PATIENCE_S):
+            job = store.job(arguments.job)
+            if job.status is Status.RUNNING:
+                work(job, store, folders)
+    except LockHeld as error:
+        log.warning("%s", error)
+        return ALREADY_WORKED_ON
+    except NoSuchJob as error:
+        log.info("%s", error)
+    return 0
+
+
+def work(job: Job, store: Store, folders: Folders) -> None:
+    """Bring the job to its end, or to where another worker can go on."""
+    threading.Thread(target=_watch, args=(store, job.id), name="watch", daemon=True).start()
+    # Heavy, and not needed to see that the job is taken.
+    from agent.llm import LlmFailed, LlmUnavailable
+    from backends import BackendError
+    from environment.base import EnvironmentUnavailable, WorldFailed
+    from environment.code.sources import ProblemError
+    from environment.email_search.scenarios import ScenarioError
+    from environment.email_search.sources import SourceError
+    from service.plan import Plan
+    from training.budget import UnknownPrice
+    from training.loop import EmptySteps
+    from training.signals import Interrupted
+    from training.store import RunMismatch
+
+    told = _Warnings(store, job.id)
+    for package in _PACKAGES:
+        logging.getLogger(package).addHandler(told)
+    try:
+        output = _train(job, Plan.model_validate(store.plan(job.id)), store, folders)
+    except Interrupted as stopped:
+        if store.job(job.id).cancelling:
+            store.end(job.id, Status.CANCELLED)
+        else:
+            log.info("%s", stopped)
+    except (
+        BackendError,
+        EmptySteps,
+        EnvironmentUnavailable,
+        LlmFailed,
+        LlmUnavailable,
+        ProblemError,
+        RunMismatch,
+        ScenarioError,
+        SourceError,
+        UnknownPrice,
+        WorldFailed,
+    ) as error:
+        store.end(job.id, Status.FAILED, error=str(error))
+        log.error("%s", error)  # noqa: TRY400 (the user's to mend: the text says how)
+    except NoSuchJob:
+        raise
+    except Exception as error:
+        # A fault of ours would come again with the next worker.
+        told_error = f"{type(error).__name__}: {error}"[:500]
+        store.end(job.id, Status.FAILED, error=f"{told_error} (the worker's log says more)")
+        raise
+    else:
+        store.end(job.id, Status.SUCCEEDED, result=_result(output, folders))
+
+
+def _train(job: Job, plan: Plan, store: Store, folders: Folders) -> RunOutput:
+    from environment.registry import environment_package
+    from service.data import EXAMPLES, prepare
+    from training.runner import RunSpec, run_training
+    from training.store import fingerprint
+
+    run = folders.run(job.run)
+    # What a request brought is its model's alone, and goes with it.
+    place = run / "data" if EXAMPLES in plan.data else folders.environments
+    artifacts = prepare(plan.environment, plan.data, place)
+    package = environment_package(plan.environment["name"])
+    environment = package.open_environment(
+        artifacts, package.Config.model_validate(plan.environment), plan.rollout.max_turns
+    )
+    spec = RunSpec(
+        project=job.project,
+        name=job.model_name,
+        folder=run / "training",
+        seed=plan.seed,
+        backend=plan.backend,
+        training=plan.training,
+        rollout=plan.rollout,
+        judge=plan.judge,
+        environment=plan.environment,
+        data={name: fingerprint(path) for name, path in artifacts.items()},
+    )
+
+    def on_step(record: dict[str, Any]) -> None:
+        step = step_of(record, plan.training.max_steps)
+        store.add_step(job.id, step["step"], step)
+
+    try:
+        return asyncio.run(run_training(spec, environment, watch=on_step))
+    finally:
+        environment.close()
+
+
+def step_of(record: dict[str, Any], num_steps: int) -> dict[str, Any]:
+    """A step's record as the data of its event: ``service.schemas.Step``."""
+    from training.run_log import STEP
+
+    numbers = {
+        name: _finite(value)
+        for name, value in record.items()
+        if isinstance(value, int | float) and not name.startswith("data/step_num") and name != STEP
+    }
+    return {
+        "step": record[STEP],
+        "num_steps": num_steps,
+        "metrics": numbers,
+        "groups": {
+            "submitted": record["data/step_num_groups_submitted"],
+            "trainable": record["data/step_num_groups_trainable"],
+            "trajectories": record["data/step_num_trajectories"],
+            "trained": record["data/step_trained_trajectories"],
+            "dropped": record["data/dropped"],
+            "first_error": record["data/first_error"],
+        },
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no other numbers."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _result(output: RunOutput, folders: Folders) -> dict[str, Any]:
+    result = output.result
+    adapter = output.adapter.relative_to(folders.root)
+    return {
+        "step": result.step,
+        "stopped_by": result.stopped_by,
+        "spent": dict(result.spent),
+        "adapter": str(adapter),
+        "report": str(adapter.with_name("report.html")),
+    }
+
+
+def _watch(store: Store, job: str) -> None:
+    """Stop this process when its job is cancelled, and end it at once when that is deleted."""
+    pause = threading.Event()
+    while not pause.wait(_LOOK_EVERY_S):
+        try:
+            cancelling = store.job(job).cancelling
+        except NoSuchJob:
+            _end_at_once()
+        if cancelling:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def _end_at_once() -> NoReturn:
+    """This process and all it started, which share its group if a supervisor began it."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+class _Warnings(logging.Handler):
+    """What the training warns of, as events of its job."""
+
+    def __init__(self, store: Store, job: str) -> None:
+        super().__init__(logging.WARNING)
+        self._store, self._job, self._left = store, job, _MAX_WARNINGS
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._left:
+            self._left -= 1
+            self._store.add_event(self._job, "warning", {"message": record.getMessage()[:2_000]})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

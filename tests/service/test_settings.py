@@ -1,0 +1,86 @@
+"""Where settings come from, and which the service refuses to run with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import CONFIG, ROOT, SettingsError, load_settings
+
+TOKEN = "correct-horse-battery"
+NAMES = ("ART_BACKEND", "ART_PATH", "HOST", "PORT", "LOG_LEVEL", "ART_SERVICE_TOKEN")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*NAMES, "OPENAI_API_KEY", "WANDB_API_KEY"):
+        monkeypatch.setenv(name, "")  # so that what a test adds is taken away again
+
+
+def test_the_configuration_that_ships_is_the_asked_system_on_this_machine() -> None:
+    settings = load_settings(CONFIG)
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.backend.kind == "local"
+    assert settings.data.name == ".art"
+
+
+def test_the_environment_stands_over_env_file_and_both_over_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("ART_BACKEND=embedded\nPORT=9001\nOPENAI_API_KEY=from-file\nHOST=\n")
+    monkeypatch.setenv("PORT", "9002")
+    monkeypatch.setenv("ART_PATH", str(tmp_path / "art"))
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    settings = load_settings(CONFIG, dotenv)
+    assert (settings.backend.kind, settings.port, settings.log_level) == ("embedded", 9002, "debug")
+    assert settings.backend.lora.rank == 8  # the rest of the section stays
+    assert settings.data == tmp_path / "art"
+    assert settings.host == "127.0.0.1"
+
+
+def test_every_variable_of_the_example_is_one_that_is_read() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    named = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    assert named == {*NAMES, "OPENAI_API_KEY", "WANDB_API_KEY"}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.org"])
+def test_other_machines_need_a_token(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", host)
+    with pytest.raises(SettingsError, match="ART_SERVICE_TOKEN"):
+        load_settings(CONFIG)
+    monkeypatch.setenv("ART_SERVICE_TOKEN", "short")
+    with pytest.raises(SettingsError, match="shorter than 16"):
+        load_settings(CONFIG)
+    monkeypatch.setenv("ART_SERVICE_TOKEN", TOKEN)
+    assert load_settings(CONFIG).host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("prot: 1", "prot"),
+        ("port: many", "port"),
+        ("- 1", "must hold keys"),
+        ("a: [", "is not YAML"),
+        ("backend: {kind: skypilot}", "backend.kind"),
+    ],
+)
+def test_a_bad_configuration_is_named(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=told):
+        load_settings(file)
+
+
+def test_skypilot_is_told_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ART_BACKEND", "skypilot")
+    with pytest.raises(SettingsError, match="ART_BACKEND=local there"):
+        load_settings(CONFIG)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot read .*none.yaml"):
+        load_settings(tmp_path / "none.yaml")
