@@ -86,7 +86,7 @@ TheService = Annotated[Service, Depends(service_of)]
 
 def create_app(settings: ServiceSettings) -> FastAPI:
     """The service over its data folder, which no other service may be working on."""
-    from service.routers import health, hosted, jobs, metrics, models, train
+    from service.routers import health, hosted, jobs, metrics, models, page, train
 
     folders = Folders(settings.data)
     store = Store(folders.database)
@@ -120,7 +120,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         responses=REFUSALS,
     )
     app.state.service = service
-    for router in (health, metrics, models, train, jobs, hosted):
+    for router in (page, health, metrics, models, train, jobs, hosted):
         app.include_router(router.router)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, failed)
@@ -129,7 +129,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     shown = token()
     # The last one added is asked first.
     app.add_middleware(Guard, local_only=shown is None, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(BearerAuth, token=shown)
+    app.add_middleware(BearerAuth, token=shown, public=page.PATHS)
     app.add_middleware(RateLimit, per_minute=settings.requests_per_minute)
     app.add_middleware(Requests, counted=service.answers)
     return app

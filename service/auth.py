@@ -22,14 +22,15 @@ class BearerAuth:
 
     Args:
         token: None where callers need none.
+        public: paths that say nothing of jobs and are open to all, as ``OPEN`` is.
     """
 
-    def __init__(self, app: Any, token: str | None) -> None:
-        self._app = app
+    def __init__(self, app: Any, token: str | None, public: frozenset[str] = frozenset()) -> None:
+        self._app, self._open = app, OPEN | public
         self._token = token.encode() if token else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] == "http" and scope["path"] not in self._open:
             headers = dict(scope["headers"])
             answer = self._refusal(headers)
             if answer is not None:

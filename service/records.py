@@ -166,11 +166,12 @@ class Records:
         """In the order they came."""
         return self._jobs("status = ? ORDER BY number LIMIT ?", (status, limit))
 
-    def newest_of_models(self, limit: int, offset: int) -> list[Job]:
-        """The newest job of each model, by project and name."""
+    def newest_of_models(self, limit: int, offset: int, by_name: bool = True) -> list[Job]:
+        """The newest job of each model, by project and name, or the newest first."""
+        order = "project, model_name" if by_name else "number DESC"
         where = (
             "number IN (SELECT max(number) FROM jobs GROUP BY project, model_name)"
-            " ORDER BY project, model_name LIMIT ? OFFSET ?"
+            f" ORDER BY {order} LIMIT ? OFFSET ?"
         )
         return self._jobs(where, (limit, offset))
 

@@ -235,7 +235,12 @@ class JobStatus(StrictModel):
 
 
 class ModelSummary(StrictModel):
-    """A model, by its newest job."""
+    """A model, by its newest job.
+
+    Args:
+        queue_position: 1 is next; None once it has begun.
+        started_at: None until then.
+    """
 
     project: str
     model_name: str
@@ -245,7 +250,9 @@ class ModelSummary(StrictModel):
     step: int
     num_steps: int
     job_id: str
+    queue_position: int | None
     created_at: datetime
+    started_at: datetime | None
     ended_at: datetime | None
 
 

@@ -21,10 +21,6 @@ from serving.answerer import Answerer, Unavailable
 from serving.guard import FAILED, failed, invalid, json_answer, server_sent
 
 WEB = Path(__file__).parents[1] / "web"
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 _KEEP_ALIVE_S = 10
 _RETRY_AFTER_S = 2
 _LINGER_S = 0.5

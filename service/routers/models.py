@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query
 
@@ -10,6 +10,7 @@ from service.app import NOT_FOUND, TheService
 from service.records import Job, NoSuchJob
 from service.routers.jobs import newest, status_of
 from service.schemas import ModelDetails, ModelList, ModelSummary, Name
+from service.store import Store
 
 router = APIRouter(tags=["models"], prefix="/models")
 
@@ -21,11 +22,12 @@ def list_models(
     service: TheService,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    order: Literal["name", "newest"] = "name",
 ) -> ModelList:
-    """All models, by project and name."""
-    jobs = service.store.newest_of_models(limit, offset)
+    """All models, by project and name, or those first that were asked for last."""
+    jobs = service.store.newest_of_models(limit, offset, by_name=order == "name")
     return ModelList(
-        models=[ModelSummary.model_validate(_summary(job)) for job in jobs],
+        models=[ModelSummary.model_validate(_summary(job, service.store)) for job in jobs],
         total=service.store.models(),
     )
 
@@ -38,7 +40,8 @@ def get_model(project: Name, model_name: Name, service: TheService) -> ModelDeta
         raise NoSuchJob(f"there is no model {project}/{model_name}")
     statuses = [status_of(job, service.store) for job in jobs]
     return ModelDetails.model_validate(
-        _summary(jobs[0]) | {"request": service.store.request(jobs[0].id), "jobs": statuses}
+        _summary(jobs[0], service.store)
+        | {"request": service.store.request(jobs[0].id), "jobs": statuses}
     )
 
 
@@ -54,7 +57,7 @@ def delete_model(project: Name, model_name: Name, service: TheService) -> None:
         )
 
 
-def _summary(job: Job) -> dict[str, Any]:
+def _summary(job: Job, store: Store) -> dict[str, Any]:
     return {
         "project": job.project,
         "model_name": job.model_name,
@@ -64,6 +67,8 @@ def _summary(job: Job) -> dict[str, Any]:
         "step": job.step,
         "num_steps": job.num_steps,
         "job_id": job.id,
+        "queue_position": store.position(job),
         "created_at": job.created_at,
+        "started_at": job.started_at,
         "ended_at": job.ended_at,
     }

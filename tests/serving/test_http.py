@@ -24,7 +24,7 @@ from pydantic import BaseModel
 import serving.http
 from environment.base import StrictModel
 from serving.answer import NOTHING_FOUND, Answer, Question
-from serving.guard import Guard
+from serving.guard import CONTENT_SECURITY_POLICY, Guard
 from serving.http import WEB, add_error_answers, add_page, drain_on_sigterm, events
 from tests.environment.email_search.builders import ANN, BOB, EVE
 from tests.fakes.chat_server import by_turn, fails, late, says
@@ -590,9 +590,9 @@ def test_nothing_beside_the_assets_is_served(shared_site: Site, path: str) -> No
 
 
 def test_the_page_may_load_and_reach_its_own_service_only() -> None:
-    policy = dict(part.split(" ", 1) for part in serving.http.CONTENT_SECURITY_POLICY.split("; "))
+    policy = dict(part.split(" ", 1) for part in CONTENT_SECURITY_POLICY.split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["frame-ancestors"] == "'none'"
-    assert "unsafe" not in serving.http.CONTENT_SECURITY_POLICY
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
     page = (WEB / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", page)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser import OVERFLOWS, PALE
 from tests.fakes.answer_server import (
     WEB,
     Reply,
@@ -30,35 +31,6 @@ DUE = answer("It is due on May 3.", mail(BODY, "due on May 3"))
 FIELDS = ("question", "inbox_address", "query_date")
 
 FOCUSED = "document.activeElement.id || document.activeElement.textContent"
-OVERFLOWS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-PALE = """
-() => {
-  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = (colour) => {
-    const [r, g, b] = channels(colour).map((c) => c / 255)
-      .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    const { backgroundColor } = getComputedStyle(element);
-    return channels(backgroundColor)[3] === 0 ? behind(element.parentElement) : backgroundColor;
-  };
-  const contrast = (one, other) => {
-    const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
-    return (high + 0.05) / (low + 0.05);
-  };
-  const shown = [...document.body.querySelectorAll("*")].filter((e) => e.checkVisibility());
-  const written = shown.filter((element) =>
-    [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
-  const text = written.map((e) => [e, getComputedStyle(e).color, behind(e), 4.5]);
-  const edges = shown.filter((e) => e.matches("input, textarea"))
-    .map((e) => [e, getComputedStyle(e).borderTopColor, behind(e.parentElement), 3]);
-  if (text.length < 10 || edges.length < 3) throw new Error("nothing was measured");
-  return [...text, ...edges]
-    .filter(([, colour, back, least]) => contrast(colour, back) < least)
-    .map(([e, colour, back]) => `${e.tagName} ${e.className}: ${colour} on ${back}`);
-}
-"""
 EVENTS = """
 async (chunks) => {
   const { events } = await import(new URL("assets/sse.js", document.baseURI));

@@ -21,13 +21,15 @@ async function* lines(body) {
   }
 }
 
-/** The events of a text/event-stream body, each as ``{ name, data }``. */
+/** The events of a text/event-stream body, each as ``{ id, name, data }``; ``id`` is the last one
+ * that was sent, perhaps with an earlier event. */
 export async function* events(body) {
+  let id = "";
   let name = "";
   let data = [];
   for await (const line of lines(body)) {
     if (line === "") {
-      if (data.length) yield { name: name || "message", data: data.join("\n") };
+      if (data.length) yield { id, name: name || "message", data: data.join("\n") };
       name = "";
       data = [];
       continue;
@@ -35,6 +37,7 @@ export async function* events(body) {
     const colon = line.indexOf(":");
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+    if (field === "id") id = value;
     if (field === "event") name = value;
     if (field === "data") data.push(value);
   }

@@ -1,0 +1,146 @@
+import { byId, el } from "./dom.js";
+import { clock, count, cut, moment, number, percent, standing, whole, words } from "./text.js";
+
+const SHOWN_EXAMPLES = 5;
+
+/** Shows a text in an element, and the element only if there is one. */
+export function say(id, text) {
+  byId(id).textContent = text ?? "";
+  byId(id).hidden = !text;
+}
+
+export function showState(job, cancelling) {
+  say("state", cancelling ? "being cancelled" : job.status);
+  byId("state").dataset.state = job.status;
+  byId("steps").textContent = standing(job);
+  byId("progress").max = job.num_steps;
+  byId("progress").value = Math.min(job.step, job.num_steps);
+}
+
+export function showFacts(job, { environment, base_model }) {
+  const times = [
+    `asked ${moment(job.created_at)}`,
+    job.started_at && `started ${moment(job.started_at)}`,
+    job.ended_at && `ended ${moment(job.ended_at)}`,
+    job.attempts > 1 && count(job.attempts, "worker"),
+  ];
+  say("facts", [environment, base_model, ...times].filter(Boolean).join(" · "));
+}
+
+export function showResult(result) {
+  const box = byId("result");
+  box.hidden = !result;
+  if (!result) return;
+  const { minutes, gpu_hours: gpu, cost_usd: cost } = result.spent;
+  const spent = [
+    `${number(minutes)} minutes`,
+    gpu > 0 && `${number(gpu)} GPU hours`,
+    cost > 0 && `${number(cost)} US dollars`,
+  ].filter(Boolean);
+  const facts = {
+    "Stopped by": words(result.stopped_by),
+    Spent: spent.join(", "),
+    Adapter: result.adapter,
+    Report: result.report,
+  };
+  box.replaceChildren(
+    ...(result.evaluation ? [gain(result.evaluation)] : []),
+    el("dl", {}, ...pairs(facts)),
+  );
+}
+
+/** What training brought on scenarios that were held out. */
+function gain({ base, trained, gain, interval }) {
+  const points = (share) => number(100 * share);
+  const sign = gain > 0 ? "+" : "";
+  const [low, high] = Array.isArray(interval) ? interval : [interval?.low, interval?.high];
+  const range = low === undefined ? "" : ` (95% interval ${points(low)} to ${points(high)})`;
+  return el(
+    "p",
+    { className: "gain" },
+    el("strong", {}, `${percent(success(base))} → ${percent(success(trained))}`),
+    ` success on held-out examples, ${sign}${points(gain)} points${range}`,
+  );
+}
+
+const success = (summary) => (typeof summary === "number" ? summary : summary.success);
+
+export function showGroups({ groups: last, totals, firstError }) {
+  say("first-error", firstError && `First error of a rollout: ${cut(firstError)}`);
+  byId("groups").hidden = !last;
+  if (!last) return;
+  const rows = [
+    ["Groups", "submitted"],
+    ["Groups with something to learn", "trainable"],
+    ["Trajectories", "trajectories"],
+    ["Trained on", "trained"],
+  ].map(([title, name]) => row(title, last[name], totals[name]));
+  const reasons = Object.keys(totals.dropped).sort();
+  const dropped = reasons.map((reason) =>
+    row(`Dropped: ${words(reason)}`, last.dropped[reason] ?? 0, totals.dropped[reason]),
+  );
+  byId("groups").tBodies[0].replaceChildren(...rows, ...dropped);
+}
+
+function row(title, ...numbers) {
+  const cells = numbers.map((value) => el("td", {}, whole(value)));
+  return el("tr", {}, el("th", { scope: "row" }, title), ...cells);
+}
+
+export function showNotices({ notices, omitted }) {
+  byId("told").hidden = !notices.length;
+  say("omitted", omitted ? `${count(omitted, "earlier one")} not shown` : "");
+  const list = byId("notices");
+  const shown = Number(list.lastElementChild?.dataset.id ?? 0);
+  list.append(...notices.filter(({ id }) => id > shown).map(notice));
+  while (list.childElementCount > notices.length) list.firstElementChild.remove();
+}
+
+function notice({ id, at, text, warns }) {
+  const item = el("li", {}, el("time", { dateTime: at }, clock(at)), el("span", {}, cut(text)));
+  item.dataset.id = id;
+  if (warns) item.className = "warns";
+  return item;
+}
+
+export function showJobs(model, jobs, chosen) {
+  const items = jobs.map((job, at) => {
+    const href = at ? `${model.href}/${job.job_id}` : model.href;
+    const title = `Job ${jobs.length - at}`;
+    const link = el("a", { href }, title);
+    if (job.job_id === chosen) link.setAttribute("aria-current", "true");
+    const told = ` · ${job.status} · ${standing(job)} · asked ${moment(job.created_at)}`;
+    return el("li", {}, link, told);
+  });
+  byId("jobs").querySelector("ol").replaceChildren(...items);
+}
+
+/** What was asked for, less what was left open. */
+export function showRequest(request) {
+  const { training_data: examples, ...rest } = request;
+  const given = Object.entries(rest).filter(([, value]) => value !== null && told(value));
+  const shown = Object.fromEntries(given.map(([name, value]) => [name, told(value)]));
+  byId("request").replaceChildren(...pairs(shown), ...(examples ? listed(examples) : []));
+}
+
+function told(value) {
+  if (typeof value !== "object" || value === null) return String(value);
+  const entries = Object.entries(value).filter(([, part]) => part !== null);
+  return entries.map(([name, part]) => `${name}: ${JSON.stringify(part)}`).join("\n");
+}
+
+function listed(examples) {
+  const first = examples.slice(0, SHOWN_EXAMPLES).map(({ prompt, answer }) => {
+    const asked = cut(prompt, 500);
+    return el("li", {}, answer === null ? asked : `${asked} → ${cut(answer, 500)}`);
+  });
+  const more = examples.length - first.length;
+  if (more > 0) first.push(el("li", { className: "note" }, `and ${count(more, "more", "more")}`));
+  return [el("dt", {}, "training_data"), el("dd", {}, el("ol", {}, ...first))];
+}
+
+function pairs(facts) {
+  return Object.entries(facts).flatMap(([name, value]) =>
+    value ? [el("dt", {}, name), el("dd", {}, cut(value))] : [],
+  );
+}
