@@ -19,7 +19,7 @@ let away = false;
 
 /** What the address names: ``#/project/model``, perhaps with a job. */
 function route() {
-  const [start, project, name, job, ...rest] = location.hash.split("/");
+  const [start, project = "", name = "", job, ...rest] = location.hash.split("/");
   const fits = start === "#" && NAME.test(project) && NAME.test(name) && !rest.length;
   if (!fits || (job !== undefined && !JOB.test(job))) return null;
   return { project, name, job, href: `#/${project}/${name}` };

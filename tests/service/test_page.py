@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
             context = browser.new_context(**{"reduced_motion": "reduce"} | settings)
             opened.callback(context.close)
             page = context.new_page()
-            watch(page, trouble, "401|404|409")
+            watch(page, trouble, "401|404|409|503")
             page.goto(f"{service.url}/{place}")
             return page
 
@@ -161,7 +161,7 @@ def test_models_are_listed_with_their_states_the_newest_first(
     expect(row(page, "done", "ended")).to_contain_text(re.compile("email_search · started \\d+ "))
     bar = row(page, "done", "ended").locator("progress")
     assert bar.evaluate("(bar) => [bar.value, bar.max]") == [2, 3]
-    told = re.compile(r"Version \S+ · embedded on cpu · 1 running, 1 queued")
+    told = re.compile(r"Version \S+ · embedded( on cpu)? · 1 running, 1 queued")
     expect(page.locator("#health")).to_have_text(told)
     expect(page.locator("#pages")).to_be_hidden()
     store.delete("default", "waits")
@@ -256,14 +256,9 @@ def test_a_service_that_is_killed_is_missed_and_comes_back(
         expect(page.locator("#health")).to_contain_text("1 running")
         store.add_step(job, 4, step(4, 50))
         expect_points(page, 4)
-        notices = ["Queued", "Running", "Warning: said meanwhile"]
-        expect(page.locator("#notices li span")).to_have_count(3)
-        assert [
-            text in told
-            for text, told in zip(
-                notices, page.locator("#notices li").all_inner_texts(), strict=True
-            )
-        ] == [True, True, False]  # the word is the style's
+        expect(page.locator("#notices li span")).to_have_text(
+            ["Queued", "Running", "said meanwhile"]
+        )
         store.close()
 
 
@@ -426,7 +421,7 @@ def test_the_token_is_asked_for_and_kept_in_the_tab(
     page.get_by_role("button", name="Continue").click()
     expect(page.locator("#none")).to_be_visible()
     expect(page.locator("#token-form")).to_be_hidden()
-    with service.store() as store:
+    with closing(service.store()) as store:
         job = submit(store, "secret")
         store.request_cancel(job.id)
     page.reload()
@@ -461,7 +456,6 @@ def test_without_a_token_the_page_itself_is_open_and_nothing_else(
             "/page/..%2fapp.py",
             "/page/%2e%2e/app.py",
             "/page/app.js/../../models",
-            "//models",
         ):
             assert http.get(path).status_code == 401, path
         assert http.post("/").status_code == 405
@@ -572,7 +566,7 @@ def test_a_service_that_starts_no_jobs_is_told_from_one_that_works(
 def test_the_keyboard_alone_opens_a_model(service: Service, visit: Visit) -> None:
     page = visit(service)
     expect(row(page, "done", "ended")).to_be_visible()
-    while "ended" not in focused(page):
+    while page.evaluate("document.activeElement.hash") != "#/done/ended":
         page.keyboard.press("Tab")
         assert "solid 3px" in page.evaluate("getComputedStyle(document.activeElement).outline")
     page.keyboard.press("Enter")
