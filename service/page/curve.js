@@ -20,8 +20,12 @@ export class Curve {
   constructor() {
     this.plot = byId("plot");
     this.reading = byId("reading");
-    this.plot.addEventListener("pointermove", (event) => this.#choose(this.#at(event.offsetX)));
-    this.plot.addEventListener("pointerleave", () => this.#choose(null));
+    this.plot.addEventListener("pointermove", ({ clientX }) => {
+      this.#choose(this.#at(clientX - this.plot.getBoundingClientRect().left));
+    });
+    for (const end of ["pointerleave", "blur"]) {
+      this.plot.addEventListener(end, () => this.#choose(null));
+    }
     this.plot.addEventListener("keydown", (event) => this.#press(event));
     new ResizeObserver(() => this.#draw()).observe(this.plot);
   }
@@ -123,6 +127,7 @@ export class Curve {
     const parts = [`Step ${whole(step)}`];
     if (reward !== null) parts.push(`reward ${number(reward)}`);
     if (success !== null) parts.push(`success ${percent(success)}`);
+    this.reading.ariaLive = this.#chosen === null ? "off" : "polite"; // not each step that comes
     this.reading.textContent = parts.join(" · ");
     if (this.#chosen === null) return;
     const x = this.steps.place(step);

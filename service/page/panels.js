@@ -104,6 +104,10 @@ function notice({ id, at, text, warns }) {
 }
 
 export function showJobs(model, jobs, chosen) {
+  const list = byId("jobs").querySelector("ol");
+  const now = JSON.stringify([model.href, chosen, jobs.map((job) => [job.job_id, standing(job), job.status])]);
+  if (list.dataset.shown === now) return; // a link may have the focus
+  list.dataset.shown = now;
   const items = jobs.map((job, at) => {
     const href = at ? `${model.href}/${job.job_id}` : model.href;
     const title = `Job ${jobs.length - at}`;
@@ -112,7 +116,7 @@ export function showJobs(model, jobs, chosen) {
     const told = ` · ${job.status} · ${standing(job)} · asked ${moment(job.created_at)}`;
     return el("li", {}, link, told);
   });
-  byId("jobs").querySelector("ol").replaceChildren(...items);
+  list.replaceChildren(...items);
 }
 
 /** What was asked for, less what was left open. */
