@@ -1,5 +1,5 @@
 import { byId, el } from "./dom.js";
-import { clock, count, cut, moment, number, percent, standing, whole, words } from "./text.js";
+import { clock, count, cut, moment, number, percent, sentence, standing, whole, words } from "./text.js";
 
 const SHOWN_EXAMPLES = 5;
 
@@ -44,26 +44,27 @@ export function showResult(result) {
     Report: result.report,
   };
   box.replaceChildren(
-    ...(result.evaluation ? [gain(result.evaluation)] : []),
+    ...(result.evaluation ? gained(result.evaluation) : []),
     el("dl", {}, ...pairs(facts)),
   );
 }
 
 /** What training brought on scenarios that were held out. */
-function gain({ base, trained, gain, interval }) {
-  const points = (share) => number(100 * share);
-  const sign = gain > 0 ? "+" : "";
-  const [low, high] = Array.isArray(interval) ? interval : [interval?.low, interval?.high];
-  const range = low === undefined ? "" : ` (95% interval ${points(low)} to ${points(high)})`;
-  return el(
-    "p",
-    { className: "gain" },
-    el("strong", {}, `${percent(success(base))} → ${percent(success(trained))}`),
-    ` success on held-out examples, ${sign}${points(gain)} points${range}`,
-  );
+function gained({ base, trained, gain, interval, confidence, scenarios, reason, report }) {
+  const share = (value) => (value === null ? "unknown" : percent(value));
+  const points = (value) => `${value > 0 ? "+" : ""}${number(100 * value)}`;
+  const parts = [` of ${count(scenarios, "held-out scenario")} solved`];
+  if (gain !== null) parts.push(`${points(gain)} points`);
+  if (interval !== null) {
+    const [low, high] = interval.map(points);
+    parts.push(`${percent(confidence)} interval ${low} to ${high}`);
+  }
+  const change = `${share(base.sampled)} → ${share(trained.sampled)}`;
+  return [
+    el("p", { className: "gain" }, el("strong", {}, change), parts.join(", ")),
+    el("p", { className: "hint" }, `${sentence(reason)} Report: ${report}`),
+  ];
 }
-
-const success = (summary) => (typeof summary === "number" ? summary : summary.success);
 
 export function showGroups({ groups: last, totals, firstError }) {
   say("first-error", firstError && `First error of a rollout: ${cut(firstError)}`);

@@ -53,6 +53,8 @@ export class Story {
       return `Worker ${data.attempt} took over after ${count(data.after_step, "step")}: ${data.reason}`;
     }
     if (name === "warning") return data.message;
+    if (name === "examples") return `${count(data.kept, "example")} written by ${data.model}`;
+    if (name === "evaluation") return `Evaluated on ${count(data.scenarios, "held-out scenario")}`;
     const { at, ...rest } = data;
     return `${name} ${JSON.stringify(rest)}`;
   }

@@ -477,7 +477,7 @@ def test_what_a_stranger_wrote_stays_text(
     service: Service, store: Store, visit: Visit, running: Running
 ) -> None:
     asked = {"task_prompt": EVIL, "training_data": [{"prompt": EVIL, "answer": EVIL}]}
-    asked |= {"environment": "prompt_task", "verifier": "exact", "judge_model": EVIL}
+    asked |= {"environment": "prompt_task", "verifier": "exact"}
     job = running("evil", base_model=EVIL, **asked)
     store.add_event(job.id, "warning", {"message": EVIL})
     store.add_event(job.id, "odd", {EVIL: EVIL})
@@ -489,7 +489,7 @@ def test_what_a_stranger_wrote_stays_text(
         ("#notices", 1),
         ("#groups", 1),
         ("#first-error", 1),
-        ("#request", 5),
+        ("#request", 4),
     ):
         expect(page.locator(place)).to_contain_text(EVIL.replace("_", " "))
         assert page.locator(place).inner_text().count(EVIL) == times, place
@@ -546,19 +546,35 @@ def test_a_long_job_is_drawn_with_few_points(
     expect(page.locator("#groups tbody tr").nth(2)).to_have_text("Trajectories816,000")
 
 
-def test_the_gain_on_held_out_examples_is_shown(service: Service, visit: Visit) -> None:
-    page = visit(service, "#/done/good")
-    expect(page.locator("#result")).to_be_visible()
-    found = {"base": {"success": 0.25}, "trained": {"success": 0.625}, "gain": 0.375}
-    show = """async (result) => {
-        const { showResult } = await import(new URL("page/panels.js", document.baseURI));
-        showResult(result);
-    }"""
-    for interval in ([0.1, 0.5], {"low": 0.1, "high": 0.5}):
-        page.evaluate(show, RESULT | {"evaluation": found | {"interval": interval}})
-        assert page.locator(".gain").inner_text() == (
-            "25% → 62.5% success on held-out examples, +37.5 points (95% interval 10 to 50)"
-        )
+def test_the_gain_on_held_out_scenarios_is_shown(
+    service: Service, store: Store, visit: Visit, running: Running
+) -> None:
+    job = running("better")
+    train(store, job, 3)
+    scores = {"greedy": None, "rollouts": 80, "errors": {}}
+    found = {
+        "scenarios": 20,
+        "samples": 4,
+        "confidence": 0.95,
+        "base": scores | {"sampled": 0.25},
+        "trained": scores | {"sampled": 0.625},
+        "gain": 0.375,
+        "interval": [-0.05, 0.5],
+        "promote": True,
+        "reason": "it is better",
+        "report": "runs/r/evaluation/report.html",
+    }
+    store.add_event(job.id, "examples", {"kept": 50, "model": "openai/writer"})
+    store.add_event(job.id, "evaluation", found)
+    store.end(job.id, Status.SUCCEEDED, result=RESULT | {"evaluation": found})
+    page = visit(service, "#/default/better")
+    expect(page.locator(".gain")).to_have_text(
+        "25% → 62.5% of 20 held-out scenarios solved, +37.5 points, 95% interval −5 to +50"
+    )
+    expect(page.locator("#result")).to_contain_text("It is better. Report: runs/r/evaluation/")
+    told = page.locator("#notices")
+    expect(told).to_contain_text("50 examples written by openai/writer")
+    expect(told).to_contain_text("Evaluated on 20 held-out scenarios")
 
 
 def test_a_service_that_starts_no_jobs_is_told_from_one_that_works(
