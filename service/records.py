@@ -167,8 +167,9 @@ class Records:
         return self._jobs("status = ? ORDER BY number LIMIT ?", (status, limit))
 
     def newest_of_models(self, limit: int, offset: int, by_name: bool = True) -> list[Job]:
-        """The newest job of each model, by project and name, or the newest first."""
-        order = "project, model_name" if by_name else "number DESC"
+        """The newest job of each model, by project and name; or those that run, then the
+        others, the newest first."""
+        order = "project, model_name" if by_name else "status = 'running' DESC, number DESC"
         where = (
             "number IN (SELECT max(number) FROM jobs GROUP BY project, model_name)"
             f" ORDER BY {order} LIMIT ? OFFSET ?"

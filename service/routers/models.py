@@ -24,7 +24,7 @@ def list_models(
     offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
     order: Literal["name", "newest"] = "name",
 ) -> ModelList:
-    """All models, by project and name, or those first that were asked for last."""
+    """All models, by project and name; or those first that are in training, and then the newest."""
     jobs = service.store.newest_of_models(limit, offset, by_name=order == "name")
     return ModelList(
         models=[ModelSummary.model_validate(_summary(job, service.store)) for job in jobs],

@@ -159,16 +159,16 @@ def focused(page: Page) -> str:
     return page.evaluate("document.activeElement.id || document.activeElement.textContent")
 
 
-def test_models_are_listed_with_their_states_the_newest_first(
+def test_models_are_listed_with_their_states_those_in_training_first(
     service: Service, store: Store, visit: Visit
 ) -> None:
     submit(store, "waits")
     page = visit(service)
     expect(page.locator("#list li")).to_have_count(5)
     names = page.locator("#list .name").all_inner_texts()
-    assert names == ["waits", "busy", "ended", "bad", "good"]
+    assert names == ["busy", "waits", "ended", "bad", "good"]
     states = page.locator("#list .state").all_inner_texts()
-    assert states == ["queued", "running", "cancelled", "failed", "succeeded"]
+    assert states == ["running", "queued", "cancelled", "failed", "succeeded"]
     expect(row(page, "default", "waits")).to_contain_text("number 1 in the queue")
     expect(row(page, "default", "waits")).to_contain_text(re.compile("asked \\d+ \\w+"))
     expect(row(page, "done", "ended")).to_contain_text("step 2 of 3")
@@ -512,21 +512,21 @@ def test_a_thousand_models_are_turned_over_page_by_page(tmp_path: Path, visit: V
             page = visit(service, "#/default/busy")
             expect(page.locator("#list li")).to_have_count(50)
             expect(page.locator("#shown")).to_have_text("1–50 of 1,001")
-            expect(page.locator("#list .name").first).to_have_text("m999")
+            expect(page.locator("#list .name").nth(0)).to_have_text("busy")
+            expect(page.locator("#list .name").nth(1)).to_have_text("m999")
             expect(page.locator("#health")).to_contain_text("1,000 queued")
             expect(page.locator("#newer")).to_be_disabled()
             for n in range(1, 21):
                 page.locator("#older").click()
                 last = min(50 * n + 50, MANY + 1)
                 expect(page.locator("#shown")).to_have_text(f"{50 * n + 1:,}–{last:,} of 1,001")
-            expect(page.locator("#list .name")).to_have_text(["busy"])
+            expect(page.locator("#list .name")).to_have_text(["m0"])
             expect(page.locator("#older")).to_be_disabled()
+            row(page, "default", "m0").click()
+            expect(page.locator("#steps")).to_have_text("number 1 in the queue")
             # The model is not on this page, and is still looked after.
             page.locator("#newer").click()
             expect(page.locator("#list li")).to_have_count(50)
-            row(page, "default", "m0").click()
-            expect(page.locator("#steps")).to_have_text("number 1 in the queue")
-            page.locator("#newer").click()
             expect(row(page, "default", "m0")).to_have_count(0)
             service.client.cancel("default", "m0")
             expect(page.locator("#state")).to_have_text("cancelled")
@@ -607,7 +607,7 @@ def test_the_focus_stays_on_a_row_while_others_come(
     page = visit(service)
     row(page, "done", "bad").focus()
     submit(store, "newcomer")
-    expect(page.locator("#list .name").first).to_have_text("newcomer")
+    expect(page.locator("#list .name").nth(1)).to_have_text("newcomer")
     expect(row(page, "done", "bad")).to_be_focused()
     store.delete("default", "newcomer")
 

@@ -74,6 +74,16 @@ def test_the_queue_is_in_the_order_of_arrival(store: Store) -> None:
     assert [store.position(store.job(job.id)) for job in jobs] == [None, 1, 2]
 
 
+def test_models_are_listed_by_name_or_those_in_training_and_then_the_newest(store: Store) -> None:
+    jobs = {n: store.submit(asked(f"m{n}"), {}, None, 99)[0] for n in (1, 3, 2)}
+    store.begin(jobs[1].id)
+    assert [j.model_name for j in store.newest_of_models(9, 0, True)] == ["m1", "m2", "m3"]
+    assert [j.model_name for j in store.newest_of_models(9, 0, False)] == ["m1", "m2", "m3"]
+    store.end(jobs[1].id, Status.FAILED, error="it broke")
+    assert [j.model_name for j in store.newest_of_models(9, 0, False)] == ["m2", "m3", "m1"]
+    assert [j.model_name for j in store.newest_of_models(1, 1, False)] == ["m3"]
+
+
 WRITER = """
 import sys
 from pathlib import Path
