@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +22,14 @@ from service.schemas import (
     TrainRequest,
 )
 from service.states import Status
+
+if TYPE_CHECKING:
+    from service.hosted_schemas import (
+        EvaluateAnswer,
+        EvaluateRequest,
+        RolloutAnswer,
+        RolloutRequest,
+    )
 
 PATIENCE_S = 60.0
 _STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # the service says something more often
@@ -171,6 +179,20 @@ def model(project: str, model_name: str) -> Call[ModelDetails]:
 def delete(project: str, model_name: str) -> Call[None]:
     """Delete a model with all that it left."""
     return Call("DELETE", f"/models/{_of(project, model_name)}", _nothing)
+
+
+def rollout(request: RolloutRequest) -> Call[RolloutAnswer]:
+    """Have examples of a task written."""
+    from service.hosted_schemas import RolloutAnswer  # brings LiteLLM in
+
+    return Call("POST", "/rollout", _form(RolloutAnswer), body=request)
+
+
+def evaluate(request: EvaluateRequest) -> Call[EvaluateAnswer]:
+    """Have a judge score trajectories."""
+    from service.hosted_schemas import EvaluateAnswer
+
+    return Call("POST", "/evaluate", _form(EvaluateAnswer), body=request)
 
 
 def health() -> Call[Health]:

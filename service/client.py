@@ -87,6 +87,8 @@ class ServiceClient:
     models = _waiting(calls.models)
     model = _waiting(calls.model)
     delete = _waiting(calls.delete)
+    rollout = _waiting(calls.rollout)
+    evaluate = _waiting(calls.evaluate)
     health = _waiting(calls.health)
     metrics = _waiting(calls.metrics)
 
@@ -160,6 +162,8 @@ class AsyncServiceClient:
     models = _awaiting(calls.models)
     model = _awaiting(calls.model)
     delete = _awaiting(calls.delete)
+    rollout = _awaiting(calls.rollout)
+    evaluate = _awaiting(calls.evaluate)
     health = _awaiting(calls.health)
     metrics = _awaiting(calls.metrics)
 
