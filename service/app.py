@@ -14,11 +14,14 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
+from agent.judge.config import JudgeFailed
+from agent.llm import LlmBudgetSpent, LlmFailed, LlmUnavailable
 from service import VERSION
 from service.auth import BearerAuth, RateLimit
 from service.checker import Checker, CheckerFailed
 from service.folders import Folders
 from service.metrics import Requests
+from service.redaction import redact
 from service.schemas import Problem
 from service.settings import ServiceSettings, token
 from service.store import KeyReused, ModelBusy, NoSuchJob, QueueFull, Store
@@ -35,6 +38,10 @@ _STATUSES: dict[type[Exception], int] = {
     QueueFull: 503,
     TooManyStreams: 503,
     CheckerFailed: 503,
+    LlmUnavailable: 503,
+    LlmBudgetSpent: 503,
+    LlmFailed: 502,
+    JudgeFailed: 502,
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is no JSON."},
@@ -64,6 +71,7 @@ class Service:
     supervisor: Supervisor
     checker: Checker
     feed: Feed
+    hosted: asyncio.Semaphore
     answers: Counter[int] = field(default_factory=Counter)
 
 
@@ -78,7 +86,7 @@ TheService = Annotated[Service, Depends(service_of)]
 
 def create_app(settings: ServiceSettings) -> FastAPI:
     """The service over its data folder, which no other service may be working on."""
-    from service.routers import health, jobs, metrics, models, train
+    from service.routers import health, hosted, jobs, metrics, models, train
 
     folders = Folders(settings.data)
     store = Store(folders.database)
@@ -89,6 +97,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         supervisor=Supervisor(store, folders, settings),
         checker=Checker(settings, worker_environ(settings.log_level)),
         feed=Feed(store, settings.streams),
+        hosted=asyncio.Semaphore(settings.hosted_requests),
     )
 
     @asynccontextmanager
@@ -111,7 +120,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         responses=REFUSALS,
     )
     app.state.service = service
-    for router in (health, metrics, models, train, jobs):
+    for router in (health, metrics, models, train, jobs, hosted):
         app.include_router(router.router)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, failed)
@@ -136,6 +145,6 @@ def _look_around(checker: Checker) -> None:
 def _refusing(status: int) -> Callable[[Request, Exception], Any]:
     async def refuse(_: Request, error: Exception) -> Response:
         wait = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else {}
-        return json_answer(status, {"detail": str(error)}, **wait)
+        return json_answer(status, {"detail": redact(str(error))}, **wait)
 
     return refuse

@@ -6,21 +6,55 @@ calls them. What is made for one configuration serves all jobs that have it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import importlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from environment.registry import UnknownEnvironment
 from service.locks import holding
 
-EXAMPLES = "examples"
+if TYPE_CHECKING:
+    from agent.llm import LlmConfig
+    from environment.prompt_task.models import Example
+
+EXAMPLES, WRITTEN = "examples", "written"
+REPORT = "examples.json"
 _PATIENCE_S = 3_600.0
-Recipe = Callable[[dict[str, Any], dict[str, Any], Path], dict[str, Path]]
+Recipe = Callable[["Order", Path], dict[str, Path]]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be made.
+
+    Args:
+        environment: its settings, with its name.
+        data: its data settings; those of the prompt task hold its examples, or what decides which
+            are written.
+        writer: writes them.
+    """
+
+    environment: dict[str, Any]
+    data: dict[str, Any]
+    writer: LlmConfig | None = None
+
+    @property
+    def place(self) -> str:
+        """A name for it, the same for all that has the same content."""
+        name = self.environment["name"]
+        content = json.dumps([name, self.data], sort_keys=True).encode()
+        return f"{name}-{hashlib.sha256(content).hexdigest()[:16]}"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether any job may use it: examples are their model's alone, and go with it."""
+        return not {EXAMPLES, WRITTEN} & self.data.keys()
 
 
 def check_recipe(name: str, artifacts: Sequence[str]) -> None:
@@ -35,31 +69,17 @@ def check_recipe(name: str, artifacts: Sequence[str]) -> None:
         )
 
 
-def check_examples(examples: Sequence[dict[str, Any]], verifier: str | None) -> None:
-    """
-    Raises:
-        EnvironmentUnavailable: the prompt task cannot be trained on these.
-    """
-    module = _examples_module()
-    made = module.different([module.Example.model_validate(one) for one in examples])
-    module.check_examples(made, verifier)
-
-
-def prepare(environment: dict[str, Any], data: dict[str, Any], folder: Path) -> dict[str, Path]:
+def prepare(order: Order, folder: Path) -> dict[str, Path]:
     """The artifacts of an environment, by name; made in ``folder`` unless they are there.
 
-    Args:
-        environment: its settings, with its name.
-        data: its data settings; those of the prompt task hold its examples.
-
     Raises:
-        EnvironmentUnavailable, ProblemError, ScenarioError, SourceError: they cannot be made.
+        EnvironmentUnavailable, LlmFailed, ProblemError, ScenarioError, SourceError: they cannot be
+            made.
     """
-    name = environment["name"]
+    name = order.environment["name"]
     if name not in _RECIPES:
         return {}
-    digest = hashlib.sha256(json.dumps([name, data], sort_keys=True).encode()).hexdigest()[:16]
-    final = folder / f"{name}-{digest}"
+    final = folder / order.place
     with holding(folder / f"{final.name}.lock", _PATIENCE_S):
         made = final / "artifacts.json"
         if not made.exists():
@@ -67,20 +87,25 @@ def prepare(environment: dict[str, Any], data: dict[str, Any], folder: Path) -> 
             shutil.rmtree(partial, ignore_errors=True)
             shutil.rmtree(final, ignore_errors=True)
             partial.mkdir(parents=True)
-            files = _RECIPES[name](environment, data, partial)
+            files = _RECIPES[name](order, partial)
             names = {key: str(path.relative_to(partial)) for key, path in files.items()}
             (partial / made.name).write_text(json.dumps(names))
             os.replace(partial, final)
         return {key: final / path for key, path in json.loads(made.read_text()).items()}
 
 
-def _email_search(
-    environment: dict[str, Any], data: dict[str, Any], folder: Path
-) -> dict[str, Path]:
+def report_of(order: Order, folder: Path) -> dict[str, Any] | None:
+    """How the writing of examples went (``agent.example_writer.ExamplesReport``); None if none were
+    written."""
+    path = folder / order.place / REPORT
+    return dict(json.loads(path.read_text())) if path.exists() else None
+
+
+def _email_search(order: Order, folder: Path) -> dict[str, Path]:
     from environment.email_search import prepare as email
     from environment.email_search.config import EmailDataConfig
 
-    config = EmailDataConfig.model_validate(data)
+    config = EmailDataConfig.model_validate(order.data)
     mails, database, scenarios = folder / "mails", folder / "mails.db", folder / "scenarios.jsonl"
     mails.mkdir()
     email.fetch_mails(email.SourceConfig.of(config), mails)
@@ -90,28 +115,48 @@ def _email_search(
     return {"database": database, "scenarios": scenarios}
 
 
-def _code(environment: dict[str, Any], data: dict[str, Any], folder: Path) -> dict[str, Path]:
+def _code(order: Order, folder: Path) -> dict[str, Path]:
     from environment.code.config import CodeConfig, CodeDataConfig
     from environment.code.prepare import make_problems
 
-    sandbox = CodeConfig.model_validate(environment).sandbox
+    sandbox = CodeConfig.model_validate(order.environment).sandbox
     file = folder / "problems.jsonl"
-    make_problems(CodeDataConfig.model_validate(data), sandbox, file)
+    make_problems(CodeDataConfig.model_validate(order.data), sandbox, file)
     return {"scenarios": file}
 
 
-def _prompt_task(
-    environment: dict[str, Any], data: dict[str, Any], folder: Path
-) -> dict[str, Path]:
-    module = _examples_module()
+def _prompt_task(order: Order, folder: Path) -> dict[str, Path]:
+    from environment.prompt_task.examples import write_examples
+    from environment.prompt_task.models import Example
+
     file = folder / "examples.jsonl"
-    made = [module.Example.model_validate(one) for one in data[EXAMPLES]]
-    module.write_examples(file, module.different(made))
+    if WRITTEN in order.data:
+        examples = _written(order, folder)
+    else:
+        examples = [Example.model_validate(one) for one in order.data[EXAMPLES]]
+    write_examples(file, examples)
     return {"scenarios": file}
 
 
-def _examples_module() -> Any:
-    return importlib.import_module("environment.prompt_task.examples")
+def _written(order: Order, folder: Path) -> list[Example]:
+    from agent.example_writer import write_examples
+    from agent.llm import LanguageModel
+
+    assert order.writer is not None
+    # Beside the folder, which is made anew for every attempt: no reply is paid for twice.
+    model = LanguageModel(order.writer, folder.with_name("replies"))
+    asked = order.data[WRITTEN]
+    examples, report = asyncio.run(
+        write_examples(
+            model,
+            asked["task_prompt"],
+            asked["count"],
+            answers=asked["verifier"] is not None,
+            verifier=asked["verifier"],
+        )
+    )
+    (folder / REPORT).write_text(report.model_dump_json())
+    return examples
 
 
 _RECIPES: dict[str, Recipe] = {

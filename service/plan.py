@@ -9,26 +9,30 @@ from __future__ import annotations
 import logging
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from agent.judge.config import JudgeConfig
-from agent.llm import LlmUnavailable, check_llm
-from backends import BackendConfig, BackendError, check, gpus
+from agent.llm import LlmConfig, LlmUnavailable, check_llm
+from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
 from backends.embedded.policy import load_tokenizer
 from environment.base import EnvironmentUnavailable, StrictModel
+from environment.prompt_task.examples import check_examples, different
 from environment.registry import UnknownEnvironment, check_environment, environment_package
-from service.data import EXAMPLES, check_examples, check_recipe
+from service.data import EXAMPLES, WRITTEN, check_recipe
 from service.schemas import PROMPT_TASK, TrainRequest
-from service.settings import EnvironmentDefaults, ServiceSettings
+from service.settings import EnvironmentDefaults, EvaluationDefaults, ServiceSettings
 from training.budget import BUDGETS, UnknownPrice, check_prices
 from training.config import BudgetConfig, RolloutConfig, TrainingConfig
 from training.runner import FREE_SETTINGS, JUDGES_SCORES
 from training.store import first_difference
 
 log = logging.getLogger(__name__)
+Llm = TypeVar("Llm", bound=LlmConfig)
+_EXAMPLES_WRITTEN = 50
 _BODY = "body"
+_OF_A_JOB = {"training", "judge", "writer", "evaluation"}
 
 
 class Refusal(StrictModel):
@@ -57,7 +61,10 @@ class Plan(StrictModel):
 
     Args:
         environment: its name and settings.
-        data: where its data comes from, with the examples of a request that brought some.
+        data: where its data comes from, with the examples of a request that brought some, or what
+            decides which are written.
+        writer: who writes them, if anybody.
+        evaluation: None if there is none.
     """
 
     seed: int
@@ -67,12 +74,14 @@ class Plan(StrictModel):
     judge: JudgeConfig
     environment: dict[str, Any]
     data: dict[str, Any]
+    writer: LlmConfig | None = None
+    evaluation: EvaluationDefaults | None = None
 
     def of_run(self) -> dict[str, Any]:
         """What must stay the same for a model's next job to continue its run."""
         judged = self.training.reward == "ruler"
         judge = self.judge.model_dump(include=JUDGES_SCORES) if judged else {}
-        rest = self.model_dump(mode="json", exclude={"training", "judge"})
+        rest = self.model_dump(mode="json", exclude=_OF_A_JOB)
         return rest | {"training": self.training.model_dump(exclude=FREE_SETTINGS), "judge": judge}
 
 
@@ -88,12 +97,15 @@ def make_plan(
     """
     backend = _backend(request, settings)
     environment, data = _environment(request, settings)
-    judge = settings.judge.model_copy(update={"model": request.judge_model})
     budget = _budget(request.budget, settings.training.budget)
-    if budget.cost_usd is not None and judge.max_cost_usd is None:
-        judge = judge.model_copy(update={"max_cost_usd": budget.cost_usd})
+    judge = _within(settings.judge.model_copy(update={"model": request.judge_model}), budget)
     if request.use_ruler:
-        _check_judge(judge)
+        _check_llm("judge_model", judge, "use_ruler: false needs no judge")
+    writer = _within(settings.writer, budget) if WRITTEN in data else None
+    if writer:
+        _check_llm("training_data", writer, "or send examples: there is nobody to write them")
+    if request.evaluation:
+        _check_evaluation(request, backend)
     try:
         check_prices(budget, backend, gpus(backend))
     except UnknownPrice as error:
@@ -114,6 +126,8 @@ def make_plan(
         judge=judge,
         environment=environment,
         data=data,
+        writer=writer,
+        evaluation=settings.evaluation if request.evaluation else None,
     )
     if previous is not None:
         _check_continues(previous, plan)
@@ -173,29 +187,59 @@ def _environment(
         raise _refused("environment", error) from error
     data = package.DataConfig.model_validate(defaults.data).model_dump(mode="json")
     if name == PROMPT_TASK:
-        assert request.training_data is not None
-        data[EXAMPLES] = [one.model_dump() for one in request.training_data]
-        try:
-            check_examples(data[EXAMPLES], request.verifier)
-        except EnvironmentUnavailable as error:
-            raise _refused("training_data", error) from error
+        data = _examples(request, settings)
     return config.model_dump(mode="json"), data
 
 
 def _prompt_task(request: TrainRequest) -> dict[str, Any]:
     """The settings of the prompt task that stand in the request itself."""
-    if request.training_data is None:
-        raise _refused("training_data", "prompt_task needs examples to train on")
     if request.verifier is None and not request.use_ruler:
         raise _refused("verifier", "without use_ruler a verifier must decide what is right")
     return {"task_prompt": request.task_prompt, "verifier": request.verifier}
 
 
-def _check_judge(judge: JudgeConfig) -> None:
+def _examples(request: TrainRequest, settings: ServiceSettings) -> dict[str, Any]:
+    """The examples of a request, or all that decides which are written for it."""
+    if request.training_data is None:
+        return {
+            WRITTEN: {
+                "task_prompt": request.task_prompt,
+                "count": request.num_examples or _EXAMPLES_WRITTEN,
+                "verifier": request.verifier,
+                "model": settings.writer.model,
+                "api_base": settings.writer.api_base,
+            }
+        }
     try:
-        check_llm(judge)
+        made = different(request.training_data)
+        check_examples(made, request.verifier)
+    except EnvironmentUnavailable as error:
+        raise _refused("training_data", error) from error
+    if request.evaluation and len(made) < 2:
+        raise _refused("training_data", "one example leaves none to hold out for an evaluation")
+    return {EXAMPLES: [one.model_dump() for one in made]}
+
+
+def _check_evaluation(request: TrainRequest, backend: BackendConfig) -> None:
+    if request.environment == PROMPT_TASK and request.verifier is None:
+        raise _refused("evaluation", "without a verifier nobody can tell how a policy does")
+    try:
+        check_serves_adapters(backend)
+    except BackendError as error:
+        raise _refused("evaluation", error) from error
+
+
+def _within(llm: Llm, budget: BudgetConfig) -> Llm:
+    """A model that may cost no more than the job may."""
+    limits = [v for v in (llm.max_cost_usd, budget.cost_usd) if v is not None]
+    return llm.model_copy(update={"max_cost_usd": min(limits)}) if limits else llm
+
+
+def _check_llm(field: str, llm: LlmConfig, otherwise: str) -> None:
+    try:
+        check_llm(llm)
     except LlmUnavailable as error:
-        raise _refused("judge_model", f"{error}; use_ruler: false needs no judge") from error
+        raise _refused(field, f"{error}; {otherwise}") from error
 
 
 def _budget(asked: BudgetConfig, most: BudgetConfig) -> BudgetConfig:

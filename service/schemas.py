@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from environment.base import StrictModel
+from environment.prompt_task.models import Example
+from environment.prompt_task.verifiers import VerifierName
 from service.states import Status
 from training.config import BudgetConfig
 
@@ -21,15 +23,11 @@ _DEFAULT_GROUP = 4
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Key = Annotated[str, StringConstraints(pattern=KEY)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
-Verifier = Literal["exact", "numeric", "regex", "contains"]
+# No address among them: a model's name must not lead the service to a server of the caller's.
+ModelId = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.:@+-]*(/[\w.:@+-]+)*$", max_length=300)
+]
 _JsonObject = dict[str, Any]
-
-
-class Example(StrictModel):
-    """A prompt, with the answer that a verifier expects if there is one."""
-
-    prompt: Text
-    answer: Text | None = None
 
 
 class TrainRequest(StrictModel):
@@ -60,16 +58,20 @@ class TrainRequest(StrictModel):
     use_ruler: bool = Field(
         True, description="A judge compares; otherwise the environment's own reward decides."
     )
-    judge_model: str = Field(
-        "gpt-4o", min_length=1, max_length=300, description="Any LiteLLM name."
-    )
+    judge_model: ModelId = Field("gpt-4o", description="Any LiteLLM name.")
     task_prompt: Text | None = Field(
         None, description="What the agent is told; needed by prompt_task, which alone takes it."
     )
     training_data: list[Example] | None = Field(
-        None, min_length=1, max_length=100_000, description="For prompt_task."
+        None,
+        min_length=1,
+        max_length=100_000,
+        description="For prompt_task; without it the service's writer writes num_examples.",
     )
-    verifier: Verifier | None = Field(
+    num_examples: int | None = Field(
+        None, ge=2, le=10_000, description="Without training_data; 50 by default."
+    )
+    verifier: VerifierName | None = Field(
         None, description="How prompt_task compares with a reference answer."
     )
     environment: str = Field(PROMPT_TASK, min_length=1, max_length=64)
@@ -77,6 +79,11 @@ class TrainRequest(StrictModel):
         default_factory=dict, description="Of the environment's section in a configuration."
     )
     budget: BudgetConfig = BudgetConfig()
+    evaluation: bool = Field(
+        False,
+        description="In the end, compare the trained policy with its base on held-out scenarios, by "
+        "the environment's own reward.",
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1)
     idempotency_key: Key | None = Field(
         None, description="The same key gives the same job; also the header Idempotency-Key."
@@ -99,10 +106,12 @@ class TrainRequest(StrictModel):
         if self.environment == PROMPT_TASK:
             if self.task_prompt is None:
                 raise ValueError("task_prompt: prompt_task needs to know what the agent is told")
+            if self.training_data is not None and self.num_examples is not None:
+                raise ValueError("num_examples: is for requests without training_data")
             return self
         given = [
             name
-            for name in ("task_prompt", "training_data", "verifier")
+            for name in ("task_prompt", "training_data", "num_examples", "verifier")
             if getattr(self, name) is not None
         ]
         if given:
@@ -143,6 +152,41 @@ class Step(StrictModel):
     groups: Groups
 
 
+class PolicyScores(StrictModel):
+    """How a policy did on held-out scenarios; shares of success, None where no rollout counts.
+
+    Args:
+        sampled: at temperature 1, what a training improves; ``greedy`` at temperature 0.
+        errors: rollouts that say nothing about the policy, by reason.
+    """
+
+    sampled: float | None
+    greedy: float | None
+    rollouts: int
+    errors: dict[str, int]
+
+
+class Evaluation(StrictModel):
+    """The trained policy against its base, on the same held-out scenarios.
+
+    Args:
+        samples: sampled rollouts of each scenario.
+        gain: of sampled success, with its interval of that ``confidence``, over scenarios.
+        promote: whether the whole interval is above zero; ``reason`` says it in words.
+    """
+
+    scenarios: int
+    samples: int
+    confidence: float
+    base: PolicyScores
+    trained: PolicyScores
+    gain: float | None
+    interval: tuple[float, float] | None
+    promote: bool
+    reason: str
+    report: str
+
+
 class Result(StrictModel):
     """What a job left.
 
@@ -157,6 +201,7 @@ class Result(StrictModel):
     spent: dict[str, float]
     adapter: str
     report: str
+    evaluation: Evaluation | None = None
 
 
 class JobStatus(StrictModel):

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from agent.judge.config import JudgeConfig
+from agent.llm import LlmConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
 from serving.guard import is_loopback
@@ -41,6 +42,13 @@ class EnvironmentDefaults(StrictModel):
     data: dict[str, Any] = Field(default_factory=dict, description="Its section data.")
 
 
+class EvaluationDefaults(StrictModel):
+    """How much of an evaluation is worth its time."""
+
+    scenarios: int = Field(200, ge=1, description="Held out, at most.")
+    samples: int = Field(4, ge=1, description="Sampled rollouts of each.")
+
+
 class ServiceSettings(StrictModel):
     """The service's own settings, and the defaults of what it trains."""
 
@@ -57,11 +65,18 @@ class ServiceSettings(StrictModel):
     heartbeat_s: float = Field(15, gt=0, description="A stream says something so often.")
     streams: int = Field(1_000, ge=1, description="Clients that follow jobs at once.")
     requests_per_minute: int = Field(600, ge=1, description="Of one address.")
+    hosted_requests: int = Field(
+        8, ge=1, description="Calls of /rollout and /evaluate at work at once; others wait."
+    )
     max_body_bytes: int = Field(8 << 20, ge=1_024)
     backend: BackendConfig = BackendConfig()
     rollout: RolloutConfig = RolloutConfig()
     training: TrainingConfig = TrainingConfig()
     judge: JudgeConfig = JudgeConfig()
+    writer: LlmConfig = Field(
+        LlmConfig(model="gpt-4o"), description="The language model that writes examples."
+    )
+    evaluation: EvaluationDefaults = EvaluationDefaults()
     environments: dict[str, EnvironmentDefaults] = Field(default_factory=dict)
 
     @field_validator("data")

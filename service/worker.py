@@ -25,6 +25,7 @@ from service.states import Status
 from service.store import Job, NoSuchJob, Store
 
 if TYPE_CHECKING:
+    from environment.base import Environment
     from service.plan import Plan
     from training.runner import RunOutput
 
@@ -34,6 +35,7 @@ ALREADY_WORKED_ON = 75  # EX_TEMPFAIL
 _LOOK_EVERY_S = 0.5
 _LOCK_PATIENCE_S = 2.0
 _MAX_WARNINGS = 200
+TRAINING, EXAMPLES = "training", "examples"
 _PACKAGES = ("agent", "backends", "environment", "training")
 
 
@@ -82,7 +84,7 @@ def work(job: Job, store: Store, folders: Folders) -> None:
     for package in _PACKAGES:
         logging.getLogger(package).addHandler(told)
     try:
-        output = _train(job, Plan.model_validate(store.plan(job.id)), store, folders)
+        result = _train(job, Plan.model_validate(store.plan(job.id)), store, folders)
     except Interrupted as stopped:
         if store.job(job.id).cancelling:
             store.end(job.id, Status.CANCELLED)
@@ -111,27 +113,20 @@ def work(job: Job, store: Store, folders: Folders) -> None:
         store.end(job.id, Status.FAILED, error=f"{told_error} (the worker's log says more)")
         raise
     else:
-        store.end(job.id, Status.SUCCEEDED, result=_result(output, folders))
+        store.end(job.id, Status.SUCCEEDED, result=result)
 
 
-def _train(job: Job, plan: Plan, store: Store, folders: Folders) -> RunOutput:
-    from environment.registry import environment_package
-    from service.data import EXAMPLES, prepare
+def _train(job: Job, plan: Plan, store: Store, folders: Folders) -> dict[str, Any]:
     from training.runner import RunSpec, run_training
     from training.store import fingerprint
 
     run = folders.run(job.run)
-    # What a request brought is its model's alone, and goes with it.
-    place = run / "data" if EXAMPLES in plan.data else folders.environments
-    artifacts = prepare(plan.environment, plan.data, place)
-    package = environment_package(plan.environment["name"])
-    environment = package.open_environment(
-        artifacts, package.Config.model_validate(plan.environment), plan.rollout.max_turns
-    )
+    artifacts = _data(job, plan, store, folders)
+    environment = _environment(plan, artifacts)
     spec = RunSpec(
         project=job.project,
         name=job.model_name,
-        folder=run / "training",
+        folder=run / TRAINING,
         seed=plan.seed,
         backend=plan.backend,
         training=plan.training,
@@ -145,10 +140,57 @@ def _train(job: Job, plan: Plan, store: Store, folders: Folders) -> RunOutput:
         step = step_of(record, plan.training.max_steps)
         store.add_step(job.id, step["step"], step)
 
+    async def train() -> dict[str, Any]:
+        result = _result(await run_training(spec, environment, watch=on_step), folders)
+        if plan.evaluation is None:
+            return result
+        from service.evaluation import REPORT, evaluate
+
+        adapter, place = folders.root / result["adapter"], run / "evaluation"
+        title = f"{job.project}/{job.model_name}, step {result['step']}"
+        found = await evaluate(plan, environment, adapter, place, title)
+        found["report"] = str((place / REPORT).relative_to(folders.root))
+        store.add_event(job.id, "evaluation", found)
+        return result | {"evaluation": found}
+
     try:
-        return asyncio.run(run_training(spec, environment, watch=on_step))
+        return asyncio.run(train())
     finally:
         environment.close()
+
+
+def _data(job: Job, plan: Plan, store: Store, folders: Folders) -> dict[str, Path]:
+    """The files of the job's environment; what it took to write them is told once."""
+    from service.data import Order, prepare, report_of
+    from training.budget import charge
+
+    order = Order(plan.environment, plan.data, plan.writer)
+    run = folders.run(job.run)
+    place = folders.environments if order.is_shared else run / "data"
+    artifacts = prepare(order, place)
+    report = report_of(order, place)
+    if report is not None and not job.step and store.last_event(job.id, EXAMPLES) is None:
+        charge(run / TRAINING, report["cost_usd"] or 0.0)
+        store.add_event(job.id, EXAMPLES, report)
+    return artifacts
+
+
+def _environment(plan: Plan, artifacts: dict[str, Path]) -> Environment[Any, Any]:
+    """
+    Raises:
+        EnvironmentUnavailable: its data is not enough for what is to be done.
+    """
+    from environment.base import EnvironmentUnavailable
+    from environment.registry import environment_package
+
+    package = environment_package(plan.environment["name"])
+    environment = package.open_environment(
+        artifacts, package.Config.model_validate(plan.environment), plan.rollout.max_turns
+    )
+    if plan.evaluation and not environment.scenarios("test", 1):
+        environment.close()
+        raise EnvironmentUnavailable("there is no held-out scenario to evaluate on")
+    return environment
 
 
 def step_of(record: dict[str, Any], num_steps: int) -> dict[str, Any]:

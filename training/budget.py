@@ -59,6 +59,15 @@ class Spent(StrictModel):
     judge_usd: float = Field(0.0, ge=0)
 
 
+def charge(folder: Path, judge_usd: float) -> None:
+    """Count what was paid for hosted models before the run of this folder began. Once: nothing if
+    anything was counted there already."""
+    path = folder / _FILE
+    if judge_usd and not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, Spent(judge_usd=judge_usd).model_dump_json())
+
+
 class Meter:
     """Counts what a run uses, from the moment it is made.
 

@@ -49,8 +49,13 @@ class TrajectoryMessage(_Part):
 
 
 class Trajectory(_Part):
-    """What an agent was told and did; only its messages are judged."""
+    """What an agent was told and did; only its messages are judged.
 
+    Args:
+        id: the caller's own, for a score to be known by; the judge does not see it.
+    """
+
+    id: str | None = Field(None, min_length=1, max_length=200)
     messages: list[TrajectoryMessage] = Field(min_length=1)
 
 

@@ -92,10 +92,12 @@ def test_answers_are_as_described(service: Service) -> None:
 def test_every_operation_says_what_it_answers(service: Service) -> None:
     description = httpx.get(f"{service.url}/openapi.json").json()
     assert {path for _, path in operations(description)} == {
+        "/evaluate",
         "/health",
         "/metrics",
         "/models",
         "/models/{project}/{model_name}",
+        "/rollout",
         "/train",
         "/train/{project}/{model_name}/cancel",
         "/train/{project}/{model_name}/status",

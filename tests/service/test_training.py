@@ -6,13 +6,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from service.client import ServiceError
-from service.schemas import Event, Step
+from service.schemas import Event, Step, TrainRequest
 from service.states import Status
+from tests.fakes.example_server import ExampleServer, fresh
 from tests.fakes.judge_server import JudgeServer, good
 from tests.fakes.loopback import LoopbackServer, Response
+from training.compare import read_rows
 
 from .conftest import POCKET, ROOT, Service, StartService, assert_whole, occupied, request, until
 
@@ -161,3 +164,81 @@ def test_jobs_train_side_by_side_up_to_the_limit(start_service: StartService) ->
     service.client.delete("default", "a")
     until(lambda: service.worker("c"))
     assert service.client.health().running == 2
+
+
+def sums(name: str = "m", **changes: Any) -> TrainRequest:
+    """A job of the arithmetic policy."""
+    asked = {
+        "base_model": "models/pocket_math",
+        "environment": "prompt_task",
+        "task_prompt": "Answer.",
+        "verifier": "numeric",
+    }
+    return request(name, **asked | changes)
+
+
+def test_a_trained_policy_is_compared_with_its_base(start_service: StartService) -> None:
+    service = start_service(evaluation={"samples": 2})
+    data = [{"prompt": f"{n} + {n + 3} =", "answer": str(2 * n + 3)} for n in range(10, 30)]
+    service.client.train(sums(training_data=data, evaluation=True))
+    events = list(service.client.stream("default", "m"))
+    assert kinds(events)[-2:] == ["evaluation", "succeeded"], events[-1]
+    result = service.client.status("default", "m").result
+    assert result is not None
+    found = result.evaluation
+    assert found is not None
+    assert events[-2].data == found.model_dump(mode="json")
+    assert (found.scenarios, found.samples) == (4, 2)
+    for scores in (found.base, found.trained):
+        assert scores.rollouts == 4 * 2 + 4
+        assert scores.errors == {}
+    rows = read_rows((service.folders.root / found.report).with_name("rollouts.parquet"))
+    for policy, scores in (("base", found.base), ("trained", found.trained)):
+        for mode in ("sampled", "greedy"):
+            of = [row.success for row in rows if (row.policy, row.mode) == (policy, mode)]
+            assert getattr(scores, mode) == pytest.approx(sum(of) / len(of))
+    assert found.gain == pytest.approx(found.trained.sampled - found.base.sampled)
+    held_out = {row.scenario_id for row in rows}
+    trajectories = (service.folders.root / result.adapter).with_name("trajectories")
+    trained_on = set(pq.read_table(trajectories)["scenario_id"].to_pylist())
+    assert len(held_out) == 4
+    assert trained_on
+    assert not held_out & trained_on
+
+
+def test_examples_are_written_where_none_are_given(start_service: StartService) -> None:
+    with ExampleServer(fresh) as writer:
+        price = {"usd_per_million_in": 10, "usd_per_million_out": 10}
+        service = start_service(
+            writer={"model": "openai/writer", "api_base": writer.base_url} | price
+        )
+        service.client.train(sums(num_steps=1, num_examples=15))
+        events = list(service.client.stream("default", "m"))
+        asked = len(writer.requests)
+    assert kinds(events) == ["queued", "running", "examples", "step", "succeeded"], events[-1]
+    report = events[2].data
+    assert (report["kept"], report["ended_by"]) == (15, "done")
+    assert report["cost_usd"] > 0
+    result = service.client.status("default", "m").result
+    assert result is not None
+    assert result.spent["cost_usd"] == pytest.approx(report["cost_usd"])
+    # The next job of the model is trained on the same, and nobody is asked for others.
+    service.client.train(sums(num_steps=2, num_examples=15))
+    events = list(service.client.stream("default", "m"))
+    assert kinds(events) == ["queued", "running", "step", "succeeded"]
+    assert len(writer.requests) == asked
+
+
+def test_an_evaluation_that_could_say_nothing_is_refused(start_service: StartService) -> None:
+    service = start_service(judge={"api_base": "http://127.0.0.1:9"})
+    one = [{"prompt": "1 + 1 =", "answer": "2"}]
+    two = [*one, {"prompt": "1 + 2 =", "answer": "3"}]
+    for changes, told in (
+        ({"training_data": one}, "none to hold out"),
+        ({"training_data": one * 2}, "none to hold out"),
+        ({"num_examples": 2, "verifier": None, "use_ruler": True}, "OPENAI_API_KEY"),
+        ({"training_data": two, "verifier": None, "use_ruler": True}, "without a verifier"),
+    ):
+        with pytest.raises(ServiceError, match=told) as refused:
+            service.client.train(sums(evaluation=True, **changes))
+        assert refused.value.status == 422
