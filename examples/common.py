@@ -29,7 +29,9 @@ _START_PATIENCE_S = 60.0
 _LOG_SHOWN_LINES = 20
 
 
-def options(about: str, name: str, base_model: str, steps: int) -> argparse.ArgumentParser:
+def options(
+    about: str, name: str, base_model: str, steps: int, learning_rate: float
+) -> argparse.ArgumentParser:
     """The options that all examples have, with an example's own defaults."""
     started = f"{datetime.now():%Y%m%d-%H%M%S}"
     parser = argparse.ArgumentParser(description=about)
@@ -43,6 +45,7 @@ def options(about: str, name: str, base_model: str, steps: int) -> argparse.Argu
     parser.add_argument("--model-name", default=f"{name}-{started}")
     parser.add_argument("--project", default="examples")
     parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--learning-rate", type=float, default=learning_rate)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--folder",

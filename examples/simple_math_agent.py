@@ -27,6 +27,7 @@ def main() -> int:
         name="simple-math-agent",
         base_model="models/pocket_math",
         steps=100,
+        learning_rate=5e-4,
     )
     parser.add_argument("--sums", type=int, default=400, help="a quarter of them is held out")
     arguments = parser.parse_args()
@@ -38,7 +39,7 @@ def main() -> int:
         num_steps=arguments.steps,
         batch_size=32,
         group_size=8,
-        learning_rate=5e-4,
+        learning_rate=arguments.learning_rate,
         use_ruler=False,
         task_prompt=TASK,
         training_data=made,

@@ -65,6 +65,7 @@ def main() -> int:
         name="text-summarization-agent",
         base_model="models/pocket",
         steps=60,
+        learning_rate=2e-3,  # of a small policy; a real one takes 1e-5
     )
     parser.add_argument("--data", choices=("generated", "own"), default="generated")
     parser.add_argument("--texts", type=int, default=40, help="that are generated")
@@ -82,7 +83,7 @@ def main() -> int:
             num_steps=arguments.steps,
             batch_size=32,
             group_size=8,
-            learning_rate=2e-3,
+            learning_rate=arguments.learning_rate,
             use_ruler=True,
             judge_model=judge_model,
             task_prompt=TASK,
