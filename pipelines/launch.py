@@ -19,6 +19,7 @@ from pipelines.errors import USER_ERRORS, Interrupted
 from pipelines.evaluation_results import keep_evaluation
 from pipelines.placement import runs_here, zenml_options
 from pipelines.pods import watched
+from pipelines.preparation import data_pipeline
 from steps.model_versions import (
     DATA_PIPELINES,
     adapter_of,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPLIES = ".llm-replies"
 _NO_SECONDS: dict[str, float | None] = {"data": None, "train": None, "eval": None}
 
 
@@ -110,7 +110,7 @@ def run_data(run: Run, use_cache: bool) -> None:
     name = run.config.environment.name
     if not environment_package(name).ARTIFACTS:
         raise ConfigError(f"environment {name} needs no data: go on with --pipeline train")
-    pipeline, arguments = _data_pipeline(run)
+    pipeline, arguments = data_pipeline(config_with_seed(run), run.folder.parent)
     started = time.monotonic()
     options = {"enable_cache": use_cache, **zenml_options(run.config, "data")}
     made = pipeline.with_options(**options)(**arguments)
@@ -120,29 +120,6 @@ def run_data(run: Run, use_cache: bool) -> None:
         artifact: dict(_output(steps[step], artifact).run_metadata)
         for artifact, step in DATA_PIPELINES[name][1].items()
     } | {"cached": all(step.status == "cached" for step in steps.values())}
-
-
-def _data_pipeline(run: Run) -> tuple[Any, dict[str, Any]]:
-    """The pipeline that makes the data of the run's environment, and its arguments."""
-    config = config_with_seed(run)
-    if config.environment.name == "code":
-        from pipelines.problem_preparation import problem_preparation_pipeline
-
-        arguments = {"data": config.data, "sandbox": config.environment.sandbox}
-        return problem_preparation_pipeline, arguments
-    if config.environment.name == "prompt_task":
-        from pipelines.prompt_preparation import prompt_preparation_pipeline
-
-        share = config.environment.held_out_share
-        return prompt_preparation_pipeline, {"data": config.data, "held_out_share": share}
-    from pipelines.data_preparation import data_preparation_pipeline
-
-    arguments = {"data": config.data}
-    if config.data.llm_writes:
-        # Beside the runs, as a run of another name must not pay for the same replies.
-        arguments["writer"] = config.scenario_writer
-        arguments["replies"] = run.folder.parent / REPLIES
-    return data_preparation_pipeline, arguments
 
 
 def config_with_seed(run: Run) -> ProjectConfig:

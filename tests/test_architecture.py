@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from environment.registry import environment_package, names
+from pipelines.preparation import _PREPARED_BY
+from service.data import _RECIPES
+from steps.model_versions import DATA_PIPELINES
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "agent",
@@ -169,3 +174,8 @@ def test_only_what_talks_to_a_person_prints(file: Path) -> None:
 )
 def test_imports_are_found_wherever_they_stand(code: str, found: set[str]) -> None:
     assert set(imports(ast.parse(code), "pkg.sub")) == found
+
+
+def test_everybody_knows_how_every_environments_data_is_made() -> None:
+    needing = {name for name in names() if environment_package(name).ARTIFACTS}
+    assert _PREPARED_BY.keys() == DATA_PIPELINES.keys() == _RECIPES.keys() == needing

@@ -8,6 +8,7 @@ import pytest
 
 from agent.model import ChatModel
 from tests.agent.words import WordEnvironment
+from tests.chat_model import chat_model
 
 ModelOn = Callable[..., ChatModel]
 
@@ -23,18 +24,8 @@ async def model_on(words: WordEnvironment) -> AsyncIterator[ModelOn]:
     async with AsyncExitStack() as opened:
 
         def model_on(server: Any, **changes: Any) -> ChatModel:
-            settings: dict[str, Any] = {
-                "base_url": server.base_url,
-                "name": "scripted",
-                "api_key": "none",
-                "tools": words.tool_schemas,
-                "temperature": 0.7,
-                "max_tokens": 64,
-                "timeout_s": 30.0,
-                "connections": 32,
-                "capture_tokens": True,
-            }
-            model = ChatModel(**settings | changes)
+            usual = {"temperature": 0.7, "connections": 32, "tools": words.tool_schemas}
+            model = chat_model(server, **usual | changes)
             opened.push_async_callback(model.close)
             return model
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.model import ChatModel
 from agent.rollout import Limits, Rollout, run_rollout
 from backends.embedded.policy import load_tokenizer
 from backends.local import ExactLocalBackend
 from environment.base import StopReason
 from tests.agent.words import WordEnvironment, WordScenario
 from tests.backends.pocket import POCKET
+from tests.chat_model import chat_model_on
 from tests.fakes.vllm_server import VllmServer, Write, writes
 from training.accounting import account
 
@@ -50,21 +50,9 @@ def rollout_on(tokenizer: Any, *scripts: Write) -> tuple[Rollout, list[tuple[lis
     environment = WordEnvironment()
 
     async def roll_out(server: VllmServer) -> Rollout:
-        model = ChatModel(
-            base_url=server.base_url,
-            name="agent@0",
-            api_key="default",
-            tools=environment.tool_schemas,
-            temperature=1.0,
-            max_tokens=512,
-            timeout_s=60,
-            connections=1,
-            capture_tokens=True,
-        )
-        try:
+        named = {"name": "agent@0", "max_tokens": 512}
+        async with chat_model_on(server, environment.tool_schemas, **named) as model:
             return await run_rollout(model, environment, WordScenario(id="1"), LIMITS)
-        finally:
-            await model.close()
 
     with VllmServer(tokenizer, *scripts) as server:
         return asyncio.run(roll_out(server)), server.sampled

@@ -40,7 +40,7 @@ def backwards(deserved: Deserved) -> Response:
 
 def first_is_best(deserved: Deserved) -> Response:
     """Nothing counts but the place an attempt is shown in."""
-    last = len(deserved) - 1
+    last = max(1, len(deserved) - 1)
     pairs = [(id_, 1 - place / last) for place, id_ in enumerate(deserved)]
     return completion(_scores(pairs))
 

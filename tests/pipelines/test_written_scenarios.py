@@ -12,8 +12,9 @@ from agent.llm import LlmFailed, LlmUnavailable
 from environment.email_search.scenarios import ScenarioError, read_jsonl
 from pipelines import launch
 from pipelines.config import ConfigError, load_config
-from pipelines.launch import REPLIES, Run
+from pipelines.launch import Run
 from pipelines.preflight import preflight
+from pipelines.preparation import REPLIES
 from pipelines.summary_table import lines
 from steps.model_versions import data_artifacts
 from steps.open_environment import open_environment

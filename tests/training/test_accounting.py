@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from openai.types.chat.chat_completion import Choice
 
-from agent.model import ChatModel
 from agent.rollout import Limits, Rollout
 from environment.base import StopReason
+from tests.chat_model import chat_model_on
 from tests.fakes.chat_server import ChatServer, calls, fails, says, silence
 from tests.training.world import RankedEnvironment, reply, rollout
 from training.accounting import Drop, account
@@ -181,24 +181,11 @@ async def test_a_rollout_against_a_server_ends_in_the_account(
     scripts: list[Any], reason: Drop, environment: RankedEnvironment
 ) -> None:
     with ChatServer(*scripts) as server:
-        model = ChatModel(
-            base_url=server.base_url,
-            name="scripted",
-            api_key="none",
-            tools=environment.tool_schemas,
-            temperature=1.0,
-            max_tokens=64,
-            timeout_s=5,
-            connections=1,
-            capture_tokens=True,
-        )
         scenario = environment.scenarios("train", 1)[0]
-        try:
+        async with chat_model_on(server, environment.tool_schemas, timeout_s=5) as model:
             rollouts = await gather_rollouts(
                 model, environment, [scenario], Limits(3, 4096, 0.5), seeds=[1], concurrency=1
             )
-        finally:
-            await model.close()
     result = account([rollouts], environment, max_tokens=64)
     assert result.dropped == {reason: 1}
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from agent.model import ChatModel
 from agent.rollout import Rollout
 from environment.email_search.models import EmailScenario
+from tests.chat_model import chat_model_on
 from tests.fakes.chat_server import ChatServer, says
 from tests.training.world import ROLLOUT, RankedEnvironment
 from training.gather import gather_rollouts, limits
@@ -17,18 +17,8 @@ async def gather(
 ) -> list[Rollout]:
     scenarios = environment.scenarios("train", count)
     with ChatServer(says("plain text")) as server:
-        model = ChatModel(
-            base_url=server.base_url,
-            name="scripted",
-            api_key="none",
-            tools=environment.tool_schemas,
-            temperature=1.0,
-            max_tokens=64,
-            timeout_s=30,
-            connections=concurrency,
-            capture_tokens=True,
-        )
-        try:
+        tools = environment.tool_schemas
+        async with chat_model_on(server, tools, connections=concurrency) as model:
             return await gather_rollouts(
                 model,
                 environment,
@@ -38,8 +28,6 @@ async def gather(
                 concurrency=concurrency,
                 **options,
             )
-        finally:
-            await model.close()
 
 
 class Counted(RankedEnvironment):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from agent.model import ChatModel
 from agent.rollout import Limits, Rollout, run_rollout
 from environment.base import StopReason
 from environment.code import CodeEnvironment, prompts
@@ -16,6 +15,7 @@ from environment.code.config import CodeConfig
 from environment.code.models import Verdict
 from environment.code.sandbox.base import Execution, Sandbox, SandboxError
 from environment.code.session import EXECUTE, SUBMIT
+from tests.chat_model import chat_model_on
 from tests.environment.code.conftest import problem
 from tests.fakes.chat_server import ChatServer, Script, by_turn, calls, fails, says
 
@@ -56,21 +56,8 @@ async def watched(sandbox: Sandbox) -> AsyncIterator[Watched]:
 async def rollout(sandbox: Sandbox, *scripts: Script, turns: int = 4, **config: Any) -> Rollout:
     environment = CodeEnvironment([PROBLEM], sandbox, CodeConfig(**config))
     with ChatServer(by_turn(*scripts)) as server:
-        model = ChatModel(
-            base_url=server.base_url,
-            name="m",
-            api_key="k",
-            tools=environment.tool_schemas,
-            temperature=1.0,
-            max_tokens=200,
-            timeout_s=20,
-            connections=2,
-            capture_tokens=True,
-        )
-        try:
+        async with chat_model_on(server, environment.tool_schemas, max_tokens=200) as model:
             found = await run_rollout(model, environment, PROBLEM, Limits(turns, 10**6, 60))
-        finally:
-            await model.close()
         found.messages.append({"requests": server.requests})
     return found
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from agent.model import ChatModel
 from agent.rollout import Limits, Rollout, run_rollout
 from environment.base import StopReason
 from environment.prompt_task import Config, PromptTaskEnvironment, open_environment
 from environment.prompt_task.examples import ExampleError, write_examples
 from environment.prompt_task.models import Example
+from tests.chat_model import chat_model_on
 from tests.fakes.chat_server import ChatServer, Script, calls, fails, says
 
 SUMS = [Example(prompt=f"What is {n} + {n}?", answer=str(2 * n)) for n in range(1, 11)]
@@ -29,38 +29,19 @@ def opened(folder: Path, examples: list[Example], **settings: Any) -> PromptTask
 
 
 @pytest.fixture
-async def play(tmp_path: Path) -> AsyncIterator[Play]:
+def play(tmp_path: Path) -> Play:
     """One rollout of the only example, whose model follows a script."""
-    models: list[ChatModel] = []
-    servers: list[ChatServer] = []
 
     async def run(script: Script, example: Example = ONE[0], **settings: Any) -> Rollout:
         environment = opened(tmp_path, [example], **settings)
-        servers.append(ChatServer(script))
-        models.append(
-            ChatModel(
-                base_url=servers[-1].base_url,
-                name="scripted",
-                api_key="none",
-                tools=environment.tool_schemas,
-                temperature=1.0,
-                max_tokens=64,
-                timeout_s=30,
-                connections=1,
-                capture_tokens=True,
-                retries=0,
-            )
-        )
         (scenario,) = environment.scenarios("train")
-        rollout = await run_rollout(models[-1], environment, scenario, LIMITS)
-        assert len(servers[-1].requests) == 1
+        with ChatServer(script) as server:
+            async with chat_model_on(server, environment.tool_schemas, retries=0) as model:
+                rollout = await run_rollout(model, environment, scenario, LIMITS)
+        assert len(server.requests) == 1
         return rollout
 
-    yield run
-    for model in models:
-        await model.close()
-    for server in servers:
-        server.close()
+    return run
 
 
 @pytest.mark.parametrize(
@@ -122,13 +103,9 @@ async def test_a_pattern_without_end_fails_the_rollout_and_not_the_agent(play: P
 async def test_a_tool_that_there_is_not_is_no_answer(tmp_path: Path) -> None:
     environment = opened(tmp_path, ONE, verifier="numeric")
     with ChatServer(calls(("calculate", {"sum": "17 + 25"})), says("42")) as server:
-        model = ChatModel(
-            base_url=server.base_url, name="s", api_key="none", tools=(), temperature=1.0,
-            max_tokens=64, timeout_s=30, connections=1, capture_tokens=False, retries=0,
-        )  # fmt: skip
         (scenario,) = environment.scenarios("train")
-        rollout = await run_rollout(model, environment, scenario, LIMITS)
-        await model.close()
+        async with chat_model_on(server, (), capture_tokens=False, retries=0) as model:
+            rollout = await run_rollout(model, environment, scenario, LIMITS)
     assert (rollout.reward.value, rollout.outcome.tool_errors) == (1.0, 1)
 
 
