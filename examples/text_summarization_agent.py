@@ -106,7 +106,10 @@ def models(url: str | None, judge_model: str) -> Iterator[tuple[str, dict[str, A
         print("the judge and the writer are those of the service's configuration")
         yield judge_model, {}
     elif (dotenv_values(ROOT / ".env") | os.environ).get("OPENAI_API_KEY"):
-        print(f"the judge is {judge_model}, for at most {MOST_USD} US dollars")
+        print(
+            f"the writer and the judge are {judge_model}, for at most {MOST_USD:.2f} US dollars each "
+            "for texts, training and scores"
+        )
         bounded = {"model": judge_model, "max_cost_usd": MOST_USD}
         yield judge_model, {"judge": bounded, "writer": bounded}
     else:
