@@ -144,7 +144,7 @@ class LanguageModel:
         self._slots = asyncio.Semaphore(config.concurrency)
         self._options: dict[str, Any] = {}
         if config.api_base:
-            key = os.environ.get("OPENAI_API_KEY", "none")
+            key = os.environ.get("OPENAI_API_KEY") or "none"
             self._options = {"api_base": config.api_base, "api_key": key}
 
     async def ask(

@@ -5,136 +5,72 @@
         for event in client.stream("default", "solver"):
             ...
 
-A stream that breaks off is taken up where it stopped, so every event comes once and in order.
+or ``client.train_and_wait(request, print)``. A stream that breaks off is taken up where it stopped,
+so every event comes once and in order.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import functools
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Concatenate, ParamSpec, Self
 
 import httpx
-from pydantic import BaseModel
 
-from service.schemas import (
-    Accepted,
-    Event,
-    Health,
-    JobStatus,
-    ModelDetails,
-    ModelList,
-    TrainRequest,
-)
-from service.states import Status
+from service import calls
+from service.calls import PATIENCE_S, Answer, Call, Reader, ServiceError, StreamLost
+from service.schemas import Event, JobStatus, ModelDetails, TrainRequest
+
+__all__ = ["AsyncServiceClient", "ServiceClient", "ServiceError", "StreamLost"]
 
 _TIMEOUT = httpx.Timeout(200.0, connect=10.0)  # a first request is checked for some seconds
-_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # the service says something more often
 _RETRY_S = 0.5
-Form = TypeVar("Form", bound=BaseModel)
+Arguments = ParamSpec("Arguments")
+Watch = Callable[[Event], object]
 
 
-class ServiceError(RuntimeError):
-    """The service refused.
+def _waiting(
+    call: Callable[Arguments, Call[Answer]],
+) -> Callable[Concatenate[ServiceClient, Arguments], Answer]:
+    @functools.wraps(call)
+    def method(
+        client: ServiceClient, /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Answer:
+        asked = call(*args, **kwargs)
+        return asked.read(client.http.request(**asked.options))
 
-    Attributes:
-        status: of the HTTP answer.
-        detail: what it says: a text, or the faults of a request's fields.
-    """
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        try:
-            self.detail: Any = response.json()["detail"]
-        except (ValueError, KeyError, TypeError):
-            self.detail = response.text[:300]
-        super().__init__(f"{self.status}: {self.detail}")
+    return method
 
 
-class StreamLost(RuntimeError):
-    """The service could not be reached again in time."""
+def _awaiting(
+    call: Callable[Arguments, Call[Answer]],
+) -> Callable[Concatenate[AsyncServiceClient, Arguments], Awaitable[Answer]]:
+    @functools.wraps(call)
+    async def method(
+        client: AsyncServiceClient, /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Answer:
+        asked = call(*args, **kwargs)
+        return asked.read(await client.http.request(**asked.options))
+
+    return method
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Puts the lines of a stream together to events (HTML standard, 9.2.6).
-
-    Attributes:
-        last: id of the newest event.
-        over: there will be no more.
-        job: whose events they are; empty before the first answer.
-    """
-
-    last: int = 0
-    over: bool = False
-    job: str = ""
-    _fields: dict[str, str] = field(default_factory=dict)
-
-    def take(self, line: str) -> Event | None:
-        """An event, if this line completes one that was not there before."""
-        if line:
-            name, _, value = line.partition(":")
-            if name:
-                self._fields[name] = value.removeprefix(" ")
-            return None
-        found, self._fields = self._fields, {}
-        if "data" not in found:
-            return None
-        if "id" not in found:
-            self.over = True  # the model was deleted
-            return None
-        data = json.loads(found["data"])
-        event = Event(id=int(found["id"]), event=found["event"], at=data.pop("at"), data=data)
-        if event.id <= self.last:
-            return None
-        self.last = event.id
-        self.over = event.event == "status" and Status(event.data["status"]).ended
-        return event
-
-    def open(self, response: httpx.Response) -> None:
-        self.job = _checked(response).headers["job-id"]
-
-    def lost(self) -> None:
-        """The connection broke: what was half read is sent again."""
-        self._fields = {}
-
-
-def _headers(token: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _checked(response: httpx.Response) -> httpx.Response:
-    if response.is_error:
-        raise ServiceError(response)
-    return response
-
-
-def _read(response: httpx.Response, form: type[Form]) -> Form:
-    return form.model_validate_json(_checked(response).content)
-
-
-def _train(request: TrainRequest) -> dict[str, Any]:
-    return {"json": request.model_dump(mode="json", exclude_none=True)}
-
-
-def _stream(project: str, model_name: str, reader: _Reader) -> dict[str, Any]:
-    return {
-        "method": "GET",
-        "url": f"/train/{project}/{model_name}/stream",
-        "params": {"job_id": reader.job} if reader.job else {},
-        "headers": {"Last-Event-ID": str(reader.last), "Accept": "text/event-stream"},
-        "timeout": _STREAM_TIMEOUT,
-    }
+def _settings(base_url: str, token: str | None) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return {"base_url": base_url, "headers": headers, "timeout": _TIMEOUT}
 
 
 class ServiceClient:
-    """Every method raises ``ServiceError`` if the service refuses."""
+    """Every method raises ``ServiceError`` if the service refuses.
+
+    Attributes:
+        http: the connections, for what has no method here.
+    """
 
     def __init__(self, base_url: str, token: str | None = None) -> None:
-        self._http = httpx.Client(base_url=base_url, headers=_headers(token), timeout=_TIMEOUT)
+        self.http = httpx.Client(**_settings(base_url, token))
 
     def __enter__(self) -> Self:
         return self
@@ -143,61 +79,64 @@ class ServiceClient:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        self.http.close()
 
-    def train(self, request: TrainRequest) -> Accepted:
-        return _read(self._http.post("/train", **_train(request)), Accepted)
+    train = _waiting(calls.train)
+    status = _waiting(calls.status)
+    cancel = _waiting(calls.cancel)
+    models = _waiting(calls.models)
+    model = _waiting(calls.model)
+    delete = _waiting(calls.delete)
+    rollout = _waiting(calls.rollout)
+    evaluate = _waiting(calls.evaluate)
+    health = _waiting(calls.health)
+    metrics = _waiting(calls.metrics)
 
-    def status(self, project: str, model_name: str) -> JobStatus:
-        return _read(self._http.get(f"/train/{project}/{model_name}/status"), JobStatus)
+    def train_and_wait(self, request: TrainRequest, watch: Watch | None = None) -> JobStatus:
+        """Train, and return how it ended.
 
-    def cancel(self, project: str, model_name: str) -> JobStatus:
-        return _read(self._http.post(f"/train/{project}/{model_name}/cancel"), JobStatus)
-
-    def models(self, limit: int = 100, offset: int = 0) -> ModelList:
-        found = self._http.get("/models", params={"limit": limit, "offset": offset})
-        return _read(found, ModelList)
-
-    def model(self, project: str, model_name: str) -> ModelDetails:
-        return _read(self._http.get(f"/models/{project}/{model_name}"), ModelDetails)
-
-    def delete(self, project: str, model_name: str) -> None:
-        _checked(self._http.delete(f"/models/{project}/{model_name}"))
-
-    def health(self) -> Health:
-        return _read(self._http.get("/health"), Health)
-
-    def metrics(self) -> str:
-        return _checked(self._http.get("/metrics")).text
+        Args:
+            watch: called with every event of the job.
+        """
+        job = self.train(request).job_id
+        for event in self.stream(request.project, request.model_name, job=job):
+            if watch:
+                watch(event)
+        return _found(self.model(request.project, request.model_name), job)
 
     def stream(
-        self, project: str, model_name: str, after: int = 0, patience_s: float = 60
+        self,
+        project: str,
+        model_name: str,
+        after: int = 0,
+        patience_s: float = PATIENCE_S,
+        job: str = "",
     ) -> Iterator[Event]:
-        """The events of the model's newest job after event ``after``, until it ends.
+        """The events of a job after event ``after``, until it ends.
 
         Args:
             patience_s: how long to look for a service that is gone.
+            job: its id; by default that of the model's newest.
 
         Raises:
             StreamLost: it did not come back within that time.
         """
-        reader, heard = _Reader(after), time.monotonic()
+        reader = Reader(after, job, patience_s)
         while not reader.over:
+            broken = None
             try:
-                with self._http.stream(**_stream(project, model_name, reader)) as response:
+                with self.http.stream(**calls.stream(project, model_name, reader)) as response:
                     if response.is_error:
                         response.read()
                     reader.open(response)
                     for line in response.iter_lines():
-                        heard = time.monotonic()
                         if event := reader.take(line):
                             yield event
                 if reader.over:
                     return
             except httpx.TransportError as error:
-                if time.monotonic() - heard > patience_s:
-                    raise StreamLost(f"the stream broke off: {error}") from error
-            reader.lost()
+                broken = error
+            reader.lost(broken)
             time.sleep(_RETRY_S)
 
 
@@ -205,12 +144,8 @@ class AsyncServiceClient:
     """The same with ``await``."""
 
     def __init__(self, base_url: str, token: str | None = None) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=base_url,
-            headers=_headers(token),
-            timeout=_TIMEOUT,
-            limits=httpx.Limits(max_connections=None),
-        )
+        limits = httpx.Limits(max_connections=None)
+        self.http = httpx.AsyncClient(**_settings(base_url, token), limits=limits)
 
     async def __aenter__(self) -> Self:
         return self
@@ -219,53 +154,55 @@ class AsyncServiceClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self.http.aclose()
 
-    async def train(self, request: TrainRequest) -> Accepted:
-        return _read(await self._http.post("/train", **_train(request)), Accepted)
+    train = _awaiting(calls.train)
+    status = _awaiting(calls.status)
+    cancel = _awaiting(calls.cancel)
+    models = _awaiting(calls.models)
+    model = _awaiting(calls.model)
+    delete = _awaiting(calls.delete)
+    rollout = _awaiting(calls.rollout)
+    evaluate = _awaiting(calls.evaluate)
+    health = _awaiting(calls.health)
+    metrics = _awaiting(calls.metrics)
 
-    async def status(self, project: str, model_name: str) -> JobStatus:
-        return _read(await self._http.get(f"/train/{project}/{model_name}/status"), JobStatus)
-
-    async def cancel(self, project: str, model_name: str) -> JobStatus:
-        return _read(await self._http.post(f"/train/{project}/{model_name}/cancel"), JobStatus)
-
-    async def models(self, limit: int = 100, offset: int = 0) -> ModelList:
-        found = await self._http.get("/models", params={"limit": limit, "offset": offset})
-        return _read(found, ModelList)
-
-    async def model(self, project: str, model_name: str) -> ModelDetails:
-        return _read(await self._http.get(f"/models/{project}/{model_name}"), ModelDetails)
-
-    async def delete(self, project: str, model_name: str) -> None:
-        _checked(await self._http.delete(f"/models/{project}/{model_name}"))
-
-    async def health(self) -> Health:
-        return _read(await self._http.get("/health"), Health)
-
-    async def metrics(self) -> str:
-        return _checked(await self._http.get("/metrics")).text
+    async def train_and_wait(self, request: TrainRequest, watch: Watch | None = None) -> JobStatus:
+        """See ``ServiceClient.train_and_wait``."""
+        job = (await self.train(request)).job_id
+        async for event in self.stream(request.project, request.model_name, job=job):
+            if watch:
+                watch(event)
+        return _found(await self.model(request.project, request.model_name), job)
 
     async def stream(
-        self, project: str, model_name: str, after: int = 0, patience_s: float = 60
+        self,
+        project: str,
+        model_name: str,
+        after: int = 0,
+        patience_s: float = PATIENCE_S,
+        job: str = "",
     ) -> AsyncIterator[Event]:
         """See ``ServiceClient.stream``."""
-        reader, heard = _Reader(after), time.monotonic()
+        reader = Reader(after, job, patience_s)
         while not reader.over:
+            broken = None
             try:
-                asked = self._http.stream(**_stream(project, model_name, reader))
+                asked = self.http.stream(**calls.stream(project, model_name, reader))
                 async with asked as response:
                     if response.is_error:
                         await response.aread()
                     reader.open(response)
                     async for line in response.aiter_lines():
-                        heard = time.monotonic()
                         if event := reader.take(line):
                             yield event
                 if reader.over:
                     return
             except httpx.TransportError as error:
-                if time.monotonic() - heard > patience_s:
-                    raise StreamLost(f"the stream broke off: {error}") from error
-            reader.lost()
+                broken = error
+            reader.lost(broken)
             await asyncio.sleep(_RETRY_S)
+
+
+def _found(model: ModelDetails, job: str) -> JobStatus:
+    return next(one for one in model.jobs if one.job_id == job)

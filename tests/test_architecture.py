@@ -115,13 +115,36 @@ def test_the_training_service_needs_no_zenml() -> None:
     ]
 
 
-def test_nothing_that_ships_imports_tests_or_benchmarks() -> None:
+def test_nothing_that_ships_imports_what_does_not() -> None:
     wrong = [
         f"{file} imports {name}"
         for file in sources()
         if file.parts[0] not in MAY_PRINT
         for name in imports_of(file)
-        if name.partition(".")[0] in {"tests", "benchmarks"}
+        if name.partition(".")[0] in {"tests", "benchmarks", "examples"}
+    ]
+    assert not wrong
+
+
+def test_examples_are_clients_of_the_service() -> None:
+    """Of us they know what any program could: the client, its forms, the policies that we ship. The
+    models that they play without a key are like those of the tests."""
+    allowed = (
+        "examples.",
+        "models.",
+        "service.client.",
+        "service.schemas.",
+        "service.hosted_schemas.",
+        "service.states.",
+        "tests.fakes.",
+    )
+    files = [file for file in sources() if file.parts[0] == "examples"]
+    assert files
+    wrong = [
+        f"{file} imports {name}"
+        for file in files
+        for name in imports_of(file)
+        if name.partition(".")[0] in OURS and not f"{name}.".startswith(allowed)
     ]
     assert not wrong
 

@@ -17,7 +17,7 @@ class Tracker:
     def __init__(self, project: str, name: str, settings: dict[str, Any], folder: Path) -> None:
         self._run: Any = None
         offline = os.environ.get("WANDB_MODE") == "offline"
-        if offline or "WANDB_API_KEY" in os.environ:
+        if offline or os.environ.get("WANDB_API_KEY"):
             import wandb
 
             self._run = wandb.init(

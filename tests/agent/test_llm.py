@@ -317,12 +317,12 @@ def test_a_bound_on_a_cost_that_litellm_knows_is_fine(monkeypatch: pytest.Monkey
     assert LanguageModel(LlmConfig()).priced
 
 
-@pytest.mark.parametrize(("key", "sent"), [(None, "none"), ("secret", "secret")])
+@pytest.mark.parametrize(("key", "sent"), [(None, "none"), ("", "none"), ("secret", "secret")])
 async def test_a_server_of_ones_own_gets_the_key_of_the_environment(
     key: str | None, sent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    if key:
+    if key is not None:
         monkeypatch.setenv("OPENAI_API_KEY", key)
     with CompletionsServer(number(7)) as server:
         await ask(model_on(server))

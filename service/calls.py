@@ -1,0 +1,215 @@
+"""The requests of the service's clients, and how its answers and streams are read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel
+
+from service.schemas import (
+    Accepted,
+    Event,
+    Health,
+    JobStatus,
+    ModelDetails,
+    ModelList,
+    TrainRequest,
+)
+from service.states import Status
+
+if TYPE_CHECKING:
+    from service.hosted_schemas import (
+        EvaluateAnswer,
+        EvaluateRequest,
+        RolloutAnswer,
+        RolloutRequest,
+    )
+
+PATIENCE_S = 60.0
+_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # the service says something more often
+Form = TypeVar("Form", bound=BaseModel)
+Answer = TypeVar("Answer")
+
+
+class ServiceError(RuntimeError):
+    """The service refused.
+
+    Attributes:
+        status: of the HTTP answer.
+        detail: what it says: a text, or the faults of a request's fields.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        try:
+            self.detail: Any = response.json()["detail"]
+        except (ValueError, KeyError, TypeError):
+            self.detail = response.text[:300]
+        super().__init__(f"{self.status}: {self.detail}")
+
+
+class StreamLost(RuntimeError):
+    """The service could not be reached again in time."""
+
+
+@dataclass(slots=True)
+class Reader:
+    """Puts the lines of a stream together to events (HTML standard, 9.2.6).
+
+    Attributes:
+        last: id of the newest event.
+        over: there will be no more.
+        job: whose events they are; empty before the first answer.
+        patience_s: how long to look for a service that is gone.
+    """
+
+    last: int = 0
+    job: str = ""
+    patience_s: float = PATIENCE_S
+    over: bool = False
+    _fields: dict[str, str] = field(default_factory=dict)
+    _lost_at: float | None = None
+
+    def take(self, line: str) -> Event | None:
+        """An event, if this line completes one that was not there before."""
+        if line:
+            name, _, value = line.partition(":")
+            if name:
+                self._fields[name] = value.removeprefix(" ")
+            return None
+        found, self._fields = self._fields, {}
+        if "data" not in found:
+            return None
+        if "id" not in found:
+            self.over = True  # the model was deleted
+            return None
+        data = json.loads(found["data"])
+        event = Event(id=int(found["id"]), event=found["event"], at=data.pop("at"), data=data)
+        if event.id <= self.last:
+            return None
+        self.last = event.id
+        self.over = event.event == "status" and Status(event.data["status"]).ended
+        return event
+
+    def open(self, response: httpx.Response) -> None:
+        self.job = _checked(response).headers["job-id"]
+        self._lost_at = None
+
+    def lost(self, error: httpx.TransportError | None) -> None:
+        """The connection ended: what was half read is sent again.
+
+        Raises:
+            StreamLost: there is no other since too long.
+        """
+        self._fields = {}
+        if error is None:
+            return
+        now = time.monotonic()
+        self._lost_at = self._lost_at or now
+        if now - self._lost_at > self.patience_s:
+            raise StreamLost(f"the stream broke off: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer]):
+    """A request, and how its answer is read."""
+
+    method: str
+    url: str
+    read: Callable[[httpx.Response], Answer]
+    params: dict[str, Any] | None = None
+    body: BaseModel | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For httpx, of either kind."""
+        told = {"json": self.body.model_dump(mode="json", exclude_none=True)} if self.body else {}
+        return {"method": self.method, "url": self.url, "params": self.params} | told
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_error:
+        raise ServiceError(response)
+    return response
+
+
+def _form(form: type[Form]) -> Callable[[httpx.Response], Form]:
+    return lambda response: form.model_validate_json(_checked(response).content)
+
+
+def _nothing(response: httpx.Response) -> None:
+    _checked(response)
+
+
+def _of(project: str, model_name: str) -> str:
+    return f"{quote(project, safe='')}/{quote(model_name, safe='')}"
+
+
+def train(request: TrainRequest) -> Call[Accepted]:
+    """Queue a job."""
+    return Call("POST", "/train", _form(Accepted), body=request)
+
+
+def status(project: str, model_name: str) -> Call[JobStatus]:
+    """How the model's newest job is doing."""
+    return Call("GET", f"/train/{_of(project, model_name)}/status", _form(JobStatus))
+
+
+def cancel(project: str, model_name: str) -> Call[JobStatus]:
+    """End the model's job; what was trained is kept."""
+    return Call("POST", f"/train/{_of(project, model_name)}/cancel", _form(JobStatus))
+
+
+def models(limit: int = 100, offset: int = 0) -> Call[ModelList]:
+    """All models, by project and name."""
+    return Call("GET", "/models", _form(ModelList), {"limit": limit, "offset": offset})
+
+
+def model(project: str, model_name: str) -> Call[ModelDetails]:
+    """A model: what was asked for, and its jobs."""
+    return Call("GET", f"/models/{_of(project, model_name)}", _form(ModelDetails))
+
+
+def delete(project: str, model_name: str) -> Call[None]:
+    """Delete a model with all that it left."""
+    return Call("DELETE", f"/models/{_of(project, model_name)}", _nothing)
+
+
+def rollout(request: RolloutRequest) -> Call[RolloutAnswer]:
+    """Have examples of a task written."""
+    from service.hosted_schemas import RolloutAnswer  # brings LiteLLM in
+
+    return Call("POST", "/rollout", _form(RolloutAnswer), body=request)
+
+
+def evaluate(request: EvaluateRequest) -> Call[EvaluateAnswer]:
+    """Have a judge score trajectories."""
+    from service.hosted_schemas import EvaluateAnswer
+
+    return Call("POST", "/evaluate", _form(EvaluateAnswer), body=request)
+
+
+def health() -> Call[Health]:
+    """Whether jobs are started, and what is configured."""
+    return Call("GET", "/health", _form(Health))
+
+
+def metrics() -> Call[str]:
+    """Numbers in Prometheus' text format."""
+    return Call("GET", "/metrics", lambda response: _checked(response).text)
+
+
+def stream(project: str, model_name: str, reader: Reader) -> dict[str, Any]:
+    return {
+        "method": "GET",
+        "url": f"/train/{_of(project, model_name)}/stream",
+        "params": {"job_id": reader.job} if reader.job else {},
+        "headers": {"Last-Event-ID": str(reader.last), "Accept": "text/event-stream"},
+        "timeout": _STREAM_TIMEOUT,
+    }
