@@ -60,8 +60,9 @@ def load_tokenizer(base_model: str) -> Tokenizer:
     if is_folder(base_model) and not Path(base_model).is_dir():
         raise BackendError(f"cannot load the model {base_model}: there is no such folder")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base_model)
-    except (OSError, ValueError) as error:
+        # False, as it would ask at a terminal else, and run what is beside the weights on a yes.
+        tokenizer = AutoTokenizer.from_pretrained(base_model, trust_remote_code=False)
+    except Exception as error:  # tokenizers has no other, and who names the folder chose its files
         raise BackendError(_cannot_load(base_model, error)) from error
     if tokenizer.chat_template is None:
         raise BackendError(f"{base_model} has no chat template: take an instruct model")
@@ -69,7 +70,7 @@ def load_tokenizer(base_model: str) -> Tokenizer:
 
 
 def _cannot_load(base_model: str, error: Exception) -> str:
-    first_line = str(error).strip().splitlines()[0]
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
         f"cannot load the model {base_model}: {first_line} "
         "Name a folder with a model, or a hub model this machine can reach."
@@ -89,7 +90,9 @@ class Policy:
         self.dtype = self._dtype()
         self.tokenizer = load_tokenizer(config.base_model)
         try:
-            base = AutoModelForCausalLM.from_pretrained(config.base_model, dtype=self.dtype)
+            base = AutoModelForCausalLM.from_pretrained(
+                config.base_model, dtype=self.dtype, trust_remote_code=False, use_safetensors=True
+            )
         except (OSError, ValueError, SafetensorError) as error:
             raise BackendError(_cannot_load(config.base_model, error)) from error
         base = base.to(self.device).eval()

@@ -2,7 +2,8 @@
 
 A pattern comes from whoever sends the examples, and may be made to run for ever. So it is one of
 Python's own ``re``, but matched by the ``regex`` module, which stops after a given time where ``re``
-cannot be stopped. What ``regex`` can beyond that (recursion) would take memory without end.
+cannot be stopped. What ``regex`` can beyond that (recursion) would take memory without end, and so
+would repetitions within repetitions, which it writes out as it compiles them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from fractions import Fraction
-from typing import Literal
+from re import _parser  # type: ignore[attr-defined]  # what reads a pattern for re itself
+from typing import Any, Literal
 
 import regex
 
@@ -19,6 +21,7 @@ from environment.prompt_task.numbers import final_number, only_number
 
 VerifierName = Literal["exact", "numeric", "regex", "contains"]
 _LONGEST_PATTERN = 500
+_MOST_WRITTEN_OUT = 100_000  # which compiles in milliseconds
 _PATTERN_SECONDS = 0.5  # of one match; an ordinary one takes microseconds
 _READ_CHARACTERS = 20_000  # of an answer's end, for what takes longer than looking for a text
 
@@ -40,6 +43,8 @@ def fault_of(verifier: VerifierName, answer: str | None) -> str:
             return f"its pattern is longer than {_LONGEST_PATTERN} characters"
         try:
             re.compile(answer)
+            if _written_out(_parser.parse(answer)) > _MOST_WRITTEN_OUT:
+                return f"its pattern {answer[:60]!r} repeats repetitions too often"
             regex.compile(answer)
         except (re.error, regex.error, OverflowError, RecursionError) as error:
             return f"its answer {answer[:60]!r} is no regular expression of Python's: {error}"
@@ -105,6 +110,21 @@ def matches(said: str, pattern: str, ignore_case: bool = False) -> bool:
         raise PatternTooSlow(
             f"the pattern {pattern[:60]!r} took longer than {_PATTERN_SECONDS:g} s"
         ) from error
+
+
+def _written_out(pattern: Any) -> int:
+    """About how many items ``regex`` makes of a pattern that ``re`` has read: it writes out the least
+    number of repetitions of a group, twice."""
+    count = 0
+    for operator, value in pattern:
+        parts = value if isinstance(value, tuple | list) else [value]
+        flat = [part for p in parts for part in (p if isinstance(p, list) else [p])]
+        inside = [part for part in flat if isinstance(part, _parser.SubPattern)]
+        size = 1 + sum(map(_written_out, inside))
+        if str(operator).endswith("_REPEAT") and size > 2:  # else of one character, as in a{9}
+            size *= max(1, 2 * value[0])
+        count += size
+    return count
 
 
 def _plain(text: str, ignore_case: bool) -> str:

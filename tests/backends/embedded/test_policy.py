@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,49 @@ def test_a_base_model_without_a_chat_template_is_refused(tmp_path: Path) -> None
     (base / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(BackendError, match="no chat template: take an instruct model"):
         load_tokenizer(str(base))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer.json", '{"version": 7}'),
+        ("tokenizer.json", '{"added_tokens": []}'),
+        ("tokenizer.json", "[" * 5_000),
+        ("tokenizer_config.json", '{"tokenizer_class": 7}'),
+    ],
+)
+def test_a_tokenizer_that_is_broken_is_named(tmp_path: Path, file: str, content: str) -> None:
+    base = copy_of_pocket(tmp_path)
+    (base / file).write_text(content)
+    with pytest.raises(BackendError, match=f"cannot load the model {base}: ."):
+        load_tokenizer(str(base))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_no_code_of_a_model_is_run_and_nobody_is_asked_whether(
+    new_policy: NewPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    base = copy_of_pocket(tmp_path)
+    settings = json.loads((base / file).read_text())
+    own = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}
+    settings |= {"model_type": "own", "tokenizer_class": "Own"}
+    settings["auto_map"] = own | {"AutoTokenizer": ["own.Own", "own.Own"]}
+    (base / file).write_text(json.dumps(settings))
+    (base / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: ...\n")
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *told: asked.append(told) or "y")
+    with suppress(BackendError):
+        new_policy(base_model=str(base))
+    assert not asked
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickled_weights_are_not_loaded(new_policy: NewPolicy, tmp_path: Path) -> None:
+    base = copy_of_pocket(tmp_path)
+    torch.save(load_file(base / "model.safetensors"), base / "pytorch_model.bin")
+    (base / "model.safetensors").unlink()
+    with pytest.raises(BackendError, match="cannot load the model"):
+        new_policy(base_model=str(base))
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere", "no-one/has-this-model"])

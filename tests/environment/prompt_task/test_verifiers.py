@@ -126,6 +126,12 @@ def test_each_name_is_its_verifier() -> None:
         ("regex", "(?:foo){e<=2}(", "no regular expression"),
         ("regex", "a{99999999999999999999}", "no regular expression"),
         ("regex", "a" * 501, "longer than 500"),
+        # The regex module would take gigabytes to compile them.
+        ("regex", "(?:" * 70 + "a" + "){2}" * 70, "repeats repetitions"),
+        ("regex", "(?:" * 90 + "a" + ")+" * 90, "repeats repetitions"),
+        ("regex", "(?x)" + "( " * 60 + "a" + ") {2}" * 60, "repeats repetitions"),
+        ("regex", "(a)?(?(1)" + "(?>" * 60 + "b" + "){2}" * 60 + "|c)", "repeats repetitions"),
+        ("regex", "(?:(?=(?:ab){500})c){500}", "repeats repetitions"),
     ],
 )
 def test_what_nothing_can_be_verified_against(
@@ -142,6 +148,10 @@ def test_what_nothing_can_be_verified_against(
         ("numeric", "$1,000"),
         ("regex", r"\d+"),
         ("regex", "(" * 250 + ")" * 250),
+        ("regex", r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}"),
+        ("regex", r"((\d+)\s*)+"),
+        ("regex", "a{60000}"),
+        ("regex", "(?:ab){1000}"),
     ],
 )
 def test_what_can_be(verifier: VerifierName, answer: str) -> None:
