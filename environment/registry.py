@@ -3,7 +3,9 @@
 Its package offers ``Config`` (how the agent sees it), ``DataConfig`` (where its data comes from),
 ``ARTIFACTS`` (what its data pipeline makes, by name; empty if it needs none) and
 ``open_environment(artifacts, config, max_turns)``, where ``artifacts`` are those files. It may offer
-``check(config, max_turns)``, which raises before any work what would fail later.
+``check(config, max_turns)``, which raises before any work what would fail later, and ``OPERATORS``:
+settings that decide what programs may do to a machine, or in whose account they run, so that a service
+takes them from its own configuration and from no request.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ settings have become. Importing this brings in torch; the service's own process 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from environment.base import EnvironmentUnavailable, StrictModel
 from environment.prompt_task.examples import check_examples, different
 from environment.registry import UnknownEnvironment, check_environment, environment_package
 from service.data import EXAMPLES, WRITTEN, check_recipe
+from service.judges import check_judge_name
 from service.schemas import PROMPT_TASK, TrainRequest
 from service.settings import EnvironmentDefaults, EvaluationDefaults, ServiceSettings
 from training.budget import BUDGETS, UnknownPrice, check_prices
@@ -100,12 +102,12 @@ def make_plan(
     budget = _budget(request.budget, settings.training.budget)
     judge = _within(settings.judge.model_copy(update={"model": request.judge_model}), budget)
     if request.use_ruler:
-        _check_llm("judge_model", judge, "use_ruler: false needs no judge")
+        _check_llm("judge_model", judge, "use_ruler: false needs no judge", settings)
     writer = _within(settings.writer, budget) if WRITTEN in data else None
     if writer:
         _check_llm("training_data", writer, "or send examples: there is nobody to write them")
     if request.evaluation:
-        _check_evaluation(request, backend)
+        _check_evaluation(request, backend, environment)
     try:
         check_prices(budget, backend, gpus(backend))
     except UnknownPrice as error:
@@ -171,6 +173,7 @@ def _environment(
         check_recipe(name, package.ARTIFACTS)
     except UnknownEnvironment as error:
         raise _refused("environment", error) from error
+    _check_settings(request, getattr(package, "OPERATORS", ()))
     defaults = settings.environments.get(name, EnvironmentDefaults())
     own = {"name": name} | defaults.settings | request.environment_settings
     if name == PROMPT_TASK:
@@ -189,6 +192,26 @@ def _environment(
     if name == PROMPT_TASK:
         data = _examples(request, settings)
     return config.model_dump(mode="json"), data
+
+
+def _check_settings(request: TrainRequest, operators: Sequence[str]) -> None:
+    """
+    Args:
+        operators: settings that only who runs the service decides.
+
+    Raises:
+        Refused: a setting that a request may not choose, or that would be passed over.
+    """
+    fields = {"name": "environment"}
+    if request.environment == PROMPT_TASK:
+        fields |= {"task_prompt": "task_prompt", "verifier": "verifier"}
+    for key in request.environment_settings:
+        field = f"environment_settings.{key}"
+        if key in operators:
+            told = f"environments.{request.environment}.settings of the service's configuration"
+            raise _refused(field, f"is for who runs the service to decide: {told}")
+        if key in fields:
+            raise _refused(field, f"say it as {fields[key]}, beside environment_settings")
 
 
 def _prompt_task(request: TrainRequest) -> dict[str, Any]:
@@ -220,7 +243,11 @@ def _examples(request: TrainRequest, settings: ServiceSettings) -> dict[str, Any
     return {EXAMPLES: [one.model_dump() for one in made]}
 
 
-def _check_evaluation(request: TrainRequest, backend: BackendConfig) -> None:
+def _check_evaluation(
+    request: TrainRequest, backend: BackendConfig, environment: dict[str, Any]
+) -> None:
+    if environment.get("held_out_share") == 0:
+        raise _refused("environment_settings.held_out_share", "0 leaves none for an evaluation")
     if request.environment == PROMPT_TASK and request.verifier is None:
         raise _refused("evaluation", "without a verifier nobody can tell how a policy does")
     try:
@@ -235,8 +262,16 @@ def _within(llm: Llm, budget: BudgetConfig) -> Llm:
     return llm.model_copy(update={"max_cost_usd": min(limits)}) if limits else llm
 
 
-def _check_llm(field: str, llm: LlmConfig, otherwise: str) -> None:
+def _check_llm(
+    field: str, llm: LlmConfig, otherwise: str, named: ServiceSettings | None = None
+) -> None:
+    """
+    Args:
+        named: the service's settings, where the request names the model.
+    """
     try:
+        if named:
+            check_judge_name(llm.model, named)
         check_llm(llm)
     except LlmUnavailable as error:
         raise _refused(field, f"{error}; {otherwise}") from error

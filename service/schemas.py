@@ -6,7 +6,7 @@ import math
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from environment.base import StrictModel
 from environment.prompt_task.models import Example
@@ -19,6 +19,7 @@ KEY = r"^[!-~]{1,128}$"
 PROMPT_TASK = "prompt_task"
 MAX_TEXT = 100_000
 _DEFAULT_GROUP = 4
+_DEEPEST = 20  # pydantic writes no JSON that is nested 255 deep, and no setting is
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Key = Annotated[str, StringConstraints(pattern=KEY)]
@@ -88,6 +89,17 @@ class TrainRequest(StrictModel):
     idempotency_key: Key | None = Field(
         None, description="The same key gives the same job; also the header Idempotency-Key."
     )
+
+    @field_validator("environment_settings")
+    @classmethod
+    def _is_flat(cls, settings: _JsonObject) -> _JsonObject:
+        level: list[Any] = [settings]
+        for _ in range(_DEEPEST):
+            inside = [v.values() if isinstance(v, dict) else v for v in level]
+            level = [v for values in inside for v in values if isinstance(v, dict | list)]
+        if level:
+            raise ValueError(f"nested more than {_DEEPEST} deep")
+        return settings
 
     @property
     def rollouts_per_group(self) -> int:

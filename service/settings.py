@@ -73,6 +73,15 @@ class ServiceSettings(StrictModel):
     rollout: RolloutConfig = RolloutConfig()
     training: TrainingConfig = TrainingConfig()
     judge: JudgeConfig = JudgeConfig()
+    judge_providers: tuple[str, ...] = Field(
+        (
+            *("openai", "anthropic", "azure", "cerebras", "cohere", "cohere_chat", "deepseek"),
+            *("fireworks_ai", "gemini", "groq", "mistral", "nvidia_nim", "openrouter"),
+            *("perplexity", "together_ai", "vertex_ai", "xai"),
+        ),
+        min_length=1,
+        description="Whose models a request may name as judge_model, by LiteLLM's names.",
+    )
     writer: LlmConfig = Field(
         LlmConfig(model="gpt-4o"), description="The language model that writes examples."
     )

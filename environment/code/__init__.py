@@ -57,6 +57,7 @@ class CodeEnvironment(Environment[CodeProblem, CodeOutcome]):
 Config = CodeConfig
 DataConfig = CodeDataConfig
 ARTIFACTS = ("scenarios",)
+OPERATORS = ("sandbox",)
 
 
 def check(config: CodeConfig, max_turns: int) -> None:

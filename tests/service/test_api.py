@@ -21,6 +21,13 @@ from .conftest import POCKET, Service, occupied, request, until
 
 TOKEN = "correct-horse-battery"
 BODY = request("x").model_dump(mode="json", exclude_none=True)
+SUMS = {
+    "base_model": "models/pocket_math",
+    "environment": "prompt_task",
+    "task_prompt": "Answer.",
+    "training_data": [{"prompt": f"{n} + 1 =", "answer": str(n + 1)} for n in range(4)],
+    "verifier": "numeric",
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +43,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def http(service: Service) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=service.url, timeout=60) as client:
         yield client
+
+
+def nested(depth: int) -> Any:
+    """Lists in a list."""
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
 
 
 def faults(response: httpx.Response) -> dict[str, str]:
@@ -163,11 +178,25 @@ def test_a_deleted_model_is_gone_with_its_folder(service: Service) -> None:
         ({"environment": "../code"}, "body.environment"),
         ({"environment_settings": {"max_hits": 99}}, "body.environment_settings.max_hits"),
         ({"environment_settings": {"name": "code"}}, "body.environment_settings.name"),
+        ({"environment_settings": {"x": nested(300)}}, "body.environment_settings"),
+        (
+            {"environment": "code", "environment_settings": {"sandbox": {"kind": "stack"}}},
+            "body.environment_settings.sandbox",
+        ),
+        (
+            SUMS | {"environment_settings": {"verifier": "exact"}},
+            "body.environment_settings.verifier",
+        ),
+        (
+            SUMS | {"environment_settings": {"held_out_share": 0}, "evaluation": True},
+            "body.environment_settings.held_out_share",
+        ),
         ({"base_model": "models/none"}, "body.base_model"),
         ({"base_model": "/etc"}, "body.base_model"),
         ({"base_model": "a\x00b"}, "body.base_model"),
         ({"use_ruler": True}, "body.judge_model"),
         ({"use_ruler": True, "judge_model": "nobody/knows"}, "body.judge_model"),
+        ({"use_ruler": True, "judge_model": "llamafile/local"}, "body.judge_model"),
         ({"idempotency_key": "two words"}, "body.idempotency_key"),
         ({"seed": -1}, "body.seed"),
     ],
