@@ -16,7 +16,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -142,10 +142,19 @@ class LanguageModel:
         self.priced = _price(config, 1, 1) is not None
         self._cache = cache
         self._slots = asyncio.Semaphore(config.concurrency)
+        self._spending: Path | None = None
         self._options: dict[str, Any] = {}
         if config.api_base:
             key = os.environ.get("OPENAI_API_KEY") or "none"
             self._options = {"api_base": config.api_base, "api_key": key}
+
+    def keep_spending(self, file: Path) -> None:
+        """Count in a file from now on what is paid for, as well as what is there already: what an
+        attempt that was killed has paid is paid."""
+        self._spending = file
+        if file.exists():
+            self.usage = LlmUsage(**json.loads(file.read_text(encoding="utf-8")))
+            self.usage.cached = 0
 
     async def ask(
         self,
@@ -248,6 +257,8 @@ class LanguageModel:
         self.usage.prompt_tokens += given
         self.usage.completion_tokens += written
         self.usage.cost_usd += _price(self.config, given, written) or 0.0
+        if self._spending:
+            _write(self._spending, json.dumps(asdict(self.usage)))
 
     def _kept_at(
         self, messages: list[Message], form: type[BaseModel], temperature: float | None

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -31,6 +32,7 @@ from serving.guard import Guard, failed, invalid, json_answer
 
 log = logging.getLogger(__name__)
 _RETRY_AFTER_S = 5
+_CHECKS = 8  # requests in the line for the one process that checks; others wait without a thread
 _STATUSES: dict[type[Exception], int] = {
     NoSuchJob: 404,
     ModelBusy: 409,
@@ -72,6 +74,7 @@ class Service:
     checker: Checker
     feed: Feed
     hosted: asyncio.Semaphore
+    checking: CapacityLimiter
     answers: Counter[int] = field(default_factory=Counter)
 
 
@@ -98,6 +101,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         checker=Checker(settings, worker_environ(settings.log_level)),
         feed=Feed(store, settings.streams),
         hosted=asyncio.Semaphore(settings.hosted_requests),
+        checking=CapacityLimiter(_CHECKS),
     )
 
     @asynccontextmanager

@@ -145,6 +145,7 @@ def _written(order: Order, folder: Path) -> list[Example]:
     assert order.writer is not None
     # Beside the folder, which is made anew for every attempt: no reply is paid for twice.
     model = LanguageModel(order.writer, folder.with_name("replies"))
+    model.keep_spending(folder.with_name("spent.json"))
     asked = order.data[WRITTEN]
     examples, report = asyncio.run(
         write_examples(

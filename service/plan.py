@@ -23,6 +23,7 @@ from environment.prompt_task.examples import check_examples, different
 from environment.registry import UnknownEnvironment, check_environment, environment_package
 from service.data import EXAMPLES, WRITTEN, check_recipe
 from service.judges import check_judge_name
+from service.refusals import Refusal, Refused, refused
 from service.schemas import PROMPT_TASK, TrainRequest
 from service.settings import EnvironmentDefaults, EvaluationDefaults, ServiceSettings
 from training.budget import BUDGETS, UnknownPrice, check_prices
@@ -33,29 +34,7 @@ from training.store import first_difference
 log = logging.getLogger(__name__)
 Llm = TypeVar("Llm", bound=LlmConfig)
 _EXAMPLES_WRITTEN = 50
-_BODY = "body"
 _OF_A_JOB = {"training", "judge", "writer", "evaluation"}
-
-
-class Refusal(StrictModel):
-    """Why a request is not taken.
-
-    Args:
-        status: of the HTTP answer.
-        loc: the field of the request that is at fault; empty if none is.
-    """
-
-    status: int
-    loc: list[str]
-    msg: str
-
-
-class Refused(ValueError):
-    """A request that cannot be carried out."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.msg)
-        self.refusal = refusal
 
 
 class Plan(StrictModel):
@@ -111,7 +90,7 @@ def make_plan(
     try:
         check_prices(budget, backend, gpus(backend))
     except UnknownPrice as error:
-        raise _refused("budget", error) from error
+        raise refused("budget", error) from error
     changes = {
         "groups_per_step": request.batch_size // request.rollouts_per_group,
         "rollouts_per_group": request.rollouts_per_group,
@@ -136,10 +115,6 @@ def make_plan(
     return plan
 
 
-def _refused(field: str, error: Exception | str, status: int = 422) -> Refused:
-    return Refused(Refusal(status=status, loc=[_BODY, *field.split(".")], msg=str(error)))
-
-
 def _backend(request: TrainRequest, settings: ServiceSettings) -> BackendConfig:
     base_model = request.base_model
     if Path(base_model).is_dir():
@@ -154,7 +129,7 @@ def _backend(request: TrainRequest, settings: ServiceSettings) -> BackendConfig:
     try:
         _check_model(base_model)
     except BackendError as error:
-        raise _refused("base_model", error) from error
+        raise refused("base_model", error) from error
     return backend
 
 
@@ -172,7 +147,7 @@ def _environment(
         package = environment_package(name)
         check_recipe(name, package.ARTIFACTS)
     except UnknownEnvironment as error:
-        raise _refused("environment", error) from error
+        raise refused("environment", error) from error
     _check_settings(request, getattr(package, "OPERATORS", ()))
     defaults = settings.environments.get(name, EnvironmentDefaults())
     own = {"name": name} | defaults.settings | request.environment_settings
@@ -185,9 +160,9 @@ def _environment(
         first = error.errors()[0]
         inside = [] if first["loc"][0] in TrainRequest.model_fields else ["environment_settings"]
         field = ".".join([*inside, *map(str, first["loc"])])
-        raise _refused(field, first["msg"].removeprefix("Value error, ")) from error
+        raise refused(field, first["msg"].removeprefix("Value error, ")) from error
     except EnvironmentUnavailable as error:
-        raise _refused("environment", error) from error
+        raise refused("environment", error) from error
     data = package.DataConfig.model_validate(defaults.data).model_dump(mode="json")
     if name == PROMPT_TASK:
         data = _examples(request, settings)
@@ -209,15 +184,15 @@ def _check_settings(request: TrainRequest, operators: Sequence[str]) -> None:
         field = f"environment_settings.{key}"
         if key in operators:
             told = f"environments.{request.environment}.settings of the service's configuration"
-            raise _refused(field, f"is for who runs the service to decide: {told}")
+            raise refused(field, f"is for who runs the service to decide: {told}")
         if key in fields:
-            raise _refused(field, f"say it as {fields[key]}, beside environment_settings")
+            raise refused(field, f"say it as {fields[key]}, beside environment_settings")
 
 
 def _prompt_task(request: TrainRequest) -> dict[str, Any]:
     """The settings of the prompt task that stand in the request itself."""
     if request.verifier is None and not request.use_ruler:
-        raise _refused("verifier", "without use_ruler a verifier must decide what is right")
+        raise refused("verifier", "without use_ruler a verifier must decide what is right")
     return {"task_prompt": request.task_prompt, "verifier": request.verifier}
 
 
@@ -237,9 +212,9 @@ def _examples(request: TrainRequest, settings: ServiceSettings) -> dict[str, Any
         made = different(request.training_data)
         check_examples(made, request.verifier)
     except EnvironmentUnavailable as error:
-        raise _refused("training_data", error) from error
+        raise refused("training_data", error) from error
     if request.evaluation and len(made) < 2:
-        raise _refused("training_data", "one example leaves none to hold out for an evaluation")
+        raise refused("training_data", "one example leaves none to hold out for an evaluation")
     return {EXAMPLES: [one.model_dump() for one in made]}
 
 
@@ -247,13 +222,13 @@ def _check_evaluation(
     request: TrainRequest, backend: BackendConfig, environment: dict[str, Any]
 ) -> None:
     if environment.get("held_out_share") == 0:
-        raise _refused("environment_settings.held_out_share", "0 leaves none for an evaluation")
+        raise refused("environment_settings.held_out_share", "0 leaves none for an evaluation")
     if request.environment == PROMPT_TASK and request.verifier is None:
-        raise _refused("evaluation", "without a verifier nobody can tell how a policy does")
+        raise refused("evaluation", "without a verifier nobody can tell how a policy does")
     try:
         check_serves_adapters(backend)
     except BackendError as error:
-        raise _refused("evaluation", error) from error
+        raise refused("evaluation", error) from error
 
 
 def _within(llm: Llm, budget: BudgetConfig) -> Llm:
@@ -274,7 +249,7 @@ def _check_llm(
             check_judge_name(llm.model, named)
         check_llm(llm)
     except LlmUnavailable as error:
-        raise _refused(field, f"{error}; {otherwise}") from error
+        raise refused(field, f"{error}; {otherwise}") from error
 
 
 def _budget(asked: BudgetConfig, most: BudgetConfig) -> BudgetConfig:

@@ -144,14 +144,19 @@ def _train(job: Job, plan: Plan, store: Store, folders: Folders) -> dict[str, An
         result = _result(await run_training(spec, environment, watch=on_step), folders)
         if plan.evaluation is None:
             return result
+        from backends import gpus
         from service.evaluation import REPORT, evaluate
+        from training.budget import Meter
 
-        adapter, place = folders.root / result["adapter"], run / "evaluation"
+        # Of the job: the next one of the model has another policy.
+        adapter, place = folders.root / result["adapter"], run / "evaluation" / job.id
+        meter = Meter(plan.training.budget, gpus(plan.backend), run / TRAINING)
         title = f"{job.project}/{job.model_name}, step {result['step']}"
         found = await evaluate(plan, environment, adapter, place, title)
         found["report"] = str((place / REPORT).relative_to(folders.root))
         store.add_event(job.id, "evaluation", found)
-        return result | {"evaluation": found}
+        meter.tick()
+        return result | {"evaluation": found, "spent": meter.spent()}
 
     try:
         return asyncio.run(train())

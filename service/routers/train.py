@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Header, HTTPException
 from fastapi.exceptions import RequestValidationError
 
-from service.app import CONFLICT, TheService
+from service.app import CONFLICT, Service, TheService
 from service.schemas import Accepted, Key, TrainRequest
 from service.store import Job
 
@@ -15,7 +16,7 @@ router = APIRouter(tags=["training"])
 
 
 @router.post("/train", status_code=202, responses=CONFLICT)
-def train(
+async def train(
     request: TrainRequest,
     service: TheService,
     idempotency_key: Annotated[Key | None, Header()] = None,
@@ -23,6 +24,11 @@ def train(
     """Queue a job, once everything about it is checked. A job for a model that has been trained
     before continues it, if it asks for the same up to a larger ``num_steps``."""
     key = _one_key(idempotency_key, request.idempotency_key)
+    # In threads of its own: those that all other routes share must not wait for a slow check.
+    return await to_thread.run_sync(_submit, request, key, service, limiter=service.checking)
+
+
+def _submit(request: TrainRequest, key: str | None, service: Service) -> Accepted:
     asked = request.model_dump(mode="json", exclude={"idempotency_key"})
     store = service.store
     # A repeated request is answered as the first was, whatever has changed since.

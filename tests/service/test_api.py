@@ -4,6 +4,8 @@ one place is taken, so all wait."""
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -297,6 +299,36 @@ def test_a_thousand_jobs_wait_and_all_are_listed(service: Service, http: httpx.C
         offset += 300
     assert found == [f"m{n:04}" for n in range(1_000)]
     assert service.client.health().queue_depth >= 1_000
+
+
+def test_who_waits_for_a_slow_check_keeps_nobody_else_waiting(
+    service: Service, http: httpx.Client
+) -> None:
+    http.post("/train", json=BODY | {"model_name": "first"}).raise_for_status()
+    assert service.process is not None
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").parents[1]
+    (checker,) = {
+        int(pid)
+        for task in children.iterdir()
+        for pid in (task / "children").read_text().split()
+        if b"service.checker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    }
+    os.kill(checker, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(60) as pool:
+            asked = [
+                pool.submit(http.post, "/train", json=BODY | {"model_name": f"slow{n}"})
+                for n in range(60)
+            ]
+            try:
+                until(lambda: sum(future.running() for future in asked) == 60)
+                for _ in range(20):
+                    assert http.get("/models").status_code == 200
+            finally:
+                os.kill(checker, signal.SIGCONT)
+            assert {future.result().status_code for future in asked} == {202}
+    finally:
+        os.kill(checker, signal.SIGCONT)
 
 
 def test_the_defaults_are_those_of_the_asked_system() -> None:

@@ -201,6 +201,9 @@ def test_a_trained_policy_is_compared_with_its_base(start_service: StartService)
     held_out = {row.scenario_id for row in rows}
     trajectories = (service.folders.root / result.adapter).with_name("trajectories")
     trained_on = set(pq.read_table(trajectories)["scenario_id"].to_pylist())
+    assert found.report.split("/")[-2] == service.client.status("default", "m").job_id
+    (before,) = [e.data["metrics"]["budget/minutes"] for e in events if e.data.get("step") == 2]
+    assert result.spent["minutes"] - before >= max(row.seconds for row in rows) / 60
     assert len(held_out) == 4
     assert trained_on
     assert not held_out & trained_on
