@@ -141,6 +141,7 @@ def _prompt_task(order: Order, folder: Path) -> dict[str, Path]:
 def _written(order: Order, folder: Path) -> list[Example]:
     from agent.example_writer import write_examples
     from agent.llm import LanguageModel
+    from environment.prompt_task.examples import check_examples
 
     assert order.writer is not None
     # Beside the folder, which is made anew for every attempt: no reply is paid for twice.
@@ -156,6 +157,8 @@ def _written(order: Order, folder: Path) -> list[Example]:
             verifier=asked["verifier"],
         )
     )
+    # Or the model would be left with none for good: the next attempt asks for others.
+    check_examples(examples, asked["verifier"])
     (folder / REPORT).write_text(report.model_dump_json())
     return examples
 

@@ -20,6 +20,9 @@ RESCORED = Decision(
 )
 # Rollouts of a policy that may fail before the others say too little about it.
 _MAX_FAILED = 0.05
+# A policy that is no better is ahead on all of five by chance in 1 of 32 cases, and then the interval
+# over them, which knows of no others, is above zero.
+_FEWEST_SCENARIOS = 6
 
 
 def decide(comparison: Comparison) -> Decision:
@@ -37,6 +40,13 @@ def decide(comparison: Comparison) -> Decision:
                 reason=f"not promoted: {failed} of {summary.rollouts} rollouts of the {label} "
                 f"policy failed ({', '.join(summary.errors)})",
             )
+    trained = comparison.policies.get("trained", {}).get("sampled")
+    if trained and trained.scenarios < _FEWEST_SCENARIOS:
+        return Decision(
+            promote=False,
+            reason=f"not promoted: {trained.scenarios} held-out scenarios are too few to tell a gain "
+            f"from chance; {_FEWEST_SCENARIOS} are the fewest",
+        )
     for other in ("base", "incumbent"):
         if gain := comparison.differences.get(other, {}).get("sampled"):
             text = (

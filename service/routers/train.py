@@ -35,6 +35,9 @@ def _submit(request: TrainRequest, key: str | None, service: Service) -> Accepte
     earlier = store.by_key(key)
     if earlier is None:
         last = store.newest(request.project, request.model_name)
+        if last and last.status.ended and last.step > request.num_steps:
+            told = f"the model has made {last.step} steps: num_steps counts all, so ask for more"
+            raise HTTPException(409, f"{told}, or delete it to begin anew")
         previous = store.plan(last.id) if last and last.status.ended else None
         checked = service.checker.check(asked, previous)
         if "refusal" in checked:

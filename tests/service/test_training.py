@@ -52,6 +52,10 @@ def test_a_job_trains_and_the_next_one_continues_its_model(start_service: StartS
     assert refused.value.status == 409
     assert "seed = 0, now it is 1" in refused.value.detail
 
+    with pytest.raises(ServiceError, match="has made 2 steps") as refused:
+        client.train(request(num_steps=1))
+    assert refused.value.status == 409
+
     second = client.train(request(num_steps=3))
     events = [e for e in client.stream("default", "m") if e.event != "warning"]
     assert kinds(events) == ["queued", "running", "step", "succeeded"]

@@ -116,3 +116,12 @@ def test_failures_are_counted_by_rollouts() -> None:
     assert decision.reason == (
         "not promoted: 3 of 40 rollouts of the trained policy failed (timeout)"
     )
+
+
+@pytest.mark.parametrize(("scenarios", "promoted"), [(1, False), (5, False), (6, True)])
+def test_so_few_scenarios_that_chance_would_do_promote_nothing(
+    scenarios: int, promoted: bool
+) -> None:
+    decision = decide(comparison(base="-" * scenarios, trained="+" * scenarios))
+    assert decision.promote is promoted
+    assert promoted or f"{scenarios} held-out scenarios are too few" in decision.reason
