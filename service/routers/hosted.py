@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from statistics import fmean
 from typing import Any
 
@@ -32,7 +33,7 @@ async def rollout(request: RolloutRequest, service: TheService) -> RolloutAnswer
     """Write examples of a task with the service's writer, to train on. There may be fewer than asked
     for: the report says why."""
     writer = service.settings.writer
-    check_llm(writer)
+    await asyncio.to_thread(check_llm, writer)  # the first time it imports for seconds
     async with service.hosted:
         examples, report = await write_examples(
             LanguageModel(writer),
@@ -53,7 +54,7 @@ async def evaluate(request: EvaluateRequest, service: TheService) -> EvaluateAns
     ``evaluation_prompt``."""
     config = service.settings.judge.model_copy(update={"model": request.judge_model})
     try:
-        check_llm(config)
+        await asyncio.to_thread(check_llm, config)
     except LlmUnavailable as error:
         fault = {"loc": ["body", "judge_model"], "msg": str(error), "type": "value_error"}
         raise RequestValidationError([fault]) from error
