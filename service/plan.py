@@ -18,6 +18,7 @@ from agent.llm import LlmConfig, LlmUnavailable, check_llm
 from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
 from backends.embedded.policy import load_tokenizer
 from environment.base import EnvironmentUnavailable, StrictModel
+from environment.configuration import explain
 from environment.prompt_task.examples import check_examples, different
 from environment.registry import UnknownEnvironment, check_environment, environment_package
 from service.data import EXAMPLES, WRITTEN, check_recipe
@@ -181,8 +182,9 @@ def _environment(
     except ValidationError as error:
         first = error.errors()[0]
         inside = [] if first["loc"][0] in TrainRequest.model_fields else ["environment_settings"]
-        field = ".".join([*inside, *map(str, first["loc"])])
-        raise _refused(field, first["msg"].removeprefix("Value error, ")) from error
+        where = ".".join(map(str, first["loc"]))
+        told = explain(error, package.Config, secret=[where])  # it may be long
+        raise _refused(".".join([*inside, where]), told) from error
     except EnvironmentUnavailable as error:
         raise _refused("environment", error) from error
     data = package.DataConfig.model_validate(defaults.data).model_dump(mode="json")

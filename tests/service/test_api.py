@@ -182,6 +182,9 @@ def test_a_request_that_cannot_be_is_refused_by_field(
 
 
 def test_what_a_refusal_says_is_what_to_do(http: httpx.Client) -> None:
+    mistyped = {"environment_settings": {"max_hit": 4}}
+    (told,) = faults(http.post("/train", json=BODY | mistyped)).values()
+    assert told == "unknown key max_hit: did you mean max_hits?"
     told = faults(http.post("/train", json=BODY | {"use_ruler": True}))
     assert "OPENAI_API_KEY" in told["body.judge_model"]
     assert "use_ruler: false" in told["body.judge_model"]
