@@ -81,14 +81,15 @@ def kill_at_random(
             follower.start()
         killed = [
             _kill(service, source, share, steps)
-            # The last tenth is left to end in; a kill may come while others still start.
-            for share in sorted(source.uniform(0, 0.9) for _ in range(count))
+            # All are in flight until the first one ends.
+            for share in sorted(source.uniform(0, 0.8) for _ in range(count))
         ]
         for follower in followers.values():
             follower.join(_PATIENCE_S)
         faults = [f for name in JOBS for f in _faults(service, name, followers[name], steps)]
         attempts = {name: service.client.status("default", name).attempts for name in JOBS}
-        if code := service.terminate():
+        # uvicorn ends by the signal that it was asked with.
+        if (code := service.terminate()) != -signal.SIGTERM:
             faults.append(f"the service ended with {code}")
         if left := _processes_of(service):
             faults.append(f"{len(left)} processes are left: {left}")
@@ -96,7 +97,7 @@ def kill_at_random(
         service.close()
     told = {
         "seed": seed,
-        "killed at step": ", ".join(killed),
+        "killed at steps": ", ".join(killed),
         "jobs": {name: follower.status for name, follower in followers.items()},
         "steps told": {name: len(follower.steps) for name, follower in followers.items()},
         "events told": {name: len(follower.ids) for name, follower in followers.items()},
@@ -108,9 +109,8 @@ def kill_at_random(
 
 
 def _kill(service: Service, source: random.Random, share: float, steps: int) -> str:
-    """Kill something once that share of all steps is made, or up to three seconds later."""
-    all_steps = len(JOBS) * steps
-    until(lambda: _made(service) >= share * all_steps, _PATIENCE_S)
+    """Kill something when the job that is ahead has come so far, or up to three seconds later."""
+    until(lambda: max(_made(service)) >= share * steps, _PATIENCE_S)
     time.sleep(source.uniform(0, 3))
     victim, made, workers = source.choice(VICTIMS), _made(service), service.workers()
     if victim != "worker":
@@ -123,11 +123,11 @@ def _kill(service: Service, source: random.Random, share: float, steps: int) -> 
     if service.process is not None and service.process.poll() is not None:
         time.sleep(source.uniform(0, 2))
         service.start()
-    return f"{made} {victim}"
+    return f"{'/'.join(map(str, made))} {victim}"
 
 
-def _made(service: Service) -> int:
-    return sum(service.client.status("default", name).step for name in JOBS)
+def _made(service: Service) -> list[int]:
+    return [service.client.status("default", name).step for name in JOBS]
 
 
 def _kill_process(pid: int) -> None:

@@ -1,6 +1,6 @@
 """What the training service promises, with real services, real workers and real clients.
 
-    python -m benchmarks.service --kills 10 [--steps 150] [--seed 0]
+    python -m benchmarks.service --kills 10 [--steps 200] [--seed 0]
     python -m benchmarks.service --streams 200
     python -m benchmarks.service --queue 1000
     python -m benchmarks.service --cases 5000
@@ -70,7 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in MEASURES:
         parser.add_argument(f"--{name}", type=int, metavar="N")
-    parser.add_argument("--steps", type=int, default=150, help="of a job that trains")
+    parser.add_argument("--steps", type=int, default=200, help="of a job that trains")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chosen = {name: count for name in MEASURES if (count := getattr(arguments, name))}

@@ -22,6 +22,7 @@ from environment.configuration import explain
 from environment.prompt_task.examples import check_examples, different
 from environment.registry import UnknownEnvironment, check_environment, environment_package
 from service.data import EXAMPLES, WRITTEN, check_recipe
+from service.outdated import OutdatedPlan, read_stored
 from service.schemas import PROMPT_TASK, TrainRequest
 from service.settings import EnvironmentDefaults, EvaluationDefaults, ServiceSettings
 from training.budget import BUDGETS, UnknownPrice, check_prices
@@ -276,10 +277,13 @@ def answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any
         plan = make_plan(
             TrainRequest.model_validate(question["request"]),
             settings,
-            Plan.model_validate(previous) if previous else None,
+            read_stored(Plan, previous) if previous else None,
         )
     except Refused as error:
         return {"refusal": error.refusal.model_dump()}
+    except OutdatedPlan as error:
+        told = f"the model's last job: {error}"
+        return {"refusal": Refusal(status=409, loc=[], msg=told).model_dump()}
     return {"plan": plan.model_dump(mode="json")}
 
 
