@@ -18,6 +18,7 @@ from tests.service.conftest import Service, assert_whole, sums, until
 JOBS = ("a", "b", "c")
 VICTIMS = ("service", "worker", "both")
 _PATIENCE_S = 900.0
+_ENDS_S = 5.0
 _MARK = "ART_RL_BENCHMARK"
 
 
@@ -91,7 +92,10 @@ def kill_at_random(
         # uvicorn ends by the signal that it was asked with.
         if (code := service.terminate()) != -signal.SIGTERM:
             faults.append(f"the service ended with {code}")
-        if left := _processes_of(service):
+        deadline = time.monotonic() + _ENDS_S
+        while (left := _processes_of(service)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if left:
             faults.append(f"{len(left)} processes are left: {left}")
     finally:
         service.close()
