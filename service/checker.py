@@ -163,16 +163,25 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(service,), daemon=True).start()
     settings = ServiceSettings.model_validate_json(lines.next(_PATIENCE_S) or b"")
     log_to_stderr(settings.log_level)
-    from service.plan import answer
-
     try:
         while line := lines.next(_IDLE_S):
-            answers.write(json.dumps(answer(json.loads(line), settings)).encode() + b"\n")
+            answers.write(json.dumps(_answer(json.loads(line), settings)).encode() + b"\n")
     except TimeoutError:
         log.debug("idle: the checking process ends")
     except BrokenPipeError:
         log.debug("the service is gone")
     os._exit(0)  # there is nothing to write, and to take the libraries down takes seconds
+
+
+def _answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any]:
+    """Imports no more than the question takes: the device is asked for whenever a service starts."""
+    if question["ask"] == "device":
+        from backends import device
+
+        return {"device": device(settings.backend)}
+    from service.plan import answer
+
+    return answer(question, settings)
 
 
 def _end_with(service: int) -> None:

@@ -270,8 +270,6 @@ def _check_continues(previous: Plan, plan: Plan) -> None:
 
 def answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any]:
     """What the checking process says to a question of ``service.checker``."""
-    if question["ask"] == "device":
-        return {"device": _device(settings.backend)}
     previous = question["previous"]
     try:
         plan = make_plan(
@@ -285,9 +283,3 @@ def answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any
         told = f"the model's last job: {error}"
         return {"refusal": Refusal(status=409, loc=[], msg=told).model_dump()}
     return {"plan": plan.model_dump(mode="json")}
-
-
-def _device(backend: BackendConfig) -> str:
-    if backend.kind in ("serverless", "tinker"):
-        return "remote"
-    return "cuda" if gpus(backend) else "cpu"
