@@ -43,40 +43,36 @@ def status_of_health(service: Service) -> int:
     return 200
 
 
-def test_jobs_go_on_when_a_full_disk_has_room_again(service: Service) -> None:
-    service.client.train(sums("full", num_steps=30))
-    until(lambda: service.client.status("default", "full").step)
-    worker = until(lambda: service.worker("full"))
+def test_a_job_goes_on_after_a_kill_in_its_preparation_and_after_a_full_disk(
+    service: Service,
+) -> None:
+    service.client.train(request(num_steps=8))
+    deadline = time.monotonic() + PATIENCE_S
+    while not list(service.folders.environments.glob("*.partial")):
+        assert time.monotonic() < deadline
+    preparing = service.worker()
+    assert preparing is not None
+    os.kill(preparing, signal.SIGKILL)
+
+    until(lambda: service.client.status("default", "m").step)
+    assert not list(service.folders.environments.glob("*.partial"))
+    worker = until(service.worker)
     assert service.process is not None
     let_write(service.process.pid, 0)
     let_write(worker, 0)
     # The worker ends, and no other one can be started: not even that is written down.
     until(lambda: status_of_health(service) == 503)
-    assert service.worker("full") is None
+    assert service.worker() is None
     with pytest.raises(ServiceError) as refused:
         service.client.train(sums("more"))
     assert refused.value.status == 503
-    status = service.client.status("default", "full")
-    assert (status.status, status.attempts) == ("running", 1)
+    status = service.client.status("default", "m")
+    assert (status.status, status.attempts) == ("running", 2)
     let_write(service.process.pid, resource.RLIM_INFINITY)
-    assert end_of(service, "full").data["status"] == "succeeded"
+    assert end_of(service, "m").data["status"] == "succeeded"
     assert status_of_health(service) == 200
-    assert service.client.status("default", "full").attempts == 2
-    assert_whole(service, "full", 30)
-
-
-def test_a_worker_killed_while_it_prepares_data_is_replaced(service: Service) -> None:
-    service.client.train(request("mails", num_steps=1))
-    deadline = time.monotonic() + PATIENCE_S
-    while not list(service.folders.environments.glob("*.partial")):
-        assert time.monotonic() < deadline
-    worker = service.worker("mails")
-    assert worker is not None
-    os.kill(worker, signal.SIGKILL)
-    assert end_of(service, "mails").data["status"] == "succeeded"
-    assert service.client.status("default", "mails").attempts == 2
-    assert not list(service.folders.environments.glob("*.partial"))
-    assert_whole(service, "mails", 1)
+    assert service.client.status("default", "m").attempts == 3
+    assert_whole(service, "m", 8)
 
 
 def test_a_job_that_cannot_go_on_says_why(service: Service, tmp_path: Path) -> None:

@@ -46,7 +46,6 @@ JOBS = [
     request("code", num_steps=1, **CODE),
     request("judged", judge_model="openai/judge", **SCORED),
     request("told", judge_model="openai/telltale", **SCORED),
-    sums("brief", num_steps=1_000, budget={"minutes": 0.005}),
 ]
 
 
@@ -172,19 +171,16 @@ def test_a_key_that_a_judge_repeats_is_nowhere(service: Service, judge: Judge) -
             assert SECRET not in str(pq.read_table(file).to_pylist()), file
 
 
-def test_a_budget_ends_a_job_cleanly(service: Service) -> None:
-    assert events_of(service, "brief")[-1].data["result"]["stopped_by"] == "minutes"
-
-
 def test_a_budget_is_within_what_the_service_allows(service: Service) -> None:
+    asked = {"minutes": 600, "gpu_hours": 1}
+    service.client.train(sums("spends", budget=asked))
     store = service.store()
-    given = {}
-    for name in ("brief", "code"):
-        job = store.newest("default", name)
-        assert job is not None
-        given[name] = store.plan(job.id)["training"]["budget"]["minutes"]
+    job = store.newest("default", "spends")
+    assert job is not None
+    budget = store.plan(job.id)["training"]["budget"]
     store.close()
-    assert given == {"brief": 0.005, "code": 60}
+    service.client.delete("default", "spends")
+    assert (budget["minutes"], budget["gpu_hours"]) == (60, 1)
 
 
 def test_a_trained_policy_is_compared_with_its_base(service: Service) -> None:
@@ -223,10 +219,12 @@ def test_examples_are_written_where_none_are_given(service: Service, writer: Exa
     result = service.client.status("default", "written").result
     assert result is not None
     assert result.spent["cost_usd"] == pytest.approx(report["cost_usd"])
-    # The next job of the model is trained on the same, and nobody is asked for others.
-    service.client.train(sums("written", num_steps=2, **WRITTEN))
+    # The next job of the model goes on with the same, and nobody is asked for others.
+    budget = {"cost_usd": result.spent["cost_usd"] / 2}
+    service.client.train(sums("written", num_steps=2, budget=budget, **WRITTEN))
     events = events_of(service, "written")
-    assert kinds(events) == ["queued", "running", "step", "succeeded"]
+    assert kinds(events) == ["queued", "running", "succeeded"], events[-1]
+    assert events[-1].data["result"]["stopped_by"] == "cost_usd"
     assert len(writer.requests) == asked
 
 
