@@ -29,8 +29,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from benchmarks._service_crowds import cancel_a_queue, follow_one_job
 from benchmarks._service_kills import kill_at_random
-from benchmarks._service_openapi import check_answers
-from tests.service.conftest import Service, occupied
+from benchmarks._service_openapi import check_answers, walked
+from tests.service.conftest import Service
 
 Result = dict[str, Any]
 
@@ -48,12 +48,8 @@ def queue(folder: Path, count: int, steps: int, seed: int) -> tuple[Result, list
 
 
 def cases(folder: Path, count: int, steps: int, seed: int) -> tuple[Result, list[str]]:
-    with occupied(folder):
-        service = Service(folder, {}).start()
-        try:
-            statuses = check_answers(service.url, count, seed)
-        finally:
-            service.close()
+    with walked(folder) as service:
+        statuses = check_answers(service.url, count, seed)
     answered: Result = {str(status): n for status, n in sorted(statuses.items())}
     return {"requests": statuses.total(), "answers": answered}, []
 
