@@ -18,23 +18,21 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
 
-import litellm
 import openai
 from pydantic import BaseModel, Field, ValidationError
 
+from agent.redaction import redact
 from environment.base import StrictModel
 
 log = logging.getLogger(__name__)
 
 Form = TypeVar("Form", bound=BaseModel)
 Message = dict[str, Any]
-# It prints advice for its developers on every error.
-litellm.suppress_debug_info = True
-logging.getLogger("LiteLLM").setLevel(logging.WARNING)  # two lines a request otherwise
 _ATTEMPTS = 4
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 _SHOWN_OF_A_BAD_REPLY = 120
@@ -65,7 +63,10 @@ class LlmUnavailable(RuntimeError):
 
 
 class LlmFailed(RuntimeError):
-    """No usable answer to one question; the text says why."""
+    """No usable answer to one question; the text says why, and repeats no key that a server said."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__(redact(told))
 
 
 class LlmBudgetSpent(RuntimeError):
@@ -81,6 +82,17 @@ class LlmUsage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+
+
+@cache
+def _litellm() -> Any:
+    """LiteLLM, only where a model is asked: importing it takes longer than all else here together."""
+    import litellm
+
+    # It prints advice for its developers on every error.
+    litellm.suppress_debug_info = True
+    logging.getLogger("LiteLLM").setLevel(logging.WARNING)  # two lines a request otherwise
+    return litellm
 
 
 def check_llm(config: LlmConfig) -> None:
@@ -104,13 +116,13 @@ def check_provider(model: str) -> None:
         LlmUnavailable: LiteLLM knows no provider of this model, or the environment has no key.
     """
     try:
-        _, provider, *_ = litellm.get_llm_provider(model)
+        _, provider, *_ = _litellm().get_llm_provider(model)
     except openai.BadRequestError as error:
         raise LlmUnavailable(
             f"LiteLLM knows no provider for the model {model}: write it as provider/name, such as "
             "openai/o3, or name its server as api_base"
         ) from error
-    asked = litellm.validate_environment(model)
+    asked = _litellm().validate_environment(model)
     if not asked["keys_in_environment"]:
         # Gemini's are two names of one key.
         needed = (" or " if provider == "gemini" else " and ").join(asked["missing_keys"])
@@ -138,6 +150,7 @@ class LanguageModel:
     """
 
     def __init__(self, config: LlmConfig, cache: Path | None = None) -> None:
+        _litellm()  # now, and not while requests are being timed
         self.config, self.usage = config, LlmUsage()
         self.priced = _price(config, 1, 1) is not None
         self._cache = cache
@@ -198,7 +211,7 @@ class LanguageModel:
             return answer
         raise LlmFailed(
             f"{self.config.model} gave no usable answer, twice: {fault} It said: "
-            f"{content[:_SHOWN_OF_A_BAD_REPLY]!r}"
+            f"{redact(content)[:_SHOWN_OF_A_BAD_REPLY]!r}"
         )
 
     async def _reply(
@@ -231,7 +244,7 @@ class LanguageModel:
     async def _request(
         self, messages: list[Message], form: type[BaseModel], temperature: float | None
     ) -> str:
-        response = await litellm.acompletion(
+        response = await _litellm().acompletion(
             model=self.config.model,
             messages=messages,
             response_format=form,
@@ -297,10 +310,11 @@ def _price(config: LlmConfig, given: int, written: int) -> float | None:
     if config.api_base:
         return None  # whatever the name, it is not the provider's price
     try:
-        name, provider, *_ = litellm.get_llm_provider(config.model)
+        name, provider, *_ = _litellm().get_llm_provider(config.model)
     except openai.BadRequestError:
         return None
-    known = litellm.model_cost.get(f"{provider}/{name}") or litellm.model_cost.get(name)
+    costs = _litellm().model_cost
+    known = costs.get(f"{provider}/{name}") or costs.get(name)
     if not known or "input_cost_per_token" not in known:
         return None
     rates = known["input_cost_per_token"], known.get("output_cost_per_token", 0.0)

@@ -37,6 +37,7 @@ from pydantic import TypeAdapter, ValidationError
 from agent.capture import recording
 from agent.failures import failure_kind
 from agent.model import ChatModel
+from agent.redaction import redact
 from environment.base import (
     Environment,
     Outcome,
@@ -343,10 +344,10 @@ async def play(
             error, failed = f"longer than {limits.timeout_s:g} s", "timeout"
         except openai.OpenAIError as failure:
             context.stop = StopReason.ERROR
-            error, failed = f"{type(failure).__name__}: {failure}", failure_kind(failure)
+            error, failed = redact(f"{type(failure).__name__}: {failure}"), failure_kind(failure)
         except WorldFailed as failure:
             context.stop = StopReason.ERROR
-            error, failed = f"{type(failure).__name__}: {failure}", failure.kind
+            error, failed = redact(f"{type(failure).__name__}: {failure}"), failure.kind
     return Play(
         messages=[_as_openai(message) for message in context.messages],
         replies=replies,

@@ -18,7 +18,7 @@ from backends.config import BackendConfig
 from backends.embedded import checkpoints
 from backends.errors import BackendError
 from backends.handle import Endpoint, PolicyHandle
-from backends.needs import check, check_serves_adapters, gpus
+from backends.needs import check, check_serves_adapters, device, gpus
 
 # Read while ART is imported; without it that import fetches a price list over the network.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -30,6 +30,7 @@ __all__ = [
     "PolicyHandle",
     "check",
     "check_serves_adapters",
+    "device",
     "gpus",
     "install_adapter",
     "open_policy",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from typing import Literal
 
 from backends.config import BackendConfig
 from backends.errors import BackendError
@@ -79,10 +80,18 @@ def _check_packages(kind: str) -> None:
 
 def gpus(config: BackendConfig) -> int:
     """How many GPUs of this machine the backend holds while it is open."""
-    if config.kind in ("serverless", "tinker"):
+    on_cpu = config.kind == "embedded" and config.device == "cpu"
+    if config.kind in ("serverless", "tinker") or on_cpu:
         return 0
     import torch
 
-    if not torch.cuda.is_available() or (config.kind == "embedded" and config.device == "cpu"):
+    if not torch.cuda.is_available():
         return 0
     return 1 if config.kind == "embedded" else torch.cuda.device_count()
+
+
+def device(config: BackendConfig) -> Literal["remote", "cuda", "cpu"]:
+    """Where the backend's weights live."""
+    if config.kind in ("serverless", "tinker"):
+        return "remote"
+    return "cuda" if gpus(config) else "cpu"

@@ -6,26 +6,22 @@ other in the order they are given.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
+from pydantic import Field, ValidationError, create_model, field_validator
 
 from agent.judge import JudgeConfig
 from agent.scenario_writer import WriterConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
+from environment.configuration import ConfigError, explain, read_yaml
 from environment.registry import UnknownEnvironment, environment_package
 from training.config import EvaluationConfig, RolloutConfig, TrainingConfig
 
 _DEFAULT_ENVIRONMENT = "email_search"
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the text names the key and what to write instead."""
 
 
 class DeploymentConfig(StrictModel):
@@ -93,7 +89,7 @@ def load_config(files: Sequence[Path], settings: Sequence[str] = ()) -> ProjectC
     """
     merged: dict[str, Any] = {}
     for file in files:
-        merged = _overlay(merged, _read(file))
+        merged = _overlay(merged, read_yaml(file))
     for setting in settings:
         merged = _overlay(merged, _parse_setting(setting))
     return parse_config(merged)
@@ -119,21 +115,7 @@ def parse_config(raw: Mapping[str, Any]) -> ProjectConfig:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(error, model)) from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{file} must hold sections such as training:, not {content!r}")
-    return content
+        raise ConfigError(explain(error, model, secret=["deployment.key"])) from error
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:
@@ -156,30 +138,3 @@ def _overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
         result[key] = _overlay(old, value) if both else value  # type: ignore[arg-type]
     return result
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first error, as a person would say it."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
-        return f"unknown key {where}: {hint}"
-    message = first["msg"].removeprefix("Value error, ")
-    told = where and where != "deployment.key"  # which may be a secret
-    return f"{where}: {message}" + (f" (got {first['input']!r})" if told else "")
-
-
-def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    for part in path:
-        if isinstance(part, int):
-            continue  # an entry of a list, whose model was found with the list
-        field = model.model_fields.get(part)
-        inner = (field.annotation, *get_args(field.annotation)) if field else ()
-        models = [one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)]
-        if not models:
-            return []
-        model = models[0]
-    return list(model.model_fields)

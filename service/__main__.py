@@ -13,7 +13,7 @@ from service.app import create_app
 from service.folders import Folders
 from service.locks import LockHeld, holding
 from service.redaction import log_to_stderr
-from service.settings import CONFIG, DOTENV, ServiceSettings, SettingsError, load_settings
+from service.settings import CONFIG, DOTENV, ConfigError, ServiceSettings, load_settings
 
 _LOCK_PATIENCE_S = 5.0
 _STREAMS_END_S = 5
@@ -35,7 +35,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = load_settings(arguments.config, arguments.env_file)
-    except SettingsError as error:
+    except ConfigError as error:
         parser.error(str(error))
     log_to_stderr(settings.log_level)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -44,6 +45,7 @@ _STATUSES: dict[type[Exception], int] = {
     LlmBudgetSpent: 503,
     LlmFailed: 502,
     JudgeFailed: 502,
+    sqlite3.OperationalError: 503,  # the disk is full, say
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is no JSON."},

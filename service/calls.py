@@ -129,7 +129,7 @@ class Call(Generic[Answer]):
     @property
     def options(self) -> dict[str, Any]:
         """For httpx, of either kind."""
-        told = {"json": self.body.model_dump(mode="json", exclude_none=True)} if self.body else {}
+        told = {"json": self.body.model_dump(mode="json")} if self.body else {}
         return {"method": self.method, "url": self.url, "params": self.params} | told
 
 

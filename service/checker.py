@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _IDLE_S = 300.0
 _PATIENCE_S = 180.0
+_LOOK_EVERY_S = 0.5
 _MODULE = "service.checker"
 
 
@@ -117,7 +118,7 @@ class Checker:
         if self._closed:
             raise CheckerFailed("the service is ending")
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            [sys.executable, "-m", _MODULE],
+            [sys.executable, "-m", _MODULE, "--service", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self._environ,
@@ -152,22 +153,42 @@ class Checker:
 
 def main() -> None:
     """The process: settings on the first line, then a question and its answer per line."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--service", type=int, required=True, help="the process to end with")
+    service = parser.parse_args().service
     # Libraries print; their words must not be taken for answers.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     lines = _Lines(0)
+    threading.Thread(target=_end_with, args=(service,), daemon=True).start()
     settings = ServiceSettings.model_validate_json(lines.next(_PATIENCE_S) or b"")
     log_to_stderr(settings.log_level)
-    from service.plan import answer
-
     try:
         while line := lines.next(_IDLE_S):
-            answers.write(json.dumps(answer(json.loads(line), settings)).encode() + b"\n")
+            answers.write(json.dumps(_answer(json.loads(line), settings)).encode() + b"\n")
     except TimeoutError:
         log.debug("idle: the checking process ends")
     except BrokenPipeError:
         log.debug("the service is gone")
+    os._exit(0)  # there is nothing to write, and to take the libraries down takes seconds
+
+
+def _answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any]:
+    """Imports no more than the question takes: the device is asked for whenever a service starts."""
+    if question["ask"] == "device":
+        from backends import device
+
+        return {"device": device(settings.backend)}
+    from service.plan import answer
+
+    return answer(question, settings)
+
+
+def _end_with(service: int) -> None:
+    """End at once when the service is killed: the end of a pipe is seen only between two answers."""
+    while os.getppid() == service:
+        time.sleep(_LOOK_EVERY_S)
+    os._exit(0)
 
 
 if __name__ == "__main__":

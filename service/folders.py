@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+
+_LITTLE_ROOM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +41,13 @@ class Folders:
     def lock(self, run: str) -> Path:
         """Held by the worker of a run; beside its folder, which may be deleted meanwhile."""
         return self.root / "runs" / f"{run}.lock"
+
+
+def lacks_room(error: Exception, folder: Path) -> bool:
+    """Whether an error is that something could not be written, which may pass. Libraries have errors
+    of their own for it, so the disk is looked at too."""
+    if isinstance(error, sqlite3.OperationalError):
+        return True
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    return shutil.disk_usage(folder).free < _LITTLE_ROOM

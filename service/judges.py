@@ -25,8 +25,8 @@ def check_judge_name(model: str, settings: ServiceSettings) -> None:
     allowed = _OWN_SERVER if settings.judge.api_base else settings.judge_providers
     if _provider(model) not in allowed:
         raise LlmUnavailable(
-            f"a request may name a judge of {', '.join(allowed)} here, such as {allowed[0]}/NAME, and "
-            f"not {model}; others are for the service's configuration (judge.model, judge_providers)"
+            f"{model[:60]} is for the service's configuration to name (judge.model, judge_providers); a "
+            f"request may name a judge of {', '.join(allowed)}"
         )
 
 

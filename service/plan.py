@@ -19,10 +19,12 @@ from agent.llm import LlmConfig, LlmUnavailable, check_llm
 from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
 from backends.embedded.policy import load_tokenizer
 from environment.base import EnvironmentUnavailable, StrictModel
+from environment.configuration import explain
 from environment.prompt_task.examples import check_examples, different
 from environment.registry import UnknownEnvironment, check_environment, environment_package
 from service.data import EXAMPLES, WRITTEN, check_recipe
 from service.judges import check_judge_name
+from service.outdated import OutdatedPlan, read_stored
 from service.refusals import Refusal, Refused, refused
 from service.schemas import PROMPT_TASK, TrainRequest
 from service.settings import EnvironmentDefaults, EvaluationDefaults, ServiceSettings
@@ -159,8 +161,9 @@ def _environment(
     except ValidationError as error:
         first = error.errors()[0]
         inside = [] if first["loc"][0] in TrainRequest.model_fields else ["environment_settings"]
-        field = ".".join([*inside, *map(str, first["loc"])])
-        raise refused(field, first["msg"].removeprefix("Value error, ")) from error
+        where = ".".join(map(str, first["loc"]))
+        told = explain(error, package.Config, secret=[where])  # it may be long
+        raise refused(".".join([*inside, where]), told) from error
     except EnvironmentUnavailable as error:
         raise refused("environment", error) from error
     data = package.DataConfig.model_validate(defaults.data).model_dump(mode="json")
@@ -277,21 +280,16 @@ def _check_continues(previous: Plan, plan: Plan) -> None:
 
 def answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any]:
     """What the checking process says to a question of ``service.checker``."""
-    if question["ask"] == "device":
-        return {"device": _device(settings.backend)}
     previous = question["previous"]
     try:
         plan = make_plan(
             TrainRequest.model_validate(question["request"]),
             settings,
-            Plan.model_validate(previous) if previous else None,
+            read_stored(Plan, previous) if previous else None,
         )
     except Refused as error:
         return {"refusal": error.refusal.model_dump()}
+    except OutdatedPlan as error:
+        told = f"the model's last job: {error}"
+        return {"refusal": Refusal(status=409, loc=[], msg=told).model_dump()}
     return {"plan": plan.model_dump(mode="json")}
-
-
-def _device(backend: BackendConfig) -> str:
-    if backend.kind in ("serverless", "tinker"):
-        return "remote"
-    return "cuda" if gpus(backend) else "cpu"

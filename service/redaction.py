@@ -1,32 +1,16 @@
-"""Keep secrets out of logs, events and errors.
-
-What a secret is, the environment says: the values of variables named like one. Beside those, what
-looks like a key or a bearer token is left out wherever it came from.
-"""
+"""Keep secrets, as ``agent.redaction`` knows them, out of logs, events and errors."""
 
 from __future__ import annotations
 
 import logging
-import os
-import re
+import sys
+import threading
 from typing import Any
 
-_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$")
-_LOOKS_SECRET = re.compile(r"\b(sk-[A-Za-z0-9_*-]{8,}|Bearer\s+[A-Za-z0-9._~+/=-]{8,})")
-_SHORTEST = 8
-_SHOWN = "[secret]"
+from agent.redaction import redact
 
-
-def secrets() -> list[str]:
-    """The values to leave out, the longest first: one may contain another."""
-    values = {value for name, value in os.environ.items() if _NAMES.search(name)}
-    return sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)
-
-
-def redact(text: str) -> str:
-    for secret in secrets():
-        text = text.replace(secret, _SHOWN)
-    return _LOOKS_SECRET.sub(_SHOWN, text)
+__all__ = ["RedactingFormatter", "log_to_stderr", "redact", "redact_all"]
+log = logging.getLogger(__name__)
 
 
 def redact_all(value: Any) -> Any:
@@ -48,11 +32,19 @@ class RedactingFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: str) -> None:
-    """All logs of this process, without secrets, in place of what was set up before."""
+    """All logs of this process, without secrets, in place of what was set up before. What nobody
+    catches is logged as well, since a traceback may hold anything."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    sys.excepthook = lambda kind, error, trace: log.critical(
+        "the process failed", exc_info=(kind, error, trace)
+    )
+    threading.excepthook = lambda thread: log.critical(
+        "a thread failed",
+        exc_info=(thread.exc_type, thread.exc_value or thread.exc_type(), thread.exc_traceback),
+    )
     for noisy in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

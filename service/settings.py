@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -15,6 +14,7 @@ from agent.judge.config import JudgeConfig
 from agent.llm import LlmConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
+from environment.configuration import ConfigError, explain, read_yaml
 from serving.guard import is_loopback
 from training.config import RolloutConfig, TrainingConfig
 
@@ -29,10 +29,6 @@ _VARIABLES = {
     "PORT": ("port",),
     "LOG_LEVEL": ("log_level",),
 }
-
-
-class SettingsError(ValueError):
-    """The service cannot run as configured; the text says what to change."""
 
 
 class EnvironmentDefaults(StrictModel):
@@ -112,11 +108,11 @@ def token() -> str | None:
     """What callers must show as bearer token.
 
     Raises:
-        SettingsError: it is so short that it can be guessed.
+        ConfigError: it is so short that it can be guessed.
     """
     value = os.environ.get(TOKEN)
     if value and len(value) < _MIN_TOKEN_CHARS:
-        raise SettingsError(f"{TOKEN} is shorter than {_MIN_TOKEN_CHARS} characters")
+        raise ConfigError(f"{TOKEN} is shorter than {_MIN_TOKEN_CHARS} characters")
     return value or None
 
 
@@ -127,33 +123,18 @@ def load_settings(config: Path, dotenv: Path | None = None) -> ServiceSettings:
     there. An empty variable counts as not set.
 
     Raises:
-        SettingsError: a file cannot be read, a key is unknown, a value does not fit.
+        ConfigError: a file cannot be read, a key is unknown, a value does not fit.
     """
     if dotenv is not None and dotenv.is_file():
         for name, value in dotenv_values(dotenv).items():
             if value and not os.environ.get(name):
                 os.environ[name] = value
-    raw = _read(config)
+    raw = read_yaml(config)
     _overlay(raw, os.environ)
     try:
         return ServiceSettings.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        told = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{where}: {told}" if where else told) from error
-
-
-def _read(config: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read {config}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{config} is not YAML: {error}") from error
-    if not isinstance(content or {}, dict):
-        raise SettingsError(f"{config} must hold keys such as port:, not {content!r}")
-    return dict(content or {})
+        raise ConfigError(explain(error, ServiceSettings)) from error
 
 
 def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
@@ -162,7 +143,7 @@ def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
         if not value:
             continue
         if (name, value) == ("ART_BACKEND", "skypilot"):
-            raise SettingsError(
+            raise ConfigError(
                 "ART_BACKEND=skypilot: run the service on the machine that SkyPilot starts, with "
                 "ART_BACKEND=local there (configs/training_skypilot.yaml is such a machine)"
             )

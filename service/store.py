@@ -128,12 +128,17 @@ class Store(Records):
             db.execute("UPDATE jobs SET attempts = 1, started_at = ? WHERE id = ?", (_now(), id_))
             return self.job(id_)
 
-    def resume(self, id_: str, why: str) -> Job:
-        """Another worker is about to be started for a job that runs."""
+    def resume(self, id_: str, why: str, deaths: int) -> Job:
+        """Another worker is about to be started for a job that runs.
+
+        Args:
+            deaths: of workers that count against the job.
+        """
         with self._change() as db:
             job = self.job(id_)
             db.execute(
-                "UPDATE jobs SET attempts = attempts + 1, stalls = stalls + 1 WHERE id = ?", (id_,)
+                "UPDATE jobs SET attempts = attempts + 1, stalls = stalls + ? WHERE id = ?",
+                (deaths, id_),
             )
             data = {"attempt": job.attempts + 1, "after_step": job.step, "reason": why}
             self._tell(db, id_, "resumed", data)

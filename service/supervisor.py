@@ -1,8 +1,8 @@
 """Keep a worker at every job that runs, as many at once as may be.
 
 A round of it looks at the database and at the locks, and does what is due. It remembers nothing that
-it could not find out again: after a kill -9 of the service the next one finds workers that went on
-by their locks and leaves them at it, and starts new ones for jobs whose worker is gone.
+the next service needs: after a kill -9 that one finds workers that went on by their locks and leaves
+them at it, and starts new ones for jobs whose worker is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 
 _ROUND_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_STOP_PATIENCE_S = 10.0
+_STOP_PATIENCE_S, _STOP_LOOK_S = 10.0, 0.05
+_AFTER_A_FAULT_S = 2.0
 
 
 class Supervisor:
@@ -39,13 +41,16 @@ class Supervisor:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._not_before: dict[str, float] = {}
         self._should_end: dict[str, float] = {}
+        self._had_worker: set[str] = set()  # jobs: only a death in our time counts against one
+        self._fault = ""
         self._wake, self._ending = threading.Event(), threading.Event()
         self._buried = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        """Whether jobs are started."""
+        return self._thread.is_alive() and not self._fault
 
     def start(self) -> None:
         self._thread.start()
@@ -72,21 +77,32 @@ class Supervisor:
             if pid:
                 _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_PATIENCE_S
+        while self._reap() and time.monotonic() < deadline:
+            time.sleep(_STOP_LOOK_S)
         for child in self._children.values():
-            try:
-                child.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                log.warning("worker %d still finishes its step", child.pid)
+            log.warning("worker %d still finishes its step", child.pid)
 
     def _run(self) -> None:
         try:
             while not self._ending.is_set():
-                self.round()
+                self._try_round()
                 self._wake.wait(_ROUND_S)
                 self._wake.clear()
         except BaseException:
             log.critical("the supervisor failed: no job is started any more", exc_info=True)
             raise
+
+    def _try_round(self) -> None:
+        """A round that cannot be finished, as on a full disk, is taken up again."""
+        try:
+            self.round()
+        except (OSError, sqlite3.OperationalError) as error:
+            if str(error) != self._fault:
+                log.error("jobs cannot be started: %s", error)  # noqa: TRY400 (it says all)
+            self._fault = str(error)
+            self._ending.wait(_AFTER_A_FAULT_S)
+        else:
+            self._fault = ""
 
     def round(self) -> None:
         """Everything that is due now."""
@@ -103,8 +119,8 @@ class Supervisor:
         for job in self._store.in_status(Status.QUEUED, max(0, free)):
             self._begin(job)
 
-    def _reap(self) -> None:
-        """Notice workers that ended, and end what they left running."""
+    def _reap(self) -> bool:
+        """Notice workers that ended, and end what they left running. Returns: whether some go on."""
         for run, child in list(self._children.items()):
             ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None:
@@ -115,12 +131,14 @@ class Supervisor:
             del self._children[run]
             if code not in (0, ALREADY_WORKED_ON):
                 log.warning("worker %d of run %s ended with %d", child.pid, run, code)
+        return bool(self._children)
 
     def _tend(self, job: Job) -> None:
         lock = self._folders.lock(job.run)
         child = self._children.get(job.run)
         pid = child.pid if child else holder(lock)
         if pid is not None:
+            self._had_worker.add(job.id)
             self._hurry(job, pid)
             return
         # Whoever held the lock has written the end of its job before it let go.
@@ -132,13 +150,15 @@ class Supervisor:
             return
         if job.cancelling:
             self._store.end(job.id, Status.CANCELLED)
+        elif job.id not in self._had_worker:
+            # It was stopped with the last service, or died with it: no fault of the job's.
+            self._spawn(self._store.resume(job.id, "its worker had ended with the service", 0))
         elif job.stalls >= self._settings.restarts:
             told = f"its worker ended {job.stalls + 1} times in a row without a step; the log is"
             path = self._folders.log(job.run).relative_to(self._folders.root)
             self._store.end(job.id, Status.FAILED, error=f"{told} {path} in the data folder")
         elif self._rested(job):
-            job = self._store.resume(job.id, "its worker was gone")
-            self._spawn(job)
+            self._spawn(self._store.resume(job.id, "its worker was gone", 1))
 
     def _rested(self, job: Job) -> bool:
         """Whether the pause before another attempt is over; there is none before the first."""
@@ -169,6 +189,7 @@ class Supervisor:
             log.info("job %s was deleted before it began", job.id)
 
     def _spawn(self, job: Job) -> None:
+        self._had_worker.add(job.id)
         path = self._folders.log(job.run)
         path.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "service.worker", "--data", str(self._folders.root)]

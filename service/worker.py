@@ -18,9 +18,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from service.folders import Folders
+from service.folders import Folders, lacks_room
 from service.locks import LockHeld, holding
-from service.redaction import log_to_stderr
+from service.redaction import log_to_stderr, redact
 from service.states import Status
 from service.store import Job, NoSuchJob, Store
 
@@ -45,9 +45,6 @@ def main() -> int:
     parser.add_argument("--job", required=True, help="its id")
     arguments = parser.parse_args()
     log_to_stderr(os.environ.get("LOG_LEVEL", "info"))
-    sys.excepthook = lambda kind, error, trace: log.critical(
-        "the worker failed", exc_info=(kind, error, trace)
-    )
     folders = Folders(arguments.data)
     store = Store(folders.database)
     try:
@@ -74,6 +71,7 @@ def work(job: Job, store: Store, folders: Folders) -> None:
     from environment.code.sources import ProblemError
     from environment.email_search.scenarios import ScenarioError
     from environment.email_search.sources import SourceError
+    from service.outdated import OutdatedPlan, read_stored
     from service.plan import Plan
     from training.budget import UnknownPrice
     from training.loop import EmptySteps
@@ -84,7 +82,7 @@ def work(job: Job, store: Store, folders: Folders) -> None:
     for package in _PACKAGES:
         logging.getLogger(package).addHandler(told)
     try:
-        result = _train(job, Plan.model_validate(store.plan(job.id)), store, folders)
+        result = _train(job, read_stored(Plan, store.plan(job.id)), store, folders)
     except Interrupted as stopped:
         if store.job(job.id).cancelling:
             store.end(job.id, Status.CANCELLED)
@@ -96,6 +94,7 @@ def work(job: Job, store: Store, folders: Folders) -> None:
         EnvironmentUnavailable,
         LlmFailed,
         LlmUnavailable,
+        OutdatedPlan,
         ProblemError,
         RunMismatch,
         ScenarioError,
@@ -108,8 +107,10 @@ def work(job: Job, store: Store, folders: Folders) -> None:
     except NoSuchJob:
         raise
     except Exception as error:
+        if lacks_room(error, folders.root):
+            raise  # which may pass, and then another worker goes on
         # A fault of ours would come again with the next worker.
-        told_error = f"{type(error).__name__}: {error}"[:500]
+        told_error = redact(f"{type(error).__name__}: {error}")[:500]
         store.end(job.id, Status.FAILED, error=f"{told_error} (the worker's log says more)")
         raise
     else:
@@ -270,7 +271,8 @@ class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if self._left:
             self._left -= 1
-            self._store.add_event(self._job, "warning", {"message": record.getMessage()[:2_000]})
+            message = redact(record.getMessage())[:2_000]
+            self._store.add_event(self._job, "warning", {"message": message})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from statistics import fmean
 from typing import Any
 
@@ -19,6 +20,7 @@ from service.hosted_schemas import (
     RolloutRequest,
     TrajectoryScored,
 )
+from service.judges import check_judge_name
 from service.schemas import Problem
 
 router = APIRouter(tags=["hosted models"])
@@ -32,7 +34,10 @@ async def rollout(request: RolloutRequest, service: TheService) -> RolloutAnswer
     """Write examples of a task with the service's writer, to train on. There may be fewer than asked
     for: the report says why."""
     writer = service.settings.writer
-    check_llm(writer)
+    try:
+        await asyncio.to_thread(check_llm, writer)  # the first time it imports for seconds
+    except LlmUnavailable as error:
+        raise LlmUnavailable(f"writer, in the service's configuration: {error}") from error
     async with service.hosted:
         examples, report = await write_examples(
             LanguageModel(writer),
@@ -53,7 +58,8 @@ async def evaluate(request: EvaluateRequest, service: TheService) -> EvaluateAns
     ``evaluation_prompt``."""
     config = service.settings.judge.model_copy(update={"model": request.judge_model})
     try:
-        check_llm(config)
+        await asyncio.to_thread(check_judge_name, config.model, service.settings)
+        await asyncio.to_thread(check_llm, config)
     except LlmUnavailable as error:
         fault = {"loc": ["body", "judge_model"], "msg": str(error), "type": "value_error"}
         raise RequestValidationError([fault]) from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from service.app import CONFLICT, NOT_FOUND, TheService
 from service.records import Job, NoSuchJob
@@ -21,6 +21,12 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
+# A response_class with a media type would describe refusals as of that type too.
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Events.", "content": {EventStream.media_type: {}}}
+}
+
+
 @router.get("/status", responses=NOT_FOUND)
 def status(project: Name, model_name: Name, service: TheService) -> JobStatus:
     """How the model's newest job is doing."""
@@ -29,8 +35,8 @@ def status(project: Name, model_name: Name, service: TheService) -> JobStatus:
 
 @router.get(
     "/stream",
-    response_class=EventStream,
-    responses=NOT_FOUND,
+    response_class=Response,
+    responses=NOT_FOUND | _EVENTS,
 )
 async def stream(
     project: Name,

@@ -350,3 +350,18 @@ async def test_a_temperature_is_sent_and_asks_anew(tmp_path: Path) -> None:
         ]
     assert found == [1, 2, 3, 2, 1]
     assert [request.get("temperature") for request in server.requests] == [None, 0.8, 0.2]
+
+
+@pytest.mark.parametrize("status", [401, 200])
+async def test_a_key_that_a_server_repeats_is_not_told(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "hidden-value-123")
+    told = completion("hidden-value-123 " * 9)
+    if status == 401:
+        told = http_error(status)
+        told.body["error"]["message"] = "no such key: hidden-value-123"
+    with CompletionsServer(told) as server, pytest.raises(LlmFailed, match="secret") as failed:
+        await ask(model_on(server))
+    assert server.requests
+    assert "hidden-value" not in str(failed.value)

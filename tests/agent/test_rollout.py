@@ -125,6 +125,14 @@ async def test_a_server_that_answers_nonsense_ends_the_rollout_and_not_the_run(
     assert words.sessions[0].closed == 1
 
 
+async def test_a_key_that_a_server_repeats_is_in_no_error(
+    model_on: ModelOn, words: WordEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "hidden-value-123")
+    rollout = await rollout_of(model_on, words, fails(401, message="who is hidden-value-123?"))
+    assert "who is [secret]?" in rollout.error
+
+
 async def test_vllms_refusal_of_a_long_prompt_is_over_length(
     model_on: ModelOn, words: WordEnvironment
 ) -> None:

@@ -31,6 +31,14 @@ class ExampleServer(LoopbackServer):
         self._manners = list(manners)
         self.asked: list[dict[str, Any]] = []
 
+    def follow(self, *manners: Manner) -> None:
+        """Others from now on, and nothing was asked yet."""
+        with self.lock:
+            self._manners = list(manners)
+            self.requests.clear()
+            self.headers.clear()
+            self.asked.clear()
+
     def respond(self, request: dict[str, Any]) -> Response:
         manner = self._manners.pop(0) if len(self._manners) > 1 else self._manners[0]
         self.asked.append(json.loads(request["messages"][1]["content"]))

@@ -124,6 +124,13 @@ class JudgeServer(LoopbackServer):
         super().__init__()
         self._manners = list(manners)
 
+    def follow(self, *manners: Manner) -> None:
+        """Others from now on, and nothing was asked yet."""
+        with self.lock:
+            self._manners = list(manners)
+            self.requests.clear()
+            self.headers.clear()
+
     def respond(self, request: dict[str, Any]) -> Response:
         manner = self._manners.pop(0) if len(self._manners) > 1 else self._manners[0]
         deserved = {

@@ -18,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from models.pocket_math.examples import sums as draw_sums
 from service.client import ServiceClient
 from service.folders import Folders
 from service.locks import holder
@@ -28,7 +29,7 @@ from .actor import acting
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
-POCKET = "models/pocket"
+POCKET, POCKET_MATH = "models/pocket", "models/pocket_math"
 SETTINGS: dict[str, Any] = {
     "heartbeat_s": 0.5,
     "cancel_grace_s": 30,
@@ -69,6 +70,18 @@ def request(name: str = "m", **changes: Any) -> TrainRequest:
     return TrainRequest.model_validate(asked | changes)
 
 
+def sums(name: str = "m", **changes: Any) -> TrainRequest:
+    """A job of the arithmetic policy: nothing to prepare, and a step in a fraction of a second."""
+    asked: dict[str, Any] = {
+        "base_model": POCKET_MATH,
+        "environment": "prompt_task",
+        "task_prompt": "Solve it.",
+        "verifier": "numeric",
+        "training_data": [example.model_dump() for example in draw_sums(64, seed=0)],
+    }
+    return request(name, **asked | changes)
+
+
 def until(reached: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """Wait for something to become true, and return it."""
     deadline = time.monotonic() + patience_s
@@ -93,7 +106,7 @@ class Service:
         own = {"port": self.port, "data": str(self.folders.root)}
         self._config.write_text(yaml.safe_dump(SETTINGS | settings | own))
         kept = {k: v for k, v in os.environ.items() if k not in (*_UNSET, *_KEYS)}
-        self._environ = kept | (environ or {})
+        self.environ = kept | (environ or {})
         self.log = folder / "service.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.client = ServiceClient(self.url, (environ or {}).get("ART_SERVICE_TOKEN"))
@@ -106,7 +119,7 @@ class Service:
                     *("--config", str(self._config), "--env-file", os.devnull),
                 ],
                 cwd=ROOT,
-                env=self._environ,
+                env=self.environ,
                 stdout=log,
                 stderr=log,
             )

@@ -19,6 +19,7 @@ from service.client import AsyncServiceClient, ServiceError
 from service.schemas import TrainRequest
 from service.states import Status
 
+from .actor import acting
 from .conftest import POCKET, Service, occupied, request, until
 
 TOKEN = "correct-horse-battery"
@@ -125,6 +126,36 @@ def test_a_job_that_waits_is_cancelled_at_once_and_again(service: Service) -> No
     assert client.train(request("unwanted")).created
 
 
+def ended(service: Service, job_id: str) -> None:
+    """Let a job that waits fail, as if a worker had done it."""
+    store = service.store()
+    with acting(service.folders.lock(store.job(job_id).run)):
+        store.begin(job_id)
+        store.end(job_id, Status.FAILED, error="no luck")
+    store.close()
+
+
+def test_cancelling_what_has_ended_is_refused(service: Service) -> None:
+    ended(service, service.client.train(request("done")).job_id)
+    with pytest.raises(ServiceError, match="has ended: failed") as refused:
+        service.client.cancel("default", "done")
+    assert refused.value.status == 409
+
+
+def test_a_model_of_another_version_of_the_service_is_not_continued(service: Service) -> None:
+    store = service.store()
+    asked = request("old").model_dump(mode="json", exclude={"idempotency_key"})
+    job, _ = store.submit(asked, {"seed": 0, "method": "magic"}, None, 10_000)
+    store.close()
+    ended(service, job.id)
+    with pytest.raises(ServiceError, match="another version of the service planned it") as refused:
+        service.client.train(request("old", num_steps=3))
+    assert refused.value.status == 409
+    assert "delete the model" in refused.value.detail
+    service.client.delete("default", "old")
+    assert service.client.train(request("old")).created
+
+
 def test_a_stream_can_be_of_an_earlier_job(service: Service, http: httpx.Client) -> None:
     client = service.client
     first = client.train(request("again")).job_id
@@ -213,6 +244,9 @@ def test_a_request_that_cannot_be_is_refused_by_field(
 
 
 def test_what_a_refusal_says_is_what_to_do(http: httpx.Client) -> None:
+    mistyped = {"environment_settings": {"max_hit": 4}}
+    (told,) = faults(http.post("/train", json=BODY | mistyped)).values()
+    assert told == "unknown key max_hit: did you mean max_hits?"
     told = faults(http.post("/train", json=BODY | {"use_ruler": True}))
     assert "OPENAI_API_KEY" in told["body.judge_model"]
     assert "use_ruler: false" in told["body.judge_model"]

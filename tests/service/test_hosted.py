@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from tests.fakes.completions import http_error
 from tests.fakes.example_server import ExampleServer, always, fresh
 from tests.fakes.judge_server import JudgeServer, shown
 
-from .conftest import Service, StartService, request
+from .conftest import Service, request
 
 SUMS = {"task_prompt": "Add the numbers.", "num_rollouts": 5, "model_name": "data-gen"}
 CRITERIA = "Rate the accuracy of this mathematical response."
@@ -31,21 +32,40 @@ def post(service: Service, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return dict(response.json())
 
 
-def serve(start_service: StartService, *servers: Any, **environ: str) -> Service:
-    """A service that asks these."""
-    asked = {"writer": {"model": "openai/writer"}, "judge": {"second_order_share": 0}}
-    for server in servers:
-        name = "judge" if isinstance(server, JudgeServer) else "writer"
-        asked[name] = asked[name] | {"api_base": server.base_url}
-    return start_service(environ, **asked)
+@pytest.fixture(scope="module")
+def writer() -> Iterator[ExampleServer]:
+    with ExampleServer(fresh) as server:
+        yield server
 
 
-def test_examples_are_written_and_are_training_data(start_service: StartService) -> None:
-    with ExampleServer(fresh) as writer:
-        service = serve(start_service, writer)
-        answer = post(service, "/rollout", SUMS | {"temperature": 0.3})
-        assert writer.requests[0]["temperature"] == 0.3
-        assert writer.asked[0]["task"] == SUMS["task_prompt"]
+@pytest.fixture(scope="module")
+def judge() -> Iterator[JudgeServer]:
+    with JudgeServer(judges.good) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, writer: ExampleServer, judge: JudgeServer
+) -> Iterator[Service]:
+    """A service that asks these two, whose manners each test says."""
+    asked = {
+        "writer": {"model": "openai/writer", "api_base": writer.base_url},
+        "judge": {"second_order_share": 0, "api_base": judge.base_url},
+    }
+    folder = tmp_path_factory.mktemp("hosted")
+    service = Service(folder, asked, {"OPENAI_API_KEY": SECRET}).start()
+    yield service
+    service.close()
+
+
+def test_examples_are_written_and_are_training_data(
+    service: Service, writer: ExampleServer
+) -> None:
+    writer.follow(fresh)
+    answer = post(service, "/rollout", SUMS | {"temperature": 0.3})
+    assert writer.requests[0]["temperature"] == 0.3
+    assert writer.asked[0]["task"] == SUMS["task_prompt"]
     assert [example["answer"] for example in answer["examples"]] == ["20", "22", "24", "26", "28"]
     assert (answer["model_name"], answer["project"]) == ("data-gen", "default")
     assert (answer["report"]["kept"], answer["report"]["ended_by"]) == (5, "done")
@@ -59,33 +79,31 @@ def test_examples_are_written_and_are_training_data(start_service: StartService)
     assert service.client.train(taken).created
 
 
-def test_prompts_alone_are_written_too(start_service: StartService) -> None:
-    with ExampleServer(fresh) as writer:
-        service = serve(start_service, writer)
-        answer = post(service, "/rollout", SUMS | {"with_answers": False})
+def test_prompts_alone_are_written_too(service: Service, writer: ExampleServer) -> None:
+    writer.follow(fresh)
+    answer = post(service, "/rollout", SUMS | {"with_answers": False})
     assert {Example.model_validate(example).answer for example in answer["examples"]} == {None}
 
 
-def test_a_writer_that_repeats_itself_is_reported(start_service: StartService) -> None:
-    with ExampleServer(always(("What is 1 + 1?", "2"))) as writer:
-        report = post(serve(start_service, writer), "/rollout", SUMS)["report"]
+def test_a_writer_that_repeats_itself_is_reported(service: Service, writer: ExampleServer) -> None:
+    writer.follow(always(("What is 1 + 1?", "2")))
+    report = post(service, "/rollout", SUMS)["report"]
     assert (report["kept"], report["ended_by"]) == (1, "repeats")
     assert report["left_out"] == {"duplicate": report["drafts"] - 1}
 
 
-def test_scores_go_to_their_ids(start_service: StartService) -> None:
-    with JudgeServer(judges.backwards) as judge:
-        service = serve(start_service, judge)
-        given = [trajectory(0.2, id="poor"), trajectory(0.9, reward=3), trajectory(0.4, id="fair")]
-        asked = {
-            "trajectories": given,
-            "judge_model": "openai/judge",
-            "evaluation_prompt": CRITERIA,
-        }
-        answer = post(service, "/evaluate", asked)
-        assert shown(judge.requests[0])["criteria"] == CRITERIA
-        assert judge.requests[0]["model"] == "judge"
-        assert "poor" not in str(judge.requests)
+def test_scores_go_to_their_ids(service: Service, judge: JudgeServer) -> None:
+    judge.follow(judges.backwards)
+    given = [trajectory(0.2, id="poor"), trajectory(0.9, reward=3), trajectory(0.4, id="fair")]
+    asked = {
+        "trajectories": given,
+        "judge_model": "openai/judge",
+        "evaluation_prompt": CRITERIA,
+    }
+    answer = post(service, "/evaluate", asked)
+    assert shown(judge.requests[0])["criteria"] == CRITERIA
+    assert judge.requests[0]["model"] == "judge"
+    assert "poor" not in str(judge.requests)
     assert [(s["id"], s["score"]) for s in answer["scores"]] == [
         ("poor", 0.2),
         ("1", 0.9),
@@ -97,13 +115,14 @@ def test_scores_go_to_their_ids(start_service: StartService) -> None:
 
 
 @pytest.mark.parametrize("score", [1.5, -0.1])
-def test_a_score_out_of_bounds_is_refused(start_service: StartService, score: float) -> None:
-    with JudgeServer(judges.scoring(score)) as judge:
-        service = serve(start_service, judge)
-        asked = {"trajectories": [trajectory(0.2)], "judge_model": "openai/judge"}
-        response = httpx.post(
-            f"{service.url}/evaluate", json=asked | {"evaluation_prompt": CRITERIA}, timeout=60
-        )
+def test_a_score_out_of_bounds_is_refused(
+    service: Service, judge: JudgeServer, score: float
+) -> None:
+    judge.follow(judges.scoring(score))
+    asked = {"trajectories": [trajectory(0.2)], "judge_model": "openai/judge"}
+    response = httpx.post(
+        f"{service.url}/evaluate", json=asked | {"evaluation_prompt": CRITERIA}, timeout=60
+    )
     assert response.status_code == 502
     assert "are not between 0 and 1" in response.json()["detail"]
 
@@ -122,7 +141,7 @@ def test_a_score_out_of_bounds_is_refused(start_service: StartService, score: fl
         ("/evaluate", {"trajectories": [trajectory(1), trajectory(0, id="0")]}, "have the id '0'"),
         ("/evaluate", {"judge_model": "openai/http://10.0.0.1/x"}, "judge_model"),
         ("/evaluate", {"judge_model": "gpt-4o"}, "OPENAI_API_KEY"),
-        ("/evaluate", {"judge_model": "nobody-knows-it"}, "LiteLLM knows no provider"),
+        ("/evaluate", {"judge_model": "nobody-knows-it"}, "judge_providers"),
     ],
 )
 def test_what_cannot_be_is_refused_by_field(
@@ -146,6 +165,7 @@ def unready(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_without_a_key_there_is_no_writer_and_it_says_what_to_set(unready: Service) -> None:
     response = httpx.post(f"{unready.url}/rollout", json=SUMS, timeout=60)
     assert response.status_code == 503
+    assert "writer, in the service's configuration: " in response.json()["detail"]
     assert "OPENAI_API_KEY" in response.json()["detail"]
     response = httpx.post(
         f"{unready.url}/train",
@@ -156,13 +176,23 @@ def test_without_a_key_there_is_no_writer_and_it_says_what_to_set(unready: Servi
     assert "OPENAI_API_KEY" in response.text
 
 
-def test_a_key_that_a_provider_repeats_is_in_no_answer(start_service: StartService) -> None:
+def test_a_key_that_a_provider_repeats_is_in_no_answer(
+    service: Service, writer: ExampleServer
+) -> None:
     told = http_error(401)
     told.body["error"]["message"] = f"Incorrect API key provided: {SECRET}"
-    with ExampleServer(lambda _: told) as writer:
-        service = serve(start_service, writer, OPENAI_API_KEY=SECRET)
-        response = httpx.post(f"{service.url}/rollout", json=SUMS, timeout=60)
-        assert SECRET in writer.headers[0]["authorization"]
+    writer.follow(lambda _: told)
+    response = httpx.post(f"{service.url}/rollout", json=SUMS, timeout=60)
+    assert SECRET in writer.headers[0]["authorization"]
     assert response.status_code == 502
     assert "Incorrect API key provided: [secret]" in response.json()["detail"]
     assert SECRET not in service.log.read_text()
+
+
+def test_a_request_leads_to_no_server_of_this_machine(unready: Service) -> None:
+    asked = {"trajectories": [trajectory(1)], "evaluation_prompt": CRITERIA}
+    asked["judge_model"] = "llamafile/any"
+    response = httpx.post(f"{unready.url}/evaluate", json=asked, timeout=60)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", "judge_model"]
+    assert "judge_providers" in response.text

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from service.client import ServiceError
 from service.locks import holder
 from service.schemas import Event
 from service.states import Status
+from service.store import Job
 
-from .actor import acting
-from .conftest import Service, StartService, assert_whole, occupied, request, until
+from .conftest import ROOT, Service, assert_whole, occupied, sums, until
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("killed"), {"restarts": 1})
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def service(shared: Service) -> Service:
+    """One for all: whatever a test does to it, it runs for the next one."""
+    ended = shared.process is None or shared.process.poll() is not None
+    return shared.start() if ended else shared
 
 
 def stepped(service: Service, step: int, name: str = "m") -> None:
@@ -35,137 +51,120 @@ def follow(service: Service, name: str) -> tuple[threading.Thread, list[Event]]:
     return thread, seen
 
 
-def test_killed_workers_are_replaced_and_no_step_is_lost_or_repeated(
-    start_service: StartService,
-) -> None:
-    service = start_service()
-    service.client.train(request(num_steps=4))
-    thread, seen = follow(service, "m")
-    for step in (0, 1, 2):
-        stepped(service, step)
-        service.kill_worker()
-    thread.join(120)
-    assert seen[-1].data["status"] == "succeeded"
-    assert [event.id for event in seen] == list(range(1, len(seen) + 1))
-    assert_whole(service, "m", 4)
-    resumed = [e.data for e in seen if e.event == "resumed"]
-    assert [r["attempt"] for r in resumed] == list(range(2, len(resumed) + 2))
-    assert service.client.status("default", "m").attempts == len(resumed) + 1
-
-
-def test_a_worker_goes_on_without_its_service_and_is_adopted(start_service: StartService) -> None:
-    service = start_service()
-    service.client.train(request(num_steps=1_000))
-    thread, seen = follow(service, "m")
-    stepped(service, 1)
-    worker = until(service.worker)
-    service.kill()
-    service.start()
-    assert service.worker() == worker
-    now = service.client.status("default", "m").step
-    stepped(service, now + 1)
-    status = service.client.status("default", "m")
-    assert (status.attempts, status.status) == (1, Status.RUNNING)
-    # The new service ends it as if it were its own.
-    assert service.client.cancel("default", "m").cancelling
-    thread.join(120)
-    assert seen[-1].data["status"] == "cancelled"
-    assert [event.id for event in seen] == list(range(1, len(seen) + 1))
-    until(lambda: service.worker() is None)
-    assert_whole(service, "m", service.client.status("default", "m").step)
-
-
-def test_service_and_worker_killed_with_jobs_waiting_all_end_well(
-    start_service: StartService,
-) -> None:
-    service = start_service()
-    followers = []
-    for name in ("a", "b"):
-        service.client.train(request(name, num_steps=2))
-        followers.append(follow(service, name))
-    stepped(service, 1, "a")
+def kill_all(service: Service) -> None:
     service.kill()
     for pid in service.workers():
         os.kill(pid, signal.SIGKILL)
-    service.start()
-    for thread, seen in followers:
-        thread.join(120)
-        assert seen[-1].data["status"] == "succeeded"
-        assert [event.id for event in seen] == list(range(1, len(seen) + 1))
-    for name in ("a", "b"):
-        assert_whole(service, name, 2)
 
 
-def test_a_service_that_is_stopped_stops_its_worker_and_goes_on_when_it_is_back(
-    start_service: StartService,
-) -> None:
-    service = start_service()
-    service.client.train(request(num_steps=4))
-    stepped(service, 1)
+def stop(service: Service) -> None:
     service.terminate()
     until(lambda: not service.workers())
+
+
+def job_of(service: Service, name: str) -> Job:
     store = service.store()
-    job = store.newest("default", "m")
+    job = store.newest("default", name)
     store.close()
     assert job is not None
-    assert job.status is Status.RUNNING
+    return job
+
+
+def end_of(service: Service, name: str) -> Event:
+    return list(service.client.stream("default", name))[-1]
+
+
+def test_no_step_is_lost_or_repeated_whatever_is_killed_or_stopped(service: Service) -> None:
+    service.client.train(sums("killed", num_steps=24))
+    service.client.train(sums("next", num_steps=1_000))
+    thread, seen = follow(service, "killed")
+    # Ends of the service are no fault of a job: more of them within a step than workers may die.
+    for end in (stop, kill_all, stop):
+        worker = until(lambda: service.worker("killed"))
+        end(service)  # while the worker starts
+        until(lambda dying=worker: not service.group_of(dying))
+        service.start()
+    service.kill_worker("killed")  # as often as it may be
+    stepped(service, 1, "killed")
+    service.kill_worker("killed")
+    stepped(service, 4, "killed")
+    kill_all(service)
     service.start()
-    events = list(service.client.stream("default", "m"))
-    assert events[-1].data["status"] == "succeeded"
-    assert_whole(service, "m", 4)
+    stepped(service, service.client.status("default", "killed").step + 1, "killed")
+    stop(service)
+    assert job_of(service, "killed").status is Status.RUNNING
+    assert job_of(service, "next").status is Status.QUEUED
+    service.start()
+    thread.join(120)
+    assert seen[-1].data["status"] == "succeeded", seen[-1]
+    assert [event.id for event in seen] == list(range(1, len(seen) + 1))
+    assert_whole(service, "killed", 24)
+    gone, ended = "its worker was gone", "its worker had ended with the service"
+    resumed = [e.data for e in seen if e.event == "resumed"]
+    assert [r["attempt"] for r in resumed] == [2, 3, 4, 5, 6, 7, 8]
+    assert [r["reason"] for r in resumed] == [*[ended] * 3, *[gone] * 2, *[ended] * 2]
+    assert service.client.status("default", "killed").attempts == 8
 
 
-def test_a_cancelled_job_keeps_its_steps_and_can_be_continued(start_service: StartService) -> None:
-    service = start_service()
-    service.client.train(request(num_steps=500))
-    stepped(service, 1)
-    assert service.client.cancel("default", "m").status is Status.RUNNING
-    events = list(service.client.stream("default", "m"))
-    assert [e.event for e in events][-2:] == ["cancelling", "status"]
-    status = service.client.status("default", "m")
+def test_a_worker_goes_on_without_its_service_and_is_adopted(service: Service) -> None:
+    stepped(service, 1, "next")
+    thread, seen = follow(service, "next")
+    worker = until(lambda: service.worker("next"))
+    service.kill()
+    service.start()
+    assert service.worker("next") == worker
+    now = service.client.status("default", "next").step
+    stepped(service, now + 1, "next")
+    status = service.client.status("default", "next")
+    assert (status.attempts, status.status) == (1, Status.RUNNING)
+    # The new service ends it as if it were its own.
+    cancelled = service.client.cancel("default", "next")
+    assert (cancelled.cancelling, cancelled.status) == (True, Status.RUNNING)
+    thread.join(120)
+    assert "cancelling" in [event.event for event in seen]
+    assert seen[-1].data["status"] == "cancelled"
+    assert [event.id for event in seen] == list(range(1, len(seen) + 1))
+    until(lambda: service.worker("next") is None)
+    status = service.client.status("default", "next")
     assert (status.status, status.error) == (Status.CANCELLED, None)
-    reached = status.step
-    until(lambda: service.worker() is None)
-    service.client.train(request(num_steps=reached + 1))
-    more = list(service.client.stream("default", "m"))
-    assert [e.data["step"] for e in more if e.event == "step"] == [reached + 1]
-    assert more[-1].data["status"] == "succeeded"
+    assert_whole(service, "next", status.step)
 
 
-def test_a_job_cancelled_before_its_worker_is_ready_is_cancelled(
-    start_service: StartService,
+def test_a_cancelled_job_can_be_continued_and_a_deleted_model_takes_its_worker_with_it(
+    service: Service,
 ) -> None:
-    service = start_service()
-    service.client.train(request())
-    until(service.worker)
-    service.client.cancel("default", "m")
-    assert list(service.client.stream("default", "m"))[-1].data["status"] == "cancelled"
-
-
-def test_a_deleted_model_takes_its_worker_with_it(start_service: StartService) -> None:
-    service = start_service()
-    service.client.train(request(num_steps=1_000))
-    thread, seen = follow(service, "m")
-    stepped(service, 1)
-    worker = until(service.worker)
-    service.client.delete("default", "m")
+    reached = service.client.status("default", "next").step
+    service.client.train(sums("next", num_steps=2_000))
+    thread, seen = follow(service, "next")
+    stepped(service, reached + 1, "next")
+    worker = until(lambda: service.worker("next"))
+    run = job_of(service, "next").run
+    service.client.delete("default", "next")
     assert service.group_of(worker) == []
-    assert list((service.folders.root / "runs").iterdir()) == []
+    assert not list((service.folders.root / "runs").glob(f"{run}*"))
     thread.join(60)
     assert not thread.is_alive()
     assert [event.id for event in seen] == list(range(1, len(seen) + 1))
-    service.client.train(request(num_steps=1))
-    assert list(service.client.stream("default", "m"))[-1].data["status"] == "succeeded"
-    assert_whole(service, "m", 1)
+    told = [event.data["step"] for event in seen if event.event == "step"]
+    assert told == list(range(reached + 1, reached + 1 + len(told)))
+    service.client.train(sums("next", num_steps=1))
+    assert end_of(service, "next").data["status"] == "succeeded"
+    assert_whole(service, "next", 1)
 
 
-def test_a_worker_that_only_dies_fails_its_job(start_service: StartService) -> None:
-    service = start_service(restarts=1)
-    service.client.train(request(num_steps=1_000))
+def test_a_job_cancelled_before_its_worker_is_ready_is_cancelled(service: Service) -> None:
+    service.client.train(sums("early"))
+    until(lambda: service.worker("early"))
+    service.client.cancel("default", "early")
+    assert end_of(service, "early").data["status"] == "cancelled"
+
+
+def test_a_worker_that_only_dies_fails_its_job(service: Service) -> None:
+    service.client.train(sums("dies", num_steps=1_000))
     for _ in range(2):
-        first = service.kill_worker()
-        until(lambda killed=first: service.worker() != killed)
-    last = list(service.client.stream("default", "m"))[-1]
+        first = service.kill_worker("dies")
+        until(lambda killed=first: service.worker("dies") != killed)
+    last = end_of(service, "dies")
     assert last.data["status"] == "failed"
     assert "2 times in a row" in last.data["error"]
     assert "worker.log" in last.data["error"]
@@ -201,36 +200,20 @@ def test_a_worker_that_does_not_stop_is_killed(tmp_path: Path) -> None:
             service.close()
 
 
-def test_a_second_service_does_not_work_on_the_same_folder(start_service: StartService) -> None:
-    service = start_service()
+def test_a_second_service_does_not_work_on_the_same_folder(
+    service: Service, tmp_path: Path
+) -> None:
+    second = Service(tmp_path, {}, {"ART_PATH": str(service.folders.root)})
     with pytest.raises(AssertionError, match="another service works on"):
-        Service(service.folders.root.parent, {}).start()
+        second.start()
+    second.client.close()
     assert service.client.health().status == "healthy"
 
 
 def test_two_workers_never_run_one_job(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from .conftest import ROOT
-
     with occupied(tmp_path) as job:
         data = tmp_path / "data"
         command = [sys.executable, "-m", "service.worker", "--data", str(data), "--job", job]
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert second.returncode == 75
         assert "held by another process" in second.stderr
-
-
-def test_cancelling_what_has_ended_is_refused(start_service: StartService) -> None:
-    service = start_service()
-    store = service.store()
-    asked = request("done").model_dump(mode="json", exclude={"idempotency_key"})
-    job, _ = store.submit(asked, {}, None, 9)
-    with acting(service.folders.lock(job.run)):
-        store.begin(job.id)
-        store.end(job.id, Status.FAILED, error="no luck")
-    store.close()
-    with pytest.raises(ServiceError, match="has ended: failed") as refused:
-        service.client.cancel("default", "done")
-    assert refused.value.status == 409

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import CONFIG, ROOT, SettingsError, load_settings
+from service.settings import CONFIG, ROOT, ConfigError, load_settings
 
 TOKEN = "correct-horse-battery"
 NAMES = ("ART_BACKEND", "ART_PATH", "HOST", "PORT", "LOG_LEVEL", "ART_SERVICE_TOKEN")
@@ -49,10 +49,10 @@ def test_every_variable_of_the_example_is_one_that_is_read() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.org"])
 def test_other_machines_need_a_token(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST", host)
-    with pytest.raises(SettingsError, match="ART_SERVICE_TOKEN"):
+    with pytest.raises(ConfigError, match="ART_SERVICE_TOKEN"):
         load_settings(CONFIG)
     monkeypatch.setenv("ART_SERVICE_TOKEN", "short")
-    with pytest.raises(SettingsError, match="shorter than 16"):
+    with pytest.raises(ConfigError, match="shorter than 16"):
         load_settings(CONFIG)
     monkeypatch.setenv("ART_SERVICE_TOKEN", TOKEN)
     assert load_settings(CONFIG).host == host
@@ -61,9 +61,9 @@ def test_other_machines_need_a_token(host: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("prot: 1", "prot"),
+        ("prot: 1", "unknown key prot: did you mean port?"),
         ("port: many", "port"),
-        ("- 1", "must hold keys"),
+        ("- 1", "must hold sections"),
         ("a: [", "is not YAML"),
         ("backend: {kind: skypilot}", "backend.kind"),
     ],
@@ -71,16 +71,16 @@ def test_other_machines_need_a_token(host: str, monkeypatch: pytest.MonkeyPatch)
 def test_a_bad_configuration_is_named(tmp_path: Path, text: str, told: str) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(text)
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(ConfigError, match=told):
         load_settings(file)
 
 
 def test_skypilot_is_told_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ART_BACKEND", "skypilot")
-    with pytest.raises(SettingsError, match="ART_BACKEND=local there"):
+    with pytest.raises(ConfigError, match="ART_BACKEND=local there"):
         load_settings(CONFIG)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"cannot read .*none.yaml"):
+    with pytest.raises(ConfigError, match=r"cannot read .*none.yaml"):
         load_settings(tmp_path / "none.yaml")

@@ -114,11 +114,12 @@ class Life(RuleBasedStateMachine):
         if new:
             assert self.store.job(job.id).stalls == 0
 
-    @rule(name=NAMES)
-    def resume(self, name: str) -> None:
+    @rule(name=NAMES, deaths=st.integers(0, 1))
+    def resume(self, name: str, deaths: int) -> None:
         job = self.job(name)
         if job and job.status is Status.RUNNING:
-            assert self.store.resume(job.id, "why").attempts == job.attempts + 1
+            after = self.store.resume(job.id, "why", deaths)
+            assert (after.attempts, after.stalls) == (job.attempts + 1, job.stalls + deaths)
 
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
