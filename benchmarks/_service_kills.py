@@ -156,20 +156,20 @@ def _faults(service: Service, name: str, follower: Follower, steps: int) -> list
         return [*faults, f"{name}: {error}"]
     result = service.client.status("default", name).result
     assert result is not None
-    run = (service.folders.root / result.adapter).parent
-    return faults + [f"{name}: {fault}" for fault in _faults_of_weights(run, records)]
+    adapter = service.folders.root / result.adapter
+    return faults + [f"{name}: {fault}" for fault in _faults_of_weights(adapter, records)]
 
 
-def _faults_of_weights(run: Path, records: list[dict[str, Any]]) -> list[str]:
+def _faults_of_weights(adapter: Path, records: list[dict[str, Any]]) -> list[str]:
     """Whether the adapter is the last checkpoint's, which has exactly the steps' updates in it."""
     import torch
 
     steps = len(records)
-    (model,) = (run / "art").glob("*/models/*")
+    (model,) = (adapter.parents[2] / "training" / "art").glob("*/models/*")
     checkpoint = model / "checkpoints" / f"{steps:04d}"
     weights = "adapter_model.safetensors"
     faults = []
-    if (run / "adapter" / weights).read_bytes() != (checkpoint / weights).read_bytes():
+    if (adapter / weights).read_bytes() != (checkpoint / weights).read_bytes():
         faults.append(f"the adapter is not checkpoint {steps}")
     state = torch.load(checkpoint / "trainer_state.pt", weights_only=True)["optimizer"]["state"]
     updates = {int(one["step"]) for one in state.values()}

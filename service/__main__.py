@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def main() -> int:
     except ConfigError as error:
         parser.error(str(error))
     log_to_stderr(settings.log_level)
+    os.umask(0o077)  # prompts, answers and weights are nobody else's on this machine
     try:
         with holding(Folders(settings.data).service_lock, _LOCK_PATIENCE_S):
             serve(settings)

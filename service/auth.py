@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving.guard import Receive, Scope, Send, is_loopback, json_answer
+from serving.guard import Receive, Scope, Send, json_answer
 
 OPEN = frozenset({"/health"})
 _MOST_CLIENTS = 10_000
@@ -40,8 +40,8 @@ class BearerAuth:
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Any:
         if self._token is None:
-            origin = headers.get(b"origin", b"").decode("latin-1")
-            if origin and not _is_here(origin):
+            origin = headers.get(b"origin")
+            if origin is not None and not _is_own(origin, headers.get(b"host", b"")):
                 return json_answer(403, {"detail": "pages of other sites may not ask this service"})
             return None
         shown = headers.get(b"authorization", b"")
@@ -52,9 +52,10 @@ class BearerAuth:
         return json_answer(401, {"detail": detail}, **{"WWW-Authenticate": "Bearer"})
 
 
-def _is_here(origin: str) -> bool:
+def _is_own(origin: bytes, host: bytes) -> bool:
+    """Whether a page of this service asks: one of another port is of another site."""
     try:
-        return is_loopback(urlsplit(origin).hostname or "")
+        return urlsplit(origin).netloc.lower() == host.lower()
     except ValueError:
         return False
 

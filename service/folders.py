@@ -35,6 +35,14 @@ class Folders:
         """Everything of one model: data it came with, training, the worker's log."""
         return self.root / "runs" / run
 
+    def training(self, run: str) -> Path:
+        """The run's folder of ``training.runner``, which all jobs of a model continue."""
+        return self.run(run) / "training"
+
+    def job(self, run: str, job: str) -> Path:
+        """What one job left: adapter, report, evaluation."""
+        return self.run(run) / "jobs" / job
+
     def log(self, run: str) -> Path:
         return self.run(run) / "worker.log"
 

@@ -158,6 +158,11 @@ class Store(Records):
             self.job(id_)
             self._tell(db, id_, event, data)
 
+    def note_result(self, id_: str, result: dict[str, Any]) -> None:
+        """What a job has so far, should it be ended before its end."""
+        with self._change() as db:
+            db.execute("UPDATE jobs SET result = ? WHERE id = ?", (json.dumps(result), id_))
+
     def end(
         self, id_: str, status: Status, *, error: str | None = None, result: Any = None
     ) -> None:
@@ -183,7 +188,8 @@ class Store(Records):
         if result is not None:
             data["result"] = result
         db.execute(
-            "UPDATE jobs SET status = ?, error = ?, result = ?, ended_at = ? WHERE id = ?",
+            "UPDATE jobs SET status = ?, error = ?, result = coalesce(?, result), ended_at = ?"
+            " WHERE id = ?",
             (
                 new,
                 error,

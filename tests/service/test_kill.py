@@ -22,7 +22,9 @@ from .conftest import ROOT, Service, assert_whole, occupied, sums, until
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("killed"), {"restarts": 1})
+    service = Service(
+        tmp_path_factory.mktemp("killed"), {"restarts": 1, "evaluation": {"samples": 2_000}}
+    )
     yield service
     service.close()
 
@@ -157,6 +159,18 @@ def test_a_job_cancelled_before_its_worker_is_ready_is_cancelled(service: Servic
     until(lambda: service.worker("early"))
     service.client.cancel("default", "early")
     assert end_of(service, "early").data["status"] == "cancelled"
+
+
+def test_a_job_cancelled_while_it_is_evaluated_keeps_what_it_trained(service: Service) -> None:
+    service.client.train(sums("evaluated", num_steps=1, evaluation=True))
+    until(lambda: service.client.status("default", "evaluated").result)
+    service.client.cancel("default", "evaluated")
+    ended = list(service.client.stream("default", "evaluated"))[-1]
+    assert ended.data["status"] == "cancelled"
+    result = service.client.status("default", "evaluated").result
+    assert result is not None
+    assert result.evaluation is None
+    assert (service.folders.root / result.adapter / "adapter_model.safetensors").exists()
 
 
 def test_a_worker_that_only_dies_fails_its_job(service: Service) -> None:

@@ -18,6 +18,7 @@ from tests.fakes.example_server import ExampleServer, fresh
 from tests.fakes.judge_server import JudgeServer, good
 from tests.fakes.loopback import Response
 from training.compare import read_rows
+from training.store import read_policy_record
 
 from .conftest import SETTINGS, Service, assert_whole, request, sums, until
 
@@ -128,8 +129,13 @@ def test_a_job_trains_and_the_next_one_continues_its_model(service: Service) -> 
     assert events[2].data["step"] == 3
     assert client.model("default", "mails").jobs[0].job_id == second.job_id
 
-    run = adapter.parents[1]
-    assert run.exists()
+    # Each job's result is its own.
+    assert read_policy_record(adapter).step == 2
+    (latest,) = client.status("default", "mails").model_dump(include={"result"}).values()
+    assert read_policy_record(service.folders.root / latest["adapter"]).step == 3
+
+    run = adapter.parents[2]
+    assert run.parent == service.folders.root / "runs"
     client.delete("default", "mails")
     assert not run.exists()
     assert "mails" not in [model.model_name for model in client.models().models]
@@ -206,9 +212,9 @@ def test_a_trained_policy_is_compared_with_its_base(service: Service) -> None:
             assert getattr(scores, mode) == pytest.approx(sum(of) / len(of))
     assert found.gain == pytest.approx(found.trained.sampled - found.base.sampled)
     held_out = {row.scenario_id for row in rows}
-    trajectories = (service.folders.root / result.adapter).with_name("trajectories")
+    trajectories = (service.folders.root / result.adapter).parents[2] / "training/trajectories"
     trained_on = set(pq.read_table(trajectories)["scenario_id"].to_pylist())
-    assert found.report.split("/")[-2] == service.client.status("default", "compared").job_id
+    assert found.report.split("/")[-3] == service.client.status("default", "compared").job_id
     (before,) = [e.data["metrics"]["budget/minutes"] for e in events if e.data.get("step") == 2]
     assert result.spent["minutes"] - before >= max(row.seconds for row in rows) / 60
     assert len(held_out) == 4
