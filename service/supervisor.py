@@ -223,8 +223,13 @@ class Supervisor:
 
 
 def worker_environ(log_level: str) -> dict[str, str]:
-    """The environment of a worker: the service's, without what callers must show."""
-    kept = {name: value for name, value in os.environ.items() if name != TOKEN}
+    """The environment of a worker: the service's, without what callers must show, and without the
+    empty keys of a copied .env.example: ART asks only whether there is one."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name != TOKEN and (value or not name.endswith("_KEY"))
+    }
     return (
         {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
         | kept

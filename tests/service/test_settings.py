@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import CONFIG, ROOT, ConfigError, load_settings
+from service.supervisor import worker_environ
 
 TOKEN = "correct-horse-battery"
 NAMES = ("ART_BACKEND", "ART_PATH", "HOST", "PORT", "LOG_LEVEL", "ART_SERVICE_TOKEN")
@@ -84,3 +85,12 @@ def test_skypilot_is_told_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read .*none.yaml"):
         load_settings(tmp_path / "none.yaml")
+
+
+def test_workers_get_neither_the_token_nor_empty_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"ART_SERVICE_TOKEN": TOKEN, "WANDB_API_KEY": "", "CUDA_VISIBLE_DEVICES": ""}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    environ = worker_environ("debug")
+    assert not {"ART_SERVICE_TOKEN", "WANDB_API_KEY"} & environ.keys()
+    assert (environ["CUDA_VISIBLE_DEVICES"], environ["LOG_LEVEL"]) == ("", "debug")
