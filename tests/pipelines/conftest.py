@@ -37,6 +37,8 @@ SOURCES = (
     "training",
     "web",
 )
+# configs/service.yaml is the training service's: see tests/service/test_settings.py.
+CONFIGS = sorted(set((ROOT / "configs").glob("*.yaml")) - {ROOT / "configs" / "service.yaml"})
 KEYS = ("OPENAI_API_KEY", "WANDB_API_KEY", "TINKER_API_KEY", "WANDB_MODE")
 SMALL = (
     "data.train_inboxes=2",

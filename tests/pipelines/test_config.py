@@ -10,16 +10,12 @@ from environment.code.config import CodeConfig, CodeDataConfig
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
 from environment.prompt_task.config import PromptTaskConfig, PromptTaskDataConfig
 from pipelines.config import ConfigError, load_config, parse_config
-from tests.pipelines.conftest import ROOT
+from tests.pipelines.conftest import CONFIGS, ROOT
 
 Write = Callable[[str, str], Path]
 
 
-# configs/service.yaml is the training service's: see tests/service/test_settings.py.
-_CONFIGS = sorted(set((ROOT / "configs").glob("*.yaml")) - {ROOT / "configs" / "service.yaml"})
-
-
-@pytest.mark.parametrize("file", _CONFIGS, ids=lambda f: f.name)
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda f: f.name)
 def test_every_shipped_configuration_loads(file: Path) -> None:
     config = load_config([file])
     kinds: dict[str, tuple[type, type]] = {

@@ -9,9 +9,8 @@ import run as command
 from pipelines.config import load_config
 from pipelines.dry_run import SECTIONS, lines
 from pipelines.readiness import keys_needed, not_ready, requested_gpus
-from tests.pipelines.conftest import KEYS, ROOT, Project, settings
+from tests.pipelines.conftest import CONFIGS, KEYS, ROOT, Project, settings
 
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 # What a configuration is for, by the beginning of its name; all pipelines where it is none of these.
 MADE_FOR = {"data": "data", "training": "train", "evaluation": "eval", "deployment": "deploy"}
 LOCAL = ROOT / "configs" / "training_local.yaml"
