@@ -110,18 +110,25 @@ def check_llm(config: LlmConfig) -> None:
         )
 
 
+def provider_of(model: str) -> str | None:
+    """Whose model LiteLLM takes it for; None if nobody's."""
+    try:
+        return str(_litellm().get_llm_provider(model)[1])
+    except openai.BadRequestError:
+        return None
+
+
 def check_provider(model: str) -> None:
     """
     Raises:
         LlmUnavailable: LiteLLM knows no provider of this model, or the environment has no key.
     """
-    try:
-        _, provider, *_ = _litellm().get_llm_provider(model)
-    except openai.BadRequestError as error:
+    provider = provider_of(model)
+    if provider is None:
         raise LlmUnavailable(
             f"LiteLLM knows no provider for the model {model}: write it as provider/name, such as "
             "openai/o3, or name its server as api_base"
-        ) from error
+        )
     asked = _litellm().validate_environment(model)
     if not asked["keys_in_environment"]:
         # Gemini's are two names of one key.

@@ -20,7 +20,7 @@ import httpx
 import yaml
 
 from service.client import ServiceClient, ServiceError, StreamLost
-from service.schemas import Event, JobStatus, Result, Step
+from service.schemas import Event, JobStatus, Result, Step, TrainRequest
 from service.states import Status
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +54,23 @@ def options(
         help="where a service of its own keeps everything",
     )
     return parser
+
+
+def asked(arguments: argparse.Namespace, **more: Any) -> TrainRequest:
+    """The job that the options ask for, with an example's own task."""
+    return TrainRequest.model_validate(
+        {
+            "model_name": arguments.model_name,
+            "project": arguments.project,
+            "base_model": arguments.base_model,
+            "num_steps": arguments.steps,
+            "batch_size": 32,
+            "group_size": 8,
+            "learning_rate": arguments.learning_rate,
+            "seed": arguments.seed,
+            **more,
+        }
+    )
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own path is its folder
 
-from examples.common import connected, ended, options, tell
+from examples.common import asked, connected, ended, options, tell
 from models.pocket_math.examples import sums
-from service.schemas import Evaluation, TrainRequest
+from service.schemas import Evaluation
 
 TASK = "You are a helpful assistant that solves problems step by step."
 HELD_OUT_SHARE = 0.25
@@ -32,20 +32,13 @@ def main() -> int:
     parser.add_argument("--sums", type=int, default=400, help="a quarter of them is held out")
     arguments = parser.parse_args()
     made = sums(arguments.sums, seed=arguments.seed)
-    request = TrainRequest(
-        model_name=arguments.model_name,
-        project=arguments.project,
-        base_model=arguments.base_model,
-        num_steps=arguments.steps,
-        batch_size=32,
-        group_size=8,
-        learning_rate=arguments.learning_rate,
+    request = asked(
+        arguments,
         use_ruler=False,
         task_prompt=TASK,
         training_data=made,
         verifier="numeric",
         environment_settings={"held_out_share": HELD_OUT_SHARE},
-        seed=arguments.seed,
         evaluation=True,
     )
     print(f"{len(made)} sums, such as {made[0].prompt!r} = {made[0].answer}")

@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own p
 
 from dotenv import dotenv_values
 
-from examples.common import ROOT, connected, ended, options, tell
+from examples.common import ROOT, asked, connected, ended, options, tell
 from examples.scripted_models import ScriptedModels
 from service.client import ServiceClient
 from service.hosted_schemas import EvaluateRequest, RolloutRequest
-from service.schemas import Example, TrainRequest
+from service.schemas import Example
 
 TASK = "Summarise the text in one short sentence."
 CRITERIA = (
@@ -76,21 +76,14 @@ def main() -> int:
         connected(arguments, **sections) as client,
     ):
         examples = texts(client, arguments)
-        request = TrainRequest(
-            model_name=arguments.model_name,
-            project=arguments.project,
-            base_model=arguments.base_model,
-            num_steps=arguments.steps,
-            batch_size=32,
-            group_size=8,
-            learning_rate=arguments.learning_rate,
+        request = asked(
+            arguments,
             use_ruler=True,
             judge_model=judge_model,
             task_prompt=TASK,
             training_data=examples,
             environment_settings={"held_out_share": 0},
             budget={"minutes": 30},
-            seed=arguments.seed,
         )
         job = client.train_and_wait(request, tell)
         if ended(job) is None:

@@ -7,9 +7,7 @@ providers only, whose servers are elsewhere and ask for a key that whoever runs 
 
 from __future__ import annotations
 
-import openai
-
-from agent.llm import LlmUnavailable
+from agent.llm import LlmUnavailable, provider_of
 from service.settings import ServiceSettings
 
 _OWN_SERVER = ("openai",)
@@ -35,9 +33,4 @@ def _provider(model: str) -> str | None:
     provider, slash, _ = model.partition("/")
     if slash:
         return provider  # LiteLLM is not asked: for some providers it would log in
-    import litellm  # takes seconds the first time
-
-    try:
-        return str(litellm.get_llm_provider(model)[1])
-    except openai.BadRequestError:
-        return None
+    return provider_of(model)

@@ -30,7 +30,7 @@ from service.schemas import PROMPT_TASK, TrainRequest
 from service.settings import EnvironmentDefaults, EvaluationDefaults, ServiceSettings
 from training.budget import BUDGETS, UnknownPrice, check_prices
 from training.config import BudgetConfig, RolloutConfig, TrainingConfig
-from training.runner import FREE_SETTINGS, JUDGES_SCORES
+from training.runner import lasting
 from training.store import first_difference
 
 log = logging.getLogger(__name__)
@@ -62,10 +62,8 @@ class Plan(StrictModel):
 
     def of_run(self) -> dict[str, Any]:
         """What must stay the same for a model's next job to continue its run."""
-        judged = self.training.reward == "ruler"
-        judge = self.judge.model_dump(include=JUDGES_SCORES) if judged else {}
         rest = self.model_dump(mode="json", exclude=_OF_A_JOB)
-        return rest | {"training": self.training.model_dump(exclude=FREE_SETTINGS), "judge": judge}
+        return rest | lasting(self.training, self.judge)
 
 
 def make_plan(

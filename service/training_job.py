@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +34,41 @@ def train(job: Job, store: Store, folders: Folders) -> dict[str, Any]:
         OutdatedPlan: the job was planned by another version of the service.
         RUN_ERRORS: see ``training.errors``.
     """
-    plan = read_stored(Plan, store.plan(job.id))
-    artifacts = _data(job, plan, store, folders)
-    environment = _environment(plan, artifacts)
+    work = _Work(job, read_stored(Plan, store.plan(job.id)), store, folders)
+    artifacts = work.data()
+    environment = _environment(work.plan, artifacts)
     try:
-        return asyncio.run(_train(job, plan, environment, artifacts, store, folders))
+        return asyncio.run(_train(work, environment, artifacts))
     finally:
         environment.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A job, and all that it is done with."""
+
+    job: Job
+    plan: Plan
+    store: Store
+    folders: Folders
+
+    def data(self) -> dict[str, Path]:
+        """The files of the job's environment; what it took to write them is told once."""
+        job, store, folders = self.job, self.store, self.folders
+        order = Order(self.plan.environment, self.plan.data, self.plan.writer)
+        place = folders.environments if order.is_shared else folders.run(job.run) / "data"
+        artifacts = prepare(order, place)
+        report = report_of(order, place)
+        if report is not None and not job.step and store.last_event(job.id, _EXAMPLES) is None:
+            charge(folders.training(job.run), report["cost_usd"] or 0.0)
+            store.add_event(job.id, _EXAMPLES, report)
+        return artifacts
+
+
 async def _train(
-    job: Job,
-    plan: Plan,
-    environment: Environment[Any, Any],
-    artifacts: dict[str, Path],
-    store: Store,
-    folders: Folders,
+    work: _Work, environment: Environment[Any, Any], artifacts: dict[str, Path]
 ) -> dict[str, Any]:
+    job, plan, store, folders = work.job, work.plan, work.store, work.folders
     spec = RunSpec(
         project=job.project,
         name=job.model_name,
@@ -74,40 +93,24 @@ async def _train(
     # Whoever cancels now still gets what was trained.
     store.note_result(job.id, result)
     meter = Meter(plan.training.budget, gpus(plan.backend), spec.folder)
-    found = await _evaluation(job, plan, environment, result, store, folders)
+    found = await _evaluation(work, environment, result)
     meter.tick()
     return result | {"evaluation": found, "spent": meter.spent()}
 
 
 async def _evaluation(
-    job: Job,
-    plan: Plan,
-    environment: Environment[Any, Any],
-    result: dict[str, Any],
-    store: Store,
-    folders: Folders,
+    work: _Work, environment: Environment[Any, Any], result: dict[str, Any]
 ) -> dict[str, Any]:
     """Once: what an earlier worker of the job found stands."""
+    job, store, folders = work.job, work.store, work.folders
     if told := store.last_event(job.id, _EVALUATION):
         return told.data
     place = folders.job(job.run, job.id) / _EVALUATION
     title = f"{job.project}/{job.model_name}, step {result['step']}"
-    found = await evaluate(plan, environment, folders.root / result["adapter"], place, title)
+    found = await evaluate(work.plan, environment, folders.root / result["adapter"], place, title)
     found["report"] = str((place / REPORT).relative_to(folders.root))
     store.add_event(job.id, _EVALUATION, found)
     return found
-
-
-def _data(job: Job, plan: Plan, store: Store, folders: Folders) -> dict[str, Path]:
-    """The files of the job's environment; what it took to write them is told once."""
-    order = Order(plan.environment, plan.data, plan.writer)
-    place = folders.environments if order.is_shared else folders.run(job.run) / "data"
-    artifacts = prepare(order, place)
-    report = report_of(order, place)
-    if report is not None and not job.step and store.last_event(job.id, _EXAMPLES) is None:
-        charge(folders.training(job.run), report["cost_usd"] or 0.0)
-        store.add_event(job.id, _EXAMPLES, report)
-    return artifacts
 
 
 def _environment(plan: Plan, artifacts: dict[str, Path]) -> Environment[Any, Any]:

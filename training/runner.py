@@ -41,8 +41,16 @@ INEXACT_TOKENS = (
     "that were sampled cannot be seen from here, so there is no probs_corr to watch either."
 )
 # May change between the attempts of a run without making it another run.
-FREE_SETTINGS = {"max_steps", "budget", "empty_steps_limit", "keep_checkpoints", "min_probs_corr"}
-JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
+_FREE_SETTINGS = {"max_steps", "budget", "empty_steps_limit", "keep_checkpoints", "min_probs_corr"}
+_JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
+
+
+def lasting(training: TrainingConfig, judge: JudgeConfig) -> dict[str, Any]:
+    """Of a run's settings, those of training and judge that must stay the same for it to continue."""
+    settings = {"training": training.model_dump(exclude=_FREE_SETTINGS)}
+    if training.reward == "ruler":
+        settings["judge"] = judge.model_dump(include=_JUDGES_SCORES)
+    return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +75,10 @@ class RunSpec:
 
     def settings(self) -> dict[str, Any]:
         """What must stay the same for the run to continue."""
-        judged = self.training.reward == "ruler"
-        judge = {"judge": self.judge.model_dump(include=JUDGES_SCORES)} if judged else {}
-        return judge | {
+        return lasting(self.training, self.judge) | {
             "seed": self.seed,
             "backend": self.backend.model_dump(),
             "base_fingerprint": base_fingerprint(self.backend.base_model),
-            "training": self.training.model_dump(exclude=FREE_SETTINGS),
             "rollout": self.rollout.model_dump(),
             "environment": self.environment,
             "data": self.data,

@@ -1,5 +1,5 @@
 import { events } from "./sse.js";
-import { token } from "./token.js";
+import { key } from "./key.js";
 
 const PATIENCE_MS = 10_000;
 const DELETION_MS = 60_000; // its worker is ended first
@@ -87,7 +87,7 @@ function path({ project, name }) {
 
 async function ask(url, { signal, headers = {}, patienceMs = PATIENCE_MS, ...options }, good) {
   const signals = [signal, patienceMs && AbortSignal.timeout(patienceMs)].filter(Boolean);
-  const shown = token() ? { Authorization: `Bearer ${token()}` } : {};
+  const shown = key() ? { Authorization: `Bearer ${key()}` } : {};
   let response;
   try {
     response = await fetch(url, {

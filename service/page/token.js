@@ -1,30 +1,5 @@
 import { byId } from "./dom.js";
-
-// Services may lie side by side on one host, each with its own token.
-const NAME = `token of ${location.pathname}`;
-
-let current = stored();
-
-function stored() {
-  try {
-    return sessionStorage.getItem(NAME) ?? "";
-  } catch {
-    return ""; // storage may be forbidden; then the token lives as long as the page
-  }
-}
-
-function keep(value) {
-  current = value;
-  try {
-    sessionStorage.setItem(NAME, value);
-  } catch {
-    // as above
-  }
-}
-
-export function token() {
-  return current;
-}
+import { forgetKey, key, keepKey } from "./key.js";
 
 /** The form for the token; it shows only when the service asks for one. */
 export class TokenForm {
@@ -39,7 +14,7 @@ export class TokenForm {
       if (!value) this.reject("Enter the token.");
       else if (/[^\x21-\x7e]/.test(value)) this.reject("A token has no spaces or accented letters.");
       else {
-        keep(value);
+        keepKey(value);
         onToken();
       }
     });
@@ -47,15 +22,15 @@ export class TokenForm {
 
   /** Whether nothing can be asked before a token is given. */
   get waits() {
-    return !this.form.hidden && !current;
+    return !this.form.hidden && !key();
   }
 
   /** The service refused the token, or the lack of one. */
   refused() {
     if (this.waits) return;
     this.form.hidden = false;
-    this.reject(current ? "This is not the token." : "");
-    keep("");
+    this.reject(key() ? "This is not the token." : "");
+    forgetKey();
     this.input.focus();
   }
 

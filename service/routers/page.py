@@ -20,7 +20,7 @@ _HEADERS = {
 }
 # By name: nothing else in the folders is served, however it is asked for.
 FILES = {file.name: file for file in _HERE.iterdir() if file.suffix in (".js", ".css", ".svg")} | {
-    name: _SHARED / name for name in ("style.css", "dom.js", "sse.js")
+    name: _SHARED / name for name in ("style.css", "dom.js", "key.js", "sse.js")
 }
 PATHS = frozenset({"/", *(f"/page/{name}" for name in FILES)})
 
