@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from agent.llm import LanguageModel, LlmBudgetSpent, LlmFailed, Message, as_data
+from agent.hosted.llm import LanguageModel, LlmBudgetSpent, LlmFailed, Message, as_data
 from environment.base import StrictModel
 from environment.prompt_task.models import Example
 from environment.prompt_task.verifiers import VerifierName, fault_of

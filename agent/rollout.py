@@ -36,8 +36,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from agent.capture import recording
 from agent.failures import failure_kind
+from agent.hosted.redaction import redact
 from agent.model import ChatModel
-from agent.redaction import redact
 from environment.base import (
     Environment,
     Outcome,

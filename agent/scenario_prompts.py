@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from agent.llm import Message, as_data
+from agent.hosted.llm import Message, as_data
 from environment.email_search.drafts import Draft
 from environment.email_search.models import Email, EmailScenario, parse_day
 

@@ -21,7 +21,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from agent.llm import (
+from agent.hosted.llm import (
     LanguageModel,
     LlmBudgetSpent,
     LlmConfig,

@@ -14,8 +14,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from backends import checkpoints
 from backends.config import BackendConfig
-from backends.embedded import checkpoints
 from backends.errors import BackendError
 from backends.handle import Endpoint, PolicyHandle
 from backends.needs import check, check_serves_adapters, device, gpus

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from backends.embedded import checkpoints
+from backends import checkpoints
 
 if TYPE_CHECKING:
     from art import TrajectoryGroup

@@ -18,7 +18,7 @@ from art.local.service import ModelService
 from art.preprocessing.pack import PackedTensors
 from art.utils.output_dirs import get_model_dir
 
-from backends.embedded.policy import load_tokenizer
+from backends.loading import load_tokenizer
 from backends.packing import pack_groups
 
 _ROUND_TO = 2048

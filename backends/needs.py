@@ -32,7 +32,7 @@ def check(config: BackendConfig) -> None:
         BackendError: a GPU, an extra or a key that this backend needs is not there.
     """
     if config.kind == "embedded":
-        from backends.embedded.policy import resolve_device
+        from backends.loading import resolve_device
 
         resolve_device(config)
     if config.kind == "local":

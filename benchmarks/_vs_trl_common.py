@@ -18,7 +18,7 @@ from typing import Any
 from environment.email_search import EmailSearchEnvironment, open_environment
 from environment.email_search.models import EmailScenario
 from pipelines.config import ProjectConfig, parse_config
-from training.schedule import scenarios_of_step
+from training.loop.schedule import scenarios_of_step
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from backends.embedded.tool_calls import parse_tool_calls
+from backends.tool_calls import parse_tool_calls
 from environment.base import Reward, StopReason
 from environment.email_search import EmailSearchEnvironment
 from environment.email_search.models import EmailScenario

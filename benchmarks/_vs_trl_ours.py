@@ -18,8 +18,8 @@ from typing import Any
 from agent.rollout import Rollout
 from backends import PolicyHandle, open_policy
 from benchmarks._vs_trl_common import Pipe, StepFigures, Stopwatch, Task, use_cpus
-from training.loop import TrainingRun, train_policy
-from training.run_log import Record, RunLog
+from training.loop.loop import TrainingRun, train_policy
+from training.run.run_log import Record, RunLog
 
 
 class _Meter:

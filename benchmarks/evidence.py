@@ -17,12 +17,12 @@ from pathlib import Path
 
 from agent.rollout import Rollout
 from backends import install_adapter, open_policy
+from deployment.answer import judge_outcome
 from environment.email_search import EmailSearchEnvironment
 from pipelines.config import load_config
-from serving.answer import judge_outcome
 from steps.model_versions import PRODUCTION, adapter_of, data_artifacts, model_version
 from steps.open_environment import open_environment
-from training.gather import chat_model, gather_rollouts, limits
+from training.loop.gather import chat_model, gather_rollouts, limits
 
 _CONFIG = Path(__file__).resolve().parents[1] / "configs" / "laptop.yaml"
 

@@ -34,7 +34,7 @@ def train(folder: Path, steps: int, seed: int) -> None:
     from environment.email_search.email_db import EmailDatabase, build_database
     from environment.email_search.sample.corpus import generate, scenarios_of
     from pipelines.config import load_config
-    from training.runner import RunSpec, run_training
+    from training.run.runner import RunSpec, run_training
 
     config = load_config(
         [Path("configs/laptop.yaml")],

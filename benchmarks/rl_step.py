@@ -26,8 +26,8 @@ from environment.email_search import EmailSearchEnvironment
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.sample.corpus import generate, scenarios_of
 from pipelines.config import ProjectConfig, load_config
-from training.loop import TrainingRun, train_policy
-from training.run_log import Record, RunLog
+from training.loop.loop import TrainingRun, train_policy
+from training.run.run_log import Record, RunLog
 
 _WARM_UP = 2
 

@@ -34,10 +34,10 @@ from environment.email_search.models import EmailScenario
 from pipelines.config import ProjectConfig, load_config
 from tests.fakes.judge_server import good, shown
 from tests.fakes.loopback import LoopbackServer, Response
-from training.evaluation import EvaluationRow, evaluate_policy
-from training.judging import judge_summary
-from training.runner import RunOutput, RunSpec, run_training
-from training.summaries import compare
+from training.evaluation.evaluate import EvaluationRow, evaluate_policy
+from training.evaluation.summaries import compare
+from training.loop.judging import judge_summary
+from training.run.runner import RunOutput, RunSpec, run_training
 
 _WORST, _BEST = -2.2, 1.7  # a little outside what email_reward gives
 

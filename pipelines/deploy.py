@@ -19,7 +19,6 @@ from pipelines.config import ConfigError, DeploymentConfig, ProjectConfig
 from pipelines.deployed import Deployed
 from pipelines.inference import deployment_settings, inference_pipeline
 from pipelines.placement import active_stack
-from serving.guard import is_loopback
 from steps.model_versions import (
     PRODUCTION,
     MissingArtifact,
@@ -27,6 +26,7 @@ from steps.model_versions import (
     model_version,
     production_version,
 )
+from web.guard import is_loopback
 
 log = logging.getLogger(__name__)
 _ENVIRONMENT = "email_search"

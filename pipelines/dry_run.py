@@ -15,7 +15,7 @@ from backends.config import BackendConfig
 from pipelines.config import ProjectConfig
 from pipelines.placement import STEPS, operator_of
 from pipelines.readiness import keys_needed, not_ready, requested_gpus, zenml_settings
-from training.evaluation import MODES, rollouts_of_each
+from training.evaluation.evaluate import MODES, rollouts_of_each
 
 Row = tuple[str, str]
 Section = Callable[[ProjectConfig], list[Row]]
@@ -182,10 +182,10 @@ def _bounds(config: ProjectConfig, rollouts: int) -> list[Row]:
     cost = _cost_bound(config, gpu_hours, tokens)
     return [
         ("tokens", f"at most {tokens:,}, prompts counted anew each turn"),
-        ("minutes", _bound(minutes, "training.budget.minutes")),
+        ("minutes", _bound(minutes, "training.run.budget.minutes")),
         ("", f"replies alone: at most {waves * rollout.timeout_s / 60:,.0f}, by their timeout"),
-        ("GPU hours", _bound(gpu_hours, "training.budget.gpu_hours")),
-        ("US dollars", _bound(cost, "training.budget.cost_usd")),
+        ("GPU hours", _bound(gpu_hours, "training.run.budget.gpu_hours")),
+        ("US dollars", _bound(cost, "training.run.budget.cost_usd")),
         ("", "a budget ends a run after the step in which it is reached"),
     ]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pipelines.pods import PodFailed
 from steps.run_mirror import DamagedMirror
 from training.errors import RUN_ERRORS
-from training.rescoring import RescoreError
-from training.signals import Interrupted
+from training.evaluation.rescoring import RescoreError
+from training.run.signals import Interrupted
 
 USER_ERRORS = (*RUN_ERRORS, DamagedMirror, PodFailed, RescoreError)
 

@@ -21,10 +21,10 @@ from zenml.config import (
 )
 from zenml.enums import ExecutionMode
 
-from serving.guard import CONTENT_SECURITY_POLICY
 from steps.inference import endpoints, run_single_inference
 from steps.inference.load_agent import MODEL_NAME, load_agent, release_agent
 from steps.model_versions import PRODUCTION, data_artifacts, model_version
+from web.guard import CONTENT_SECURITY_POLICY
 
 _ASK: dict[str, Any] = {
     "responses": {

@@ -28,9 +28,9 @@ from steps.model_versions import (
     production_version,
     trained_version,
 )
-from training.files import write_atomically
-from training.judging import judge_summary
-from training.run_log import first_and_last
+from training.loop.judging import judge_summary
+from training.run.files import write_atomically
+from training.run.run_log import first_and_last
 
 if TYPE_CHECKING:
     from steps.evaluation.run_inference import EvaluateSettings

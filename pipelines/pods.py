@@ -18,7 +18,7 @@ from zenml.utils.time_utils import utc_now
 
 from pipelines.config import ProjectConfig
 from pipelines.placement import operator_of
-from training.signals import Interrupted
+from training.run.signals import Interrupted
 
 log = logging.getLogger(__name__)
 

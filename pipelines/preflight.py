@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.embedded.policy import load_tokenizer
+from backends.loading import load_tokenizer
 from pipelines.config import ProjectConfig
 from pipelines.placement import STEPS, active_stack, check_steps, runs_here
 from pipelines.readiness import checks

@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.hosted.llm import LlmConfig
 from agent.judge import JudgeConfig, check_judge
-from agent.llm import LlmConfig
 from agent.scenario_writer import check_writer
 from backends import check, check_serves_adapters, gpus
-from backends.embedded.policy import is_folder
+from backends.loading import is_folder
 from backends.needs import KEYS
 from environment.registry import check_environment
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS
 from pipelines.placement import STEPS, operator_of
-from training.budget import check_prices
-from training.hosted import check_hosted
+from training.evaluation.hosted import check_hosted
+from training.run.budget import check_prices
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

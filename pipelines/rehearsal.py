@@ -13,8 +13,8 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from agent.hosted.prompted import Spending
 from agent.model import ChatModel
-from agent.prompted import Spending
 from backends import open_policy
 from environment.base import Environment
 from environment.registry import check_environment
@@ -24,10 +24,10 @@ from pipelines.readiness import checks
 from steps.model_versions import data_artifacts
 from steps.open_environment import open_environment
 from training.config import EvaluatedModel
-from training.gather import chat_model, limits
-from training.hosted import check_hosted, hosted_limits, prompted_model
-from training.rehearsal import RehearsedStep, rehearse
-from training.store import write_trajectories
+from training.evaluation.hosted import check_hosted, hosted_limits, prompted_model
+from training.loop.gather import chat_model, limits
+from training.loop.rehearsal import RehearsedStep, rehearse
+from training.run.store import write_trajectories
 
 
 def preflight(

@@ -16,8 +16,8 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
+from agent.hosted.llm import LlmBudgetSpent, LlmFailed, LlmUnavailable
 from agent.judge.config import JudgeFailed
-from agent.llm import LlmBudgetSpent, LlmFailed, LlmUnavailable
 from service import VERSION
 from service.auth import BearerAuth, RateLimit
 from service.checker import Checker, CheckerFailed
@@ -29,7 +29,7 @@ from service.settings import ServiceSettings, token
 from service.store import KeyReused, ModelBusy, NoSuchJob, QueueFull, Store
 from service.stream import Feed, TooManyStreams
 from service.supervisor import Supervisor, worker_environ
-from serving.guard import Guard, failed, invalid, json_answer
+from web.guard import Guard, failed, invalid, json_answer
 
 log = logging.getLogger(__name__)
 _RETRY_AFTER_S = 5

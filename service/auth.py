@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving.guard import Receive, Scope, Send, json_answer
+from web.guard import Receive, Scope, Send, json_answer
 
 OPEN = frozenset({"/health"})
 _MOST_CLIENTS = 10_000

@@ -20,7 +20,7 @@ from environment.registry import UnknownEnvironment
 from service.locks import holding
 
 if TYPE_CHECKING:
-    from agent.llm import LlmConfig
+    from agent.hosted.llm import LlmConfig
     from environment.prompt_task.models import Example
 
 EXAMPLES, WRITTEN = "examples", "written"
@@ -140,7 +140,7 @@ def _prompt_task(order: Order, folder: Path) -> dict[str, Path]:
 
 def _written(order: Order, folder: Path) -> list[Example]:
     from agent.example_writer import write_examples
-    from agent.llm import LanguageModel
+    from agent.hosted.llm import LanguageModel
     from environment.prompt_task.examples import check_examples
 
     assert order.writer is not None

@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.compare import run_policies, write_rows
 from training.config import EvaluationConfig
-from training.files import write_atomically
-from training.promotion import decide
+from training.evaluation.compare import run_policies, write_rows
+from training.evaluation.promotion import decide
+from training.evaluation.summaries import Comparison, compare
 from training.report import evaluation_report
-from training.summaries import Comparison, compare
+from training.run.files import write_atomically
 
 if TYPE_CHECKING:
     from environment.base import Environment

@@ -7,7 +7,7 @@ providers only, whose servers are elsewhere and ask for a key that whoever runs 
 
 from __future__ import annotations
 
-from agent.llm import LlmUnavailable, provider_of
+from agent.hosted.llm import LlmUnavailable, provider_of
 from service.settings import ServiceSettings
 
 _OWN_SERVER = ("openai",)

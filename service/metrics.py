@@ -9,7 +9,7 @@ from typing import Any
 from service import VERSION
 from service.states import Status
 from service.store import Store
-from serving.guard import Receive, Scope, Send
+from web.guard import Receive, Scope, Send
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from agent.hosted.llm import LlmConfig, LlmUnavailable, check_llm
 from agent.judge.config import JudgeConfig
-from agent.llm import LlmConfig, LlmUnavailable, check_llm
 from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
-from backends.embedded.policy import load_tokenizer
+from backends.loading import load_tokenizer
 from environment.base import EnvironmentUnavailable, StrictModel
 from environment.configuration import explain
 from environment.prompt_task.examples import check_examples, different
@@ -28,10 +28,10 @@ from service.outdated import OutdatedPlan, read_stored
 from service.refusals import Refusal, Refused, refused
 from service.schemas import PROMPT_TASK, TrainRequest
 from service.settings import EnvironmentDefaults, EvaluationDefaults, ServiceSettings
-from training.budget import BUDGETS, UnknownPrice, check_prices
 from training.config import BudgetConfig, RolloutConfig, TrainingConfig
-from training.runner import lasting
-from training.store import first_difference
+from training.run.budget import BUDGETS, UnknownPrice, check_prices
+from training.run.runner import lasting
+from training.run.store import first_difference
 
 log = logging.getLogger(__name__)
 Llm = TypeVar("Llm", bound=LlmConfig)

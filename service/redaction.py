@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-from agent.redaction import redact
+from agent.hosted.redaction import redact
 
 __all__ = ["RedactingFormatter", "log_to_stderr", "redact", "redact_all"]
 log = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ from typing import Any, Literal, Self
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from agent.hosted.llm import LlmConfig
 from agent.judge.config import JudgeConfig
-from agent.llm import LlmConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
 from environment.configuration import ConfigError, explain, read_yaml
-from serving.guard import is_loopback
 from training.config import RolloutConfig, TrainingConfig
+from web.guard import is_loopback
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG, DOTENV = ROOT / "configs" / "service.yaml", ROOT / ".env"

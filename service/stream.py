@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from service.store import NoSuchJob, Store
-from serving.guard import server_sent
+from web.guard import server_sent
 
 _LOOK_EVERY_S = 0.2
 _PAGE = 200

@@ -18,10 +18,10 @@ from service.folders import Folders
 from service.outdated import read_stored
 from service.plan import Plan
 from service.store import Job, Store
-from training.budget import Meter, charge
-from training.run_log import STEP
-from training.runner import RunOutput, RunSpec, run_training
-from training.store import fingerprint
+from training.run.budget import Meter, charge
+from training.run.run_log import STEP
+from training.run.runner import RunOutput, RunSpec, run_training
+from training.run.store import fingerprint
 
 _EXAMPLES, _EVALUATION = "examples", "evaluation"
 

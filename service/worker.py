@@ -60,7 +60,7 @@ def work(job: Job, store: Store, folders: Folders) -> None:
     from service.outdated import OutdatedPlan
     from service.training_job import train
     from training.errors import RUN_ERRORS
-    from training.signals import Interrupted
+    from training.run.signals import Interrupted
 
     told = _Warnings(store, job.id)
     for package in _PACKAGES:

@@ -17,22 +17,24 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "agent",
     "backends",
+    "deployment",
     "environment",
     "pipelines",
     "service",
-    "serving",
     "steps",
     "training",
+    "web",
 )
-OURS = {*PACKAGES, "benchmarks", "examples", "models", "run", "tests", "web"}
+OURS = {*PACKAGES, "benchmarks", "examples", "models", "run", "tests"}
 FORBIDDEN = {
     "environment": OURS - {"environment"},
     "backends": OURS - {"backends", "environment"},
     "agent": OURS - {"agent", "environment"},
     "training": OURS - {"training", "agent", "backends", "environment"},
-    "serving": OURS - {"serving", "training", "agent", "backends", "environment"},
-    "service": OURS - {"service", "serving", "training", "agent", "backends", "environment"},
-    "steps": OURS - {"steps", "serving", "training", "agent", "backends", "environment"},
+    "web": OURS - {"web"},
+    "deployment": OURS - {"deployment", "web", "training", "agent", "backends", "environment"},
+    "service": OURS - {"service", "web", "training", "agent", "backends", "environment"},
+    "steps": OURS - {"steps", "deployment", "web", "training", "agent", "backends", "environment"},
     "pipelines": OURS - {*PACKAGES} | {"service"},
 }
 MAY_PRINT = {"run.py", "benchmarks", "examples", "tests"}
@@ -94,22 +96,11 @@ def test_backends_know_of_environments_only_the_contract() -> None:
     assert not wrong
 
 
-def test_the_two_services_share_their_guard_alone() -> None:
-    wrong = [
-        f"{file} imports {name}"
-        for file in sources()
-        if file.parts[0] == "service"
-        for name in imports_of(file)
-        if name.startswith("serving") and not f"{name}.".startswith("serving.guard.")
-    ]
-    assert not wrong
-
-
 def test_the_training_service_needs_no_zenml() -> None:
     assert not [
         file
         for file in sources()
-        if file.parts[0] in {"service", "training", "agent", "backends", "serving"}
+        if file.parts[0] in {"service", "training", "agent", "backends", "deployment", "web"}
         for name in imports_of(file)
         if name.partition(".")[0] == "zenml"
     ]

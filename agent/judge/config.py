@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from agent.llm import LlmConfig, LlmUnavailable, check_llm
+from agent.hosted.llm import LlmConfig, LlmUnavailable, check_llm
 
 
 class JudgeConfig(LlmConfig):

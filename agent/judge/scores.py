@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from agent.hosted.llm import LanguageModel, LlmFailed
 from agent.judge.config import JudgeFailed
 from agent.judge.window import Conversation, shortened
-from agent.llm import LanguageModel, LlmFailed
 
 Attempts = Mapping[str, Conversation]
 # What a judge is told, whatever it judges.

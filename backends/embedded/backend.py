@@ -15,7 +15,7 @@ from art.types import TrainConfig
 from art.utils.output_dirs import get_model_dir
 
 from backends.config import BackendConfig
-from backends.embedded.service import EmbeddedService
+from backends.embedded.model_service import EmbeddedService
 from backends.errors import BackendError
 from backends.packing import pack_groups
 

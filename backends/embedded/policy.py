@@ -18,63 +18,19 @@ from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from backends import checkpoints
 from backends.config import BackendConfig
-from backends.embedded import checkpoints
 from backends.errors import BackendError
+from backends.loading import cannot_load, load_tokenizer, resolve_device
 
 log = logging.getLogger(__name__)
 
 _MAX_SAMPLING_COPIES = 2
 # Its bars are drawn over ours, one for every load of a few megabytes.
 transformers_logging.disable_progress_bar()
-
-
-def resolve_device(config: BackendConfig) -> torch.device:
-    """
-    Raises:
-        BackendError: a GPU was asked for and there is none.
-    """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise BackendError(
-            "device: cuda was asked for, but no CUDA GPU is visible; use device: cpu or auto"
-        )
-    if config.device == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda")
-
-
-def is_folder(base_model: str) -> bool:
-    """Whether a model is named as a folder, and not as the hub names it."""
-    return base_model.startswith(("/", ".", "~"))
-
-
-def load_tokenizer(base_model: str) -> Tokenizer:
-    """
-    Raises:
-        BackendError: there is no such model, or it has no chat template.
-    """
-    if is_folder(base_model) and not Path(base_model).is_dir():
-        raise BackendError(f"cannot load the model {base_model}: there is no such folder")
-    try:
-        # False, as it would ask at a terminal else, and run what is beside the weights on a yes.
-        tokenizer = AutoTokenizer.from_pretrained(base_model, trust_remote_code=False)
-    except Exception as error:  # tokenizers has no other, and who names the folder chose its files
-        raise BackendError(_cannot_load(base_model, error)) from error
-    if tokenizer.chat_template is None:
-        raise BackendError(f"{base_model} has no chat template: take an instruct model")
-    return tokenizer
-
-
-def _cannot_load(base_model: str, error: Exception) -> str:
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return (
-        f"cannot load the model {base_model}: {first_line} "
-        "Name a folder with a model, or a hub model this machine can reach."
-    )
 
 
 class Policy:
@@ -94,7 +50,7 @@ class Policy:
                 config.base_model, dtype=self.dtype, trust_remote_code=False, use_safetensors=True
             )
         except (OSError, ValueError, SafetensorError) as error:
-            raise BackendError(_cannot_load(config.base_model, error)) from error
+            raise BackendError(cannot_load(config.base_model, error)) from error
         base = base.to(self.device).eval()
         base.requires_grad_(False)
         self._base: PreTrainedModel = copy.deepcopy(base)

@@ -26,8 +26,8 @@ import uvicorn
 from backends.config import BackendConfig
 from backends.embedded.engine import Engine
 from backends.embedded.policy import Policy
-from backends.embedded.server import create_app
 from backends.errors import BackendError
+from backends.openai_server import create_app
 
 _LOOPBACK = "127.0.0.1"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from backends.embedded.backend import EmbeddedBackend
 from backends.handle import PolicyHandle
-from backends.tinker.service import TinkerService
+from backends.tinker.model_service import TinkerService
 
 
 class TinkerBackend(EmbeddedBackend):

@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 
 from agent.example_writer import write_examples
+from agent.hosted.llm import LanguageModel, LlmUnavailable, check_llm
 from agent.judge.scoring import TrajectoryJudge
-from agent.llm import LanguageModel, LlmUnavailable, check_llm
 from service.app import TheService
 from service.hosted_schemas import (
     EvaluateAnswer,

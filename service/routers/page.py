@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse
 
-from serving.guard import CONTENT_SECURITY_POLICY
+from web.guard import CONTENT_SECURITY_POLICY
 
 _HERE = Path(__file__).parents[1] / "page"
 _SHARED = Path(__file__).parents[2] / "web" / "assets"

@@ -12,12 +12,12 @@ from zenml import log_metadata, step
 from zenml.config.cache_policy import CachePolicy
 
 from agent import scenario_writer
-from agent.llm import LanguageModel
+from agent.hosted.llm import LanguageModel
 from agent.scenario_writer import WriterConfig, WriterReport
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.scenarios import ScenarioError, write_jsonl
 from steps.materializers import FileMaterializer, scratch_folder
-from training.progress import Progress
+from training.run.progress import Progress
 
 log = logging.getLogger(__name__)
 

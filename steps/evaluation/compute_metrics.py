@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
-from training.compare import read_rows
-from training.correctness import agreement
-from training.promotion import RESCORED, Decision, decide
+from training.evaluation.compare import read_rows
+from training.evaluation.correctness import agreement
+from training.evaluation.promotion import RESCORED, Decision, decide
+from training.evaluation.summaries import Comparison, compare
 from training.report import evaluation_report
-from training.summaries import Comparison, compare
 
 
 @step(enable_cache=False)

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 from zenml import step
 
+from agent.hosted.llm import LanguageModel
 from agent.judge import CorrectnessJudge
-from agent.llm import LanguageModel
 from steps.evaluation.run_inference import EvaluateSettings
 from steps.materializers import FileMaterializer, scratch_folder
-from training.compare import read_facts, read_rows, write_rows
-from training.correctness import judge_rows
+from training.evaluation.compare import read_facts, read_rows, write_rows
+from training.evaluation.correctness import judge_rows
 
 log = logging.getLogger(__name__)
 

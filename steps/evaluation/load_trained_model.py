@@ -9,7 +9,7 @@ from zenml import step
 
 from backends.config import BackendConfig
 from backends.errors import BackendError
-from training.store import PolicyRecord, base_fingerprint, read_policy_record
+from training.run.store import PolicyRecord, base_fingerprint, read_policy_record
 
 
 @step(enable_cache=False)

@@ -10,8 +10,8 @@ from zenml import step
 from steps.evaluation.run_inference import EvaluateSettings
 from steps.materializers import FileMaterializer, scratch_folder
 from steps.open_environment import open_environment
-from training.compare import read_facts, write_rows
-from training.rescoring import read_stored, rescore
+from training.evaluation.compare import read_facts, write_rows
+from training.evaluation.rescoring import read_stored, rescore
 
 
 @step(enable_cache=False, output_materializers={"rescored_rows": FileMaterializer})

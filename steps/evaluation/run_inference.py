@@ -15,8 +15,8 @@ from steps.evaluation.load_trained_model import check_adapter
 from steps.materializers import FileMaterializer, scratch_folder
 from steps.model_versions import adapter_of, model_version
 from steps.open_environment import open_environment
-from training.compare import run_policies, write_rows
 from training.config import EvaluationConfig, RolloutConfig
+from training.evaluation.compare import run_policies, write_rows
 
 
 class EvaluateSettings(StrictModel):

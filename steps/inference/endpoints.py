@@ -24,11 +24,11 @@ from zenml.deployers.server.models import (
 from zenml.exceptions import EntityExistsError
 from zenml.steps.step_context import get_or_create_run_context
 
+from deployment.answer import Answer, Checkpoint, Question
+from deployment.answerer import Answerer, Unavailable
+from deployment.http import add_error_answers, add_page, drain_on_sigterm, events
 from environment.base import StrictModel
-from serving.answer import Answer, Checkpoint, Question
-from serving.answerer import Answerer, Unavailable
-from serving.guard import Guard, is_loopback
-from serving.http import add_error_answers, add_page, drain_on_sigterm, events
+from web.guard import Guard, is_loopback
 
 _GRACE_S = 5.0
 

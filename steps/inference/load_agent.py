@@ -10,16 +10,16 @@ from zenml.client import Client
 from zenml.steps.step_context import get_or_create_run_context
 
 from backends.config import BackendConfig
-from backends.serving import serve_adapter
+from backends.policy_server import serve_adapter
+from deployment.answer import Checkpoint, Question
+from deployment.answerer import Answerer
 from environment.email_search import EmailSearchEnvironment
-from serving.answer import Checkpoint, Question
-from serving.answerer import Answerer
 from steps.materializers import scratch_folder
 from steps.model_versions import PRODUCTION, adapter_of, data_artifacts, model_version
 from steps.open_environment import open_environment
-from training.compare import read_rows
 from training.config import RolloutConfig
-from training.store import fingerprint, read_policy_record
+from training.evaluation.compare import read_rows
+from training.run.store import fingerprint, read_policy_record
 
 log = logging.getLogger(__name__)
 MODEL_NAME = "email-agent"

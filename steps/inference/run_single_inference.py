@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from zenml import get_step_context, step
 
-from serving.answer import Question
-from serving.answerer import Answerer
+from deployment.answer import Question
+from deployment.answerer import Answerer
 
 
 @step(enable_cache=False)

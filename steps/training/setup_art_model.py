@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from zenml import log_metadata, step
 
 from backends.config import BackendConfig
-from backends.embedded.policy import load_tokenizer
-from training.store import base_fingerprint
+from backends.loading import load_tokenizer
+from training.run.store import base_fingerprint
 
 
 @step(enable_cache=False)

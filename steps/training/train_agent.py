@@ -19,10 +19,10 @@ from steps.materializers import FileMaterializer, scratch_folder
 from steps.open_environment import open_environment
 from steps.run_mirror import RunMirror
 from training.config import RolloutConfig, TrainingConfig
-from training.run_log import STEP, Record, RunLog
-from training.runner import RunSpec, run_training
-from training.signals import Interrupted
-from training.store import RunMismatch, fingerprint
+from training.run.run_log import STEP, Record, RunLog
+from training.run.runner import RunSpec, run_training
+from training.run.signals import Interrupted
+from training.run.store import RunMismatch, fingerprint
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.example_writer import ExamplesReport, write_examples
-from agent.llm import LanguageModel, LlmConfig, LlmFailed
+from agent.hosted.llm import LanguageModel, LlmConfig, LlmFailed
 from environment.prompt_task.models import Example
 from tests.fakes.completions import completion, http_error
 from tests.fakes.example_server import Draft, ExampleServer, always, fresh
@@ -34,7 +34,7 @@ async def write(
 @pytest.fixture(autouse=True, scope="module")
 def hasty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.llm._FIRST_WAIT_S", 0.001)
+        patch.setattr("agent.hosted.llm._FIRST_WAIT_S", 0.001)
         yield
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent import scenario_writer
-from agent.llm import LanguageModel, LlmFailed
+from agent.hosted.llm import LanguageModel, LlmFailed
 from agent.scenario_writer import WriterConfig, WriterReport
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import Email, EmailScenario

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from backends import BackendError, PolicyHandle, open_policy
 from backends.config import BackendConfig
-from backends.embedded.policy import load_tokenizer
+from backends.loading import load_tokenizer
 from tests.backends.pocket import POCKET, QUESTIONS, TOOLS, config
 from tests.backends.test_open_policy import ask, sampled_group
 from tests.fakes.tinker_server import KEY, TinkerServer
@@ -294,7 +294,7 @@ async def test_a_template_with_other_tool_calls_is_refused(
 ) -> None:
     tokenizer = load_tokenizer(POCKET)
     tokenizer.chat_template = "{{ messages }}"
-    monkeypatch.setattr("backends.tinker.service.load_tokenizer", lambda _: tokenizer)
+    monkeypatch.setattr("backends.tinker.model_service.load_tokenizer", lambda _: tokenizer)
     with pytest.raises(BackendError, match="reads tool calls in the Hermes form"):
         await tinker.open(tmp_path / "art")
 

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.rollout import Limits, Rollout, run_rollout
-from backends.embedded.policy import load_tokenizer
+from backends.loading import load_tokenizer
 from backends.local import ExactLocalBackend
 from environment.base import StopReason
 from tests.agent.words import WordEnvironment, WordScenario
 from tests.backends.pocket import POCKET
 from tests.chat_model import chat_model_on
 from tests.fakes.vllm_server import VllmServer, Write, writes
-from training.accounting import account
+from training.loop.accounting import account
 
 LIMITS = Limits(max_turns=6, max_tokens=100_000, timeout_s=60)
 WORDS = ("tax", "Quasar 17", 'say "no"', "naïve", "a\nb")

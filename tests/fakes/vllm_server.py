@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backends.embedded.tool_calls import parse_tool_calls, template_messages
+from backends.tool_calls import parse_tool_calls, template_messages
 from tests.fakes.loopback import LoopbackServer, Response
 
 Write = Callable[[Any], list[int]]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from backends.embedded.tool_calls import parse_tool_calls
+from backends.tool_calls import parse_tool_calls
 from environment.email_search import SYSTEM_PROMPT
 from environment.email_search.sample.corpus import generate
 from environment.email_search.sample.names import split_of

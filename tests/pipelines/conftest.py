@@ -32,7 +32,7 @@ SOURCES = (
     "environment",
     "models",
     "pipelines",
-    "serving",
+    "deployment",
     "steps",
     "training",
     "web",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.pipelines.conftest import ROOT, Ended, Project, settings
-from training.compare import read_rows
+from training.evaluation.compare import read_rows
 
 CONFIG = str(ROOT / "configs" / "code_cpu.yaml")
 TINY = (

@@ -46,7 +46,7 @@ from tests.pipelines.zenml_server import (
     wait_for,
     zenml_server,
 )
-from training.run_log import STEP
+from training.run.run_log import STEP
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 NODE = Node(

@@ -14,8 +14,8 @@ from zenml.enums import ArtifactType, VisualizationType
 
 from pipelines import launch
 from tests.pipelines.conftest import Finished
-from training.compare import read_rows
-from training.store import fingerprint, read_policy_record
+from training.evaluation.compare import read_rows
+from training.run.store import fingerprint, read_policy_record
 
 OUTPUTS = {
     "data_preparation": {

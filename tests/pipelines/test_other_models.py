@@ -15,7 +15,7 @@ from steps.model_versions import data_artifacts
 from tests.fakes.chat_server import ChatServer
 from tests.fakes.hosted_models import SLOW_S, HostedModels, by_question, judges
 from tests.pipelines.conftest import SMALL, Ended, Finished, Project, settings
-from training.compare import read_rows
+from training.evaluation.compare import read_rows
 
 N = 4
 AT_SERVER = ("right", "wrong", "wordy", "slow", "limited", "refuses", "filtered", "broken")

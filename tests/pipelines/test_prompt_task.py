@@ -12,7 +12,7 @@ from environment.prompt_task.examples import write_examples
 from environment.prompt_task.models import Example
 from models.pocket_math.examples import sums
 from tests.pipelines.conftest import ROOT, Ended, Project, settings
-from training.compare import read_rows
+from training.evaluation.compare import read_rows
 
 CONFIG = str(ROOT / "configs" / "prompt_cpu.yaml")
 TINY = (

@@ -20,9 +20,9 @@ from steps.model_versions import MissingArtifact, production_version
 from tests.pipelines.commands import ROOT
 from tests.pipelines.conftest import SMALL, Finished
 from tests.training.rows import rows
-from training.compare import write_rows
-from training.loop import EmptySteps
-from training.store import RunMismatch
+from training.evaluation.compare import write_rows
+from training.loop.loop import EmptySteps
+from training.run.store import RunMismatch
 
 MODEL = "email-agent"
 

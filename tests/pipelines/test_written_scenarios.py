@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.llm import LlmFailed, LlmUnavailable
+from agent.hosted.llm import LlmFailed, LlmUnavailable
 from environment.email_search.scenarios import ScenarioError, read_jsonl
 from pipelines import launch
 from pipelines.config import ConfigError, load_config

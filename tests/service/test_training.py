@@ -17,8 +17,8 @@ from service.states import Status
 from tests.fakes.example_server import ExampleServer, fresh
 from tests.fakes.judge_server import JudgeServer, good
 from tests.fakes.loopback import Response
-from training.compare import read_rows
-from training.store import read_policy_record
+from training.evaluation.compare import read_rows
+from training.run.store import read_policy_record
 
 from .conftest import SETTINGS, Service, assert_whole, request, sums, until
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests import forks
 from tests.training.world import RankedEnvironment, run_spec, sample_files
-from training.run_log import Record
-from training.runner import RunOutput, run_training
+from training.run.run_log import Record
+from training.run.runner import RunOutput, run_training
 
 EVALUATED = {"eval_every": 2, "eval_scenarios": 4}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.evaluation import EvaluationRow, Mode
-from training.summaries import Comparison, compare
+from training.evaluation.evaluate import EvaluationRow, Mode
+from training.evaluation.summaries import Comparison, compare
 
 
 def row(

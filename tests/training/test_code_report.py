@@ -14,10 +14,10 @@ from environment.code.rewards import code_reward
 from pipelines.evaluation_results import evaluation_summary
 from pipelines.summary_table import lines
 from tests.training.world import reply
-from training.evaluation import MODES, EvaluationRow, rollouts_of_each, row_of
-from training.promotion import decide
+from training.evaluation.evaluate import MODES, EvaluationRow, rollouts_of_each, row_of
+from training.evaluation.promotion import decide
+from training.evaluation.summaries import Comparison, compare
 from training.report import evaluation_report
-from training.summaries import Comparison, compare
 
 SAMPLES, PROBLEMS = 4, 12
 PROGRAM = "```python\ndef f(x):\n    return x - 1\n```"

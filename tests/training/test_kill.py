@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from tests.training import victims
 from tests.training.conftest import Finished, Start
-from training.run_log import STEP
+from training.run.run_log import STEP
 
 CHECKPOINTS = "art/art-rl/models/run/checkpoints"
 

@@ -17,8 +17,8 @@ from environment.prompt_task.models import Example
 from models.pocket_math.examples import sums
 from tests.fakes.judge_server import JudgeServer, first_is_best
 from training.config import RolloutConfig, TrainingConfig
-from training.run_log import Record
-from training.runner import RunSpec, run_training
+from training.run.run_log import Record
+from training.run.runner import RunSpec, run_training
 
 BACKEND = BackendConfig.model_validate(
     {

@@ -10,13 +10,13 @@ import pytest
 
 from tests.training.conftest import Finished
 from tests.training.rows import comparison, row, rows, samples
-from training.evaluation import EvaluationRow
-from training.promotion import Decision, decide
+from training.evaluation.evaluate import EvaluationRow
+from training.evaluation.promotion import Decision, decide
+from training.evaluation.summaries import compare
 from training.report import Sample, Version, evaluation_report, model_card, training_report
 from training.report import page as html
 from training.report.policies import success_chart
-from training.run_log import STEP, Record
-from training.summaries import compare
+from training.run.run_log import STEP, Record
 
 EVIL = "<script>alert('x')</script> \"quoted\" 'single' & <img src=http://evil.example/x.png>"
 VOID = {"meta", "br", "img", "link", "input", "hr"}

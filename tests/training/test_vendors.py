@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from backends.embedded.policy import load_tokenizer
+from backends.loading import load_tokenizer
 from tests.backends.test_contract import WandbArtifacts
 from tests.fakes.tinker_server import KEY, TinkerServer
 from tests.fakes.vllm_server import writes
 from tests.fakes.wandb_server import WandbServer
 from tests.training.world import BACKEND, GROUPS, POCKET, SIZE, RankedEnvironment, run_spec
-from training.runner import RunOutput, run_training
-from training.store import read_policy_record
+from training.run.runner import RunOutput, run_training
+from training.run.store import read_policy_record
 
 ANSWER = (
     '<tool_call>\n{"name": "return_final_answer_tool", "arguments": '
@@ -62,7 +62,7 @@ def test_a_run_at_wandb_trains_and_says_that_it_may_not_be_exact(
 
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setattr("wandb.Api", WandbArtifacts)
-    monkeypatch.setattr("training.runner.Tracker", Untracked)
+    monkeypatch.setattr("training.run.runner.Tracker", Untracked)
     with (
         WandbServer(load_tokenizer(str(POCKET)), writes(ANSWER)) as server,
         caplog.at_level(logging.WARNING),

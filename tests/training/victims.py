@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.training.world import RankedEnvironment, run_spec
-from training.runner import run_training
-from training.signals import stop_on_signals
-from training.store import claim
+from training.run.runner import run_training
+from training.run.signals import stop_on_signals
+from training.run.store import claim
 
 
 def train(folder: Path, files: dict[str, Path], max_steps: int) -> None:

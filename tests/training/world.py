@@ -19,7 +19,7 @@ from environment.email_search.sample.corpus import generate, scenarios_of
 from environment.email_search.scenarios import read_jsonl, write_jsonl
 from environment.email_search.tools import EmailSession
 from training.config import RolloutConfig, TrainingConfig
-from training.runner import RunSpec
+from training.run.runner import RunSpec
 
 POCKET = Path(__file__).parents[2] / "models" / "pocket"
 VIEW = EmailSearchConfig(max_hits=4, snippet_words=10, max_mail_chars=600)

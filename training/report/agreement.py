@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from training.correctness import agreement, disagreements
-from training.evaluation import EvaluationRow
+from training.evaluation.correctness import agreement, disagreements
+from training.evaluation.evaluate import EvaluationRow
 from training.report import page as html
 
 _SHOWN = 100

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from training.config import POLICIES
-from training.evaluation import EvaluationRow
-from training.promotion import Decision
+from training.evaluation.evaluate import EvaluationRow
+from training.evaluation.promotion import Decision
+from training.evaluation.summaries import Comparison, PolicySummary
 from training.report import page as html
 from training.report.agreement import agreement_sections
 from training.report.measures import measures
 from training.report.policies import details_table, notes, policies_table, success_chart
-from training.summaries import Comparison, PolicySummary
 
 _FAILURES_SHOWN = 12
 

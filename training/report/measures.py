@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
+from training.evaluation.statistics import Interval
+from training.evaluation.summaries import PolicySummary
 from training.report import page as html
-from training.statistics import Interval
-from training.summaries import PolicySummary
 
 # An environment's metrics that say of every rollout how it ended, for the curves of a training.
 _ENDING = "verdict_"

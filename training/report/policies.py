@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from training.evaluation import Mode
+from training.evaluation.evaluate import Mode
+from training.evaluation.summaries import Comparison, PolicySummary
 from training.report import page as html
-from training.summaries import Comparison, PolicySummary
 
 _NOTES = (
     "Success and all but the cost are of the rollouts without an error. An error is a rollout that "

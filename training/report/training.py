@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from agent.rollout import Rollout
-from training.judging import AGREEMENT, CONSISTENCY, distrust, judge_faults, judge_summary
+from training.loop.judging import AGREEMENT, CONSISTENCY, distrust, judge_faults, judge_summary
 from training.report import page as html
-from training.run_log import STEP, Record, first_and_last
+from training.run.run_log import STEP, Record, first_and_last
 
 _SETTINGS_SHOWN, _FAULTS_SHOWN = 40, 5
 

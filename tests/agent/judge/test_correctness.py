@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from agent.hosted.llm import LanguageModel, LlmBudgetSpent, LlmConfig
 from agent.judge import CorrectnessJudge, JudgeFailed, Verdict
-from agent.llm import LanguageModel, LlmBudgetSpent, LlmConfig
 from tests.fakes.completions import CompletionsServer, completion, http_error
 from tests.fakes.loopback import Response
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.hosted.llm import LanguageModel
 from agent.judge import JudgeConfig, JudgeFailed, JudgeUnavailable, RulerJudge, check_judge
-from agent.llm import LanguageModel
 from tests.fakes import judge_server as judges
 from tests.fakes.judge_server import JudgeServer, Manner, shown
 
@@ -54,7 +54,7 @@ async def scores_of(
 def hasty() -> Iterator[None]:
     """Waits hardly at all before it asks again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.llm._FIRST_WAIT_S", 0.001)
+        patch.setattr("agent.hosted.llm._FIRST_WAIT_S", 0.001)
         yield
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from agent.hosted.llm import LanguageModel, LlmBudgetSpent
 from agent.judge import JudgeConfig, JudgeFailed, Scored, Trajectory, TrajectoryJudge
-from agent.llm import LanguageModel, LlmBudgetSpent
 from tests.agent.judge.test_ruler import bad_manners
 from tests.fakes import judge_server as judges
 from tests.fakes.judge_server import JudgeServer, Manner, shown
@@ -43,7 +43,7 @@ def values(scored: Scored) -> list[float]:
 @pytest.fixture(autouse=True, scope="module")
 def hasty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.llm._FIRST_WAIT_S", 0.001)
+        patch.setattr("agent.hosted.llm._FIRST_WAIT_S", 0.001)
         yield
 
 

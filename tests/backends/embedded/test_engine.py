@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backends.embedded import checkpoints
+from backends import checkpoints
 from backends.embedded.engine import Engine, NoSuchCheckpoint
 from backends.embedded.policy import Policy
 from backends.embedded.sampler import Sample, SampleRequest

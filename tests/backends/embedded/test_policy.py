@@ -13,10 +13,11 @@ from peft import get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from backends import checkpoints
 from backends.config import LoraConfig
-from backends.embedded import checkpoints
-from backends.embedded.policy import Policy, load_tokenizer, resolve_device
+from backends.embedded.policy import Policy
 from backends.errors import BackendError
+from backends.loading import load_tokenizer, resolve_device
 from tests.backends.conftest import NewPolicy
 from tests.backends.pocket import POCKET, config, prompt_of, shake
 

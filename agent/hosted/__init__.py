@@ -1,0 +1,1 @@
+"""Hosted language models, called through one stack: retries, prices, budgets, redaction."""

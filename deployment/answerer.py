@@ -1,0 +1,226 @@
+"""The agent at work for many people at once.
+
+Everything that is loaded is loaded once and shared: the policy, the mails, the model's client. The
+agent runs on a loop of its own, so the service may be asked from any thread or loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from agent.model import ChatModel
+from agent.rollout import Limits, play
+from backends.policy_server import ServedPolicy
+from deployment.answer import (
+    NOTHING_FOUND,
+    Answer,
+    Checkpoint,
+    Question,
+    Source,
+    UnknownInbox,
+    judge_outcome,
+    source,
+)
+from environment.base import StopReason, Watch
+from environment.email_search import EmailSearchEnvironment
+from training.config import RolloutConfig
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_AT_ONCE = 256
+
+
+class Unavailable(RuntimeError):
+    """The service cannot answer now: it is ending, has too much to do, or the model server has
+    failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer with the mails it stands in."""
+
+    answer: Answer
+    sources: list[Source]
+
+
+class Answerer:
+    """Answers questions until it is closed.
+
+    Args:
+        examples: questions that it answers well, for people to try.
+        at_once: how many it works on together; those beyond are refused, so that nobody waits for
+            an answer that comes too late.
+    """
+
+    def __init__(
+        self,
+        policy: ServedPolicy,
+        environment: EmailSearchEnvironment,
+        config: RolloutConfig,
+        checkpoint: Checkpoint,
+        examples: Sequence[Question] = (),
+        at_once: int = _AT_ONCE,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.examples = list(examples)
+        self._policy, self._environment = policy, environment
+        self._limits = Limits(config.max_turns, config.max_tokens, config.timeout_s)
+        self._at_once = at_once
+        self._running: set[asyncio.Task[Any]] = set()
+        self._ending = False
+        self._closed = False
+        self._lock = threading.Lock()
+        self._last_asked = -math.inf
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="agent", daemon=True)
+        self._thread.start()
+        self._model: ChatModel = self._submit(self._connect(config)).result()
+
+    async def _connect(self, config: RolloutConfig) -> ChatModel:
+        return ChatModel(
+            base_url=self._policy.endpoint.base_url,
+            name=self._policy.name,
+            api_key=self._policy.endpoint.api_key,
+            tools=self._environment.tool_schemas,
+            temperature=0.0,
+            max_tokens=config.max_reply_tokens,
+            timeout_s=config.timeout_s,
+            connections=config.concurrency,
+            capture_tokens=False,
+        )
+
+    @property
+    def healthy(self) -> bool:
+        return self._policy.alive and not self._ending
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since somebody asked last; 0 while a question is being answered."""
+        return 0.0 if self._running else time.monotonic() - self._last_asked
+
+    def check(self, question: Question) -> None:
+        """Whether the question can be asked at all.
+
+        Raises:
+            UnknownInbox, Unavailable: see ``answer``.
+        """
+        self._last_asked = time.monotonic()
+        if self._ending:
+            raise Unavailable("the service is shutting down")
+        if len(self._running) >= self._at_once:
+            raise Unavailable(f"{self._at_once} questions are being answered; try again")
+        if not self._environment.database.has_inbox(question.inbox_address):
+            raise UnknownInbox("there is no such inbox here")
+
+    async def answer(self, question: Question, watch: Watch | None = None) -> Answered:
+        """
+        Args:
+            watch: told of each search and each mail opened, on the agent's thread.
+
+        Raises:
+            UnknownInbox: nothing is known of this inbox.
+            Unavailable: it cannot answer now.
+        """
+        return await asyncio.wrap_future(self.submit(question, watch))
+
+    def submit(self, question: Question, watch: Watch | None = None) -> Future[Answered]:
+        """``answer`` for callers without a loop. Cancelling the future stops the agent."""
+        with self._lock:
+            if not self._closed:
+                return self._submit(self._answer(question, watch))
+        refused: Future[Answered] = Future()
+        refused.set_exception(Unavailable("the service has ended"))
+        return refused
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _answer(self, question: Question, watch: Watch | None) -> Answered:
+        self.check(question)
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            return await self._work(question, watch)
+        except asyncio.CancelledError as error:
+            if self._ending:
+                raise Unavailable("the service shut down before the answer was there") from error
+            raise
+        finally:
+            self._running.discard(task)
+
+    async def _work(self, question: Question, watch: Watch | None) -> Answered:
+        started = time.perf_counter()
+        session = self._environment.ask(question)
+        session.watch = watch
+        try:
+            played = await play(self._model, session, self._environment.system_prompt, self._limits)
+            outcome = session.outcome(played.stop, played.turns)
+        finally:
+            session.close()
+        if played.stop is StopReason.ERROR:
+            # Its text may hold parts of the prompt.
+            log.error("the model server failed: %s", played.error.partition(" - ")[0])
+            raise Unavailable("the model server failed")
+        found, mails, reason = judge_outcome(
+            outcome, question.inbox_address, self._environment.database
+        )
+        answer = Answer(
+            question=question.question,
+            answer=NOTHING_FOUND if found is None else found,
+            source_ids=[mail.message_id for mail in mails],
+            success=found is not None,
+            reason=reason,
+            checkpoint=self.checkpoint,
+            turns=outcome.turns,
+            latency_ms=round(1000 * (time.perf_counter() - started), 1),
+        )
+        # Without the question: mails and what is asked about them are private.
+        log.info(
+            "answered in %.0f ms, %d turns: %s", answer.latency_ms, answer.turns, reason or "found"
+        )
+        return Answered(answer, [source(mail, answer.answer) for mail in mails])
+
+    def drain(self, grace_s: float) -> None:
+        """Take no more questions, and break off what is not answered ``grace_s`` seconds from
+        now. Returns at once."""
+        with self._lock:
+            if not self._closed:
+                self._loop.call_soon_threadsafe(self._end, grace_s)
+
+    def _end(self, grace_s: float) -> None:
+        self._ending = True
+        self._loop.call_later(grace_s, self._break_off)
+
+    def _break_off(self) -> None:
+        for task in self._running:
+            task.cancel()
+
+    def close(self) -> None:
+        """Break off what is running and release policy, mails and client."""
+
+        async def finish() -> None:
+            self._ending = True
+            self._break_off()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            await self._model.close()
+
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            finished = self._submit(finish())
+        finished.result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._policy.close()
+        self._environment.close()

@@ -1,0 +1,238 @@
+"""Hosted models as agents: every provider through LiteLLM, one endpoint directly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import litellm
+import openai
+import pytest
+
+from agent.failures import BudgetSpent
+from agent.hosted.llm import LlmUnavailable
+from agent.hosted.prompted import Endpoint, PromptedModel, Spending, check_endpoint
+from agent.rollout import Limits, Rollout, run_rollout
+from environment.base import StopReason
+from tests.agent.words import WordEnvironment, WordScenario
+from tests.fakes.anthropic_server import AnthropicServer
+from tests.fakes.chat_server import ChatServer, Script, calls, fails, says, sends, silence
+from training.evaluation.evaluate import row_of
+
+CLAUDE, MINI = "anthropic/claude-sonnet-4-20250514", "openai/gpt-4.1-mini"
+SOLVED = (calls(("look_up", {"word": "tax"})), calls(("answer", {"answer": "yes"})))
+Run = Callable[..., Any]
+
+
+async def play(
+    endpoint: Endpoint, spending: Spending | None = None, word: str = "tax", **changes: Any
+) -> Rollout:
+    environment = WordEnvironment()
+    settings: dict[str, Any] = {
+        "temperature": None, "max_tokens": None, "timeout_s": 20, "connections": 4
+    }  # fmt: skip
+    model = PromptedModel(
+        endpoint, spending or Spending(), tools=environment.tool_schemas, **settings | changes
+    )
+    try:
+        scenario = WordScenario(id="1", word=word)
+        return await run_rollout(model, environment, scenario, Limits(4, 10_000, 20), seed=3)
+    finally:
+        await model.close()
+
+
+def at(model: str, api_base: str | None = None, **changes: Any) -> Endpoint:
+    fields: dict[str, Any] = {"api_key_env": "OPENAI_API_KEY", "usd_per_million": None}
+    return Endpoint(model=model, api_base=api_base, **fields | changes)
+
+
+@pytest.fixture
+def at_openai(monkeypatch: pytest.MonkeyPatch) -> Callable[[ChatServer], Endpoint]:
+    """The provider OpenAI, as a server on loopback that LiteLLM finds by its name."""
+
+    def at_openai(server: ChatServer) -> Endpoint:
+        monkeypatch.setenv("OPENAI_API_BASE", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "secret")
+        return at(MINI)
+
+    return at_openai
+
+
+@pytest.fixture
+def at_anthropic(monkeypatch: pytest.MonkeyPatch) -> Callable[[AnthropicServer], Endpoint]:
+    def at_anthropic(server: AnthropicServer) -> Endpoint:
+        monkeypatch.setenv("ANTHROPIC_API_BASE", server.root_url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
+        return at(CLAUDE)
+
+    return at_anthropic
+
+
+async def test_another_dialect_plays_the_same_agent(at_anthropic: Run) -> None:
+    with AnthropicServer() as server:
+        endpoint = at_anthropic(server)
+        spending = Spending()
+        played = await play(endpoint, spending)
+    assert played.stop is StopReason.FINISHED
+    assert played.outcome.turns == 2
+    assert [m["role"] for m in played.messages] == [
+        "system", "user", "assistant", "tool", "assistant", "tool"
+    ]  # fmt: skip
+    first, second = server.requests
+    assert {tool["name"] for tool in first["tools"]} == {"look_up", "answer"}
+    assert "tax is a word" in str(second["messages"][-1])
+    assert server.headers[0]["x-api-key"] == "secret"
+    # 1,000 tokens in and 100 out, twice, at the provider's price.
+    price = litellm.model_cost[CLAUDE.removeprefix("anthropic/")]
+    cost = 2 * (1000 * price["input_cost_per_token"] + 100 * price["output_cost_per_token"])
+    assert spending.usd == pytest.approx(cost)
+    assert (played.prompt_tokens, played.completion_tokens) == (2000, 200)
+
+
+async def test_a_refusal_is_known_in_every_dialect(at_anthropic: Run) -> None:
+    with AnthropicServer() as server:
+        played = await play(at_anthropic(server), word="bomb")
+    assert row_of("claude", "sampled", played, 1, None).error == "refused"
+
+
+async def test_a_provider_that_is_busy_is_asked_again(at_anthropic: Run) -> None:
+    with AnthropicServer((429, "slow down"), (529, "overloaded"), (500, "oops")) as server:
+        played = await play(at_anthropic(server))
+    assert played.stop is StopReason.FINISHED
+    assert len(server.requests) == 5
+
+
+async def test_the_provider_says_how_long_to_wait(at_openai: Run) -> None:
+    limited = fails(429, "rate_limit_exceeded")  # again after a millisecond, it says
+    with ChatServer(*[limited] * 4, *SOLVED) as server:
+        endpoint = at_openai(server)
+        started = time.monotonic()
+        played = await play(endpoint)
+    assert played.stop is StopReason.FINISHED
+    assert time.monotonic() - started < 3  # its own choice would be 7 s and more
+
+
+@pytest.mark.parametrize(
+    ("script", "failure"),
+    [
+        (fails(401), "key_refused"),
+        (fails(403), "key_refused"),
+        (fails(404), "no_such_model"),
+        (fails(400), "bad_request"),
+        (fails(429), "rate_limit"),
+        (fails(500), "server_error"),
+        (fails(503), "server_error"),
+        (fails(400, "content_policy_violation", "invalid_request_error: not that"), "refused"),
+    ],
+)
+async def test_failures_have_the_same_names_through_litellm_and_directly(
+    at_openai: Run, script: Script, failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.hosted.prompted._RETRIES", 1)
+    with ChatServer(script) as server:
+        through, directly = at_openai(server), at("any", server.base_url)
+        for endpoint in (through, directly):
+            played = await play(endpoint)
+            assert (played.stop, played.failure) == (StopReason.ERROR, failure), endpoint
+            assert played.error
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_server_that_is_silent_or_gone_fails_the_rollout(
+    at_openai: Run, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.hosted.prompted._RETRIES", 0)
+    with ChatServer(silence) as server:
+        endpoint = at("any", server.base_url) if direct else at_openai(server)
+        assert (await play(endpoint, timeout_s=0.3)).failure == "timeout"
+    assert (await play(endpoint)).failure in ("connection", "server_error")
+
+
+async def test_a_conversation_that_is_too_long_is_the_models_own_end(at_openai: Run) -> None:
+    long = fails(400, "context_length_exceeded", "This model's maximum context length is 8 tokens.")
+    with ChatServer(long) as server:
+        through, directly = at_openai(server), at("any", server.base_url)
+        for endpoint in (through, directly):
+            assert (await play(endpoint)).stop is StopReason.OVER_LENGTH
+
+
+async def test_what_is_not_set_is_left_to_the_model(at_openai: Run) -> None:
+    with ChatServer(says("hello")) as server:
+        endpoint = at_openai(server)
+        await play(endpoint)
+        await play(endpoint, temperature=0.5, max_tokens=77)
+    free, bound = server.requests
+    assert not {"temperature", "max_tokens", "max_completion_tokens", "seed"} & free.keys()
+    assert bound["temperature"] == 0.5
+    assert 77 in (bound.get("max_tokens"), bound.get("max_completion_tokens"))
+
+
+async def test_an_endpoint_of_ones_own_is_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_KEY", "mine")
+    with ChatServer(*SOLVED) as server:
+        endpoint = at(
+            "openai/Qwen/Qwen3-8B",
+            server.base_url,
+            api_key_env="OWN_KEY",
+            usd_per_million=(1.0, 2.0),
+        )
+        spending = Spending()
+        played = await play(endpoint, spending)
+    assert {request["model"] for request in server.requests} == {"Qwen/Qwen3-8B"}
+    assert server.headers[0]["authorization"] == "Bearer mine"
+    expected = (played.prompt_tokens + 2 * played.completion_tokens) / 1e6
+    assert spending.usd == pytest.approx(expected)
+
+
+async def test_nothing_is_asked_once_the_budget_is_spent() -> None:
+    with ChatServer(*SOLVED) as server:
+        priced = at("any", server.base_url, usd_per_million=(1e6, 1e6))
+        played = await play(priced, Spending(limit_usd=5.0))
+    assert len(server.requests) == 1
+    assert (played.stop, played.failure) == (StopReason.ERROR, "budget")
+    assert issubclass(BudgetSpent, openai.OpenAIError)
+
+
+async def test_a_reply_that_is_none_fails_the_rollout() -> None:
+    with ChatServer(sends({"odd": 1})) as server:
+        assert (await play(at("any", server.base_url))).failure == "no_usable_reply"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "keys", "told"),
+    [
+        (at(MINI), {}, "needs OPENAI_API_KEY in the environment"),
+        (at("gemini/gemini-2.5-pro"), {}, "GOOGLE_API_KEY or GEMINI_API_KEY"),
+        (at("bedrock/x"), {}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (at("o3-of-mine"), {}, "LiteLLM knows no provider"),
+        (at("any", "http://127.0.0.1:9/v1"), {}, "nobody knows what any costs"),
+        (at("openai/none-such"), {"OPENAI_API_KEY": "k"}, "nobody knows what openai/none-such"),
+    ],
+)
+def test_a_model_that_cannot_be_asked_is_told_before_any_work(
+    endpoint: Endpoint, keys: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LlmUnavailable, match=told):
+        check_endpoint(endpoint, priced=True)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "priced"),
+    [
+        (at(MINI), True),
+        (at("gemini/gemini-2.5-pro"), True),
+        (at("any", "http://127.0.0.1:9/v1"), False),
+        (at("any", "http://127.0.0.1:9/v1", usd_per_million=(0.0, 0.0)), True),
+    ],
+)
+def test_a_model_that_can_be_asked_passes(
+    endpoint: Endpoint, priced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.setenv(name, "k")
+    check_endpoint(endpoint, priced=priced)

@@ -1,0 +1,82 @@
+"""Score stored rollouts again, with the reward as it is now and without new rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from environment.base import Environment, Scenario, StopReason
+from training.evaluation.compare import read_rows
+from training.evaluation.evaluate import EvaluationRow
+
+
+class RescoreError(ValueError):
+    """Stored rollouts that cannot be scored; the text says why."""
+
+
+def read_stored(path: Path) -> list[EvaluationRow]:
+    """
+    Raises:
+        RescoreError: it is no file of an evaluation, or holds no rollouts.
+    """
+    try:
+        rows = read_rows(path)
+    except (OSError, KeyError, ValidationError, ValueError) as error:
+        raise RescoreError(f"{path} holds no evaluation: {error}") from error
+    if not all(row.scenario and row.outcome for row in rows):
+        raise RescoreError(
+            f"{path} holds the results of an evaluation, not its rollouts: evaluate again"
+        )
+    return rows
+
+
+def rescore(
+    rows: Sequence[EvaluationRow], environment: Environment[Any, Any]
+) -> list[EvaluationRow]:
+    """The rows with their outcomes scored anew, against the gold answers that were stored. A judge's
+    earlier verdicts are dropped, and errors that were none of its stay.
+
+    Raises:
+        RescoreError: the outcomes are not this environment's.
+    """
+    known = [*environment.scenarios("test", 1), *environment.scenarios("train", 1)]
+    if not known:
+        raise RescoreError("this environment has no scenario to know the stored ones by")
+    scenarios = TypeAdapter(type(known[0]))
+    outcomes = TypeAdapter(_outcome_type(environment, known[0]))
+    rescored = []
+    for row in rows:
+        try:
+            scenario = scenarios.validate_python(row.scenario)
+            outcome = outcomes.validate_python(row.outcome)
+        except ValidationError as error:
+            raise RescoreError(
+                f"scenario {row.scenario_id} was not stored by the environment "
+                f"{environment.name} as it is now: {error.errors()[0]['msg']}"
+            ) from error
+        reward = environment.reward(scenario, outcome)
+        failed = "" if row.judge_error else row.error
+        changes: dict[str, Any] = {
+            "success": reward.success,
+            "matched": reward.success,
+            "reward": reward.value,
+            "reason": failed or reward.reason,
+            "metrics": dict(reward.metrics),
+            "error": failed,
+            "judged": None,
+            "judge_error": "",
+        }
+        rescored.append(row.model_copy(update=changes))
+    return rescored
+
+
+def _outcome_type(environment: Environment[Any, Any], scenario: Scenario) -> type[Any]:
+    """As a session says it; the contract names it nowhere else."""
+    session = environment.session(scenario)
+    try:
+        return type(session.outcome(StopReason.ERROR, 0))
+    finally:
+        session.close()

@@ -1,0 +1,1 @@
+"""The training loop: scenarios, groups of rollouts, rewards, their account, and the step."""

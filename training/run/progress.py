@@ -1,0 +1,96 @@
+"""Tell the person who waits how a run is going.
+
+On a terminal a bar with reward, success, tokens per second and the time left; elsewhere (a log
+file, a pod) a line every few seconds with the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from tqdm import tqdm
+
+from training.run.run_log import STEP, Record
+
+log = logging.getLogger(__name__)
+
+_LINE_EVERY_S = 15.0
+_WINDOW = 10
+
+
+class Progress:
+    """Progress over ``total`` units. ``unit`` is what is counted: steps, rollouts."""
+
+    def __init__(self, total: int, name: str, unit: str) -> None:
+        self._total, self._name, self._unit = total, name, unit
+        self._done = 0
+        self._first = 0
+        self._started = self._last_line = time.monotonic()
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=total, desc=name, unit=unit, file=sys.stderr, leave=True)
+
+    def start_at(self, done: int) -> None:
+        """Count what an earlier attempt did, but not into the speed."""
+        self._done = self._first = done
+        if self._bar is not None:
+            self._bar.n = self._bar.initial = done
+            self._bar.refresh()
+
+    def advance(self, shown: dict[str, str], n: int = 1) -> None:
+        self._done += n
+        if self._bar is not None:
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(n)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= _LINE_EVERY_S or self._done >= self._total:
+            self._last_line = now
+            speed = (self._done - self._first) / max(1e-9, now - self._started)
+            left = (self._total - self._done) / speed if speed else 0
+            values = ", ".join(f"{name} {value}" for name, value in shown.items())
+            log.info(
+                "%s: %s %d of %d, %s, %d s left",
+                self._name,
+                self._unit,
+                self._done,
+                self._total,
+                values,
+                left,
+            )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class TrainingProgress:
+    """A ``Progress`` that reads the records of training steps."""
+
+    def __init__(self, max_steps: int, resumed_at: int) -> None:
+        self._progress = Progress(max_steps, "train", "step")
+        self._progress.start_at(resumed_at)
+        self._resumed_at = resumed_at
+        self._recent: deque[Record] = deque(maxlen=_WINDOW)
+
+    def on_step(self, record: Record) -> None:
+        if record[STEP] <= self._resumed_at:
+            return
+        self._recent.append(record)
+        count = len(self._recent)
+        tokens = sum(r["data/step_completion_tokens"] for r in self._recent)
+        seconds = sum(r["time/step_wall_s"] for r in self._recent)
+        self._progress.advance(
+            {
+                "reward": f"{sum(r['train/reward'] for r in self._recent) / count:.2f}",
+                "success": f"{sum(r['train/success'] for r in self._recent) / count:.2f}",
+                "tokens/s": f"{tokens / max(1e-9, seconds):.0f}",
+            }
+        )
+
+    def close(self) -> None:
+        self._progress.close()
