@@ -182,10 +182,10 @@ def _bounds(config: ProjectConfig, rollouts: int) -> list[Row]:
     cost = _cost_bound(config, gpu_hours, tokens)
     return [
         ("tokens", f"at most {tokens:,}, prompts counted anew each turn"),
-        ("minutes", _bound(minutes, "training.run.budget.minutes")),
+        ("minutes", _bound(minutes, "training.budget.minutes")),
         ("", f"replies alone: at most {waves * rollout.timeout_s / 60:,.0f}, by their timeout"),
-        ("GPU hours", _bound(gpu_hours, "training.run.budget.gpu_hours")),
-        ("US dollars", _bound(cost, "training.run.budget.cost_usd")),
+        ("GPU hours", _bound(gpu_hours, "training.budget.gpu_hours")),
+        ("US dollars", _bound(cost, "training.budget.cost_usd")),
         ("", "a budget ends a run after the step in which it is reached"),
     ]
 

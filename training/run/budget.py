@@ -46,7 +46,7 @@ def check_prices(budget: BudgetConfig, backend: BackendConfig, gpus: int) -> Non
     for key, is_needed in needed.items():
         if is_needed and getattr(budget, key) is None:
             raise UnknownPrice(
-                f"training.run.budget.cost_usd: backend {backend.kind} costs money; say how much with "
+                f"training.budget.cost_usd: backend {backend.kind} costs money; say how much with "
                 f"training.budget.{key} (0 if it costs you nothing)"
             )
 
