@@ -41,15 +41,19 @@ class StopReason(StrEnum):
     """Something outside the agent failed: the model server or the environment."""
 
 
-class WorldFailed(RuntimeError):
-    """Something that the environment depends on failed, which is not the agent's doing: the rollout
-    ends with ``StopReason.ERROR``, counts for nothing and is reported by ``kind``, a word."""
+class UserError(Exception):
+    """A failure that is the user's to mend; shown without a traceback."""
+
+
+class WorldFailed(UserError):
+    """Something the environment depends on failed, through no fault of the agent: the rollout ends
+    with ``StopReason.ERROR``, counts for nothing and is reported under ``kind``, one word."""
 
     kind = "environment"
 
 
-class EnvironmentUnavailable(RuntimeError):
-    """The environment cannot work on this machine; the text says what to install or to change."""
+class EnvironmentUnavailable(UserError):
+    """The environment cannot work on this machine; the text says what to install or change."""
 
 
 def is_utf8(text: str) -> bool:

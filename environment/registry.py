@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import environment
-from environment.base import Environment, StrictModel
+from environment.base import Environment, StrictModel, UserError
 
 
-class UnknownEnvironment(ValueError):
+class UnknownEnvironment(UserError):
     """No environment of this name; the text lists those there are."""
 
 

@@ -15,6 +15,7 @@ from zenml import Model
 from zenml.client import Client
 from zenml.deployers.exceptions import DeployerError
 
+from environment.base import UserError
 from pipelines.config import ConfigError, DeploymentConfig, ProjectConfig
 from pipelines.deployed import Deployed
 from pipelines.inference import deployment_settings, inference_pipeline
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 _ENVIRONMENT = "email_search"
 
 
-class DeploymentFailed(RuntimeError):
+class DeploymentFailed(UserError):
     """The service did not become healthy; the text says what it logged last."""
 
 

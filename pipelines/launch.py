@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from environment.base import UserError
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
-from pipelines.errors import USER_ERRORS, Interrupted
 from pipelines.evaluation_results import keep_evaluation
 from pipelines.placement import runs_here, zenml_options
 from pipelines.pods import watched
@@ -31,6 +31,7 @@ from steps.model_versions import (
 from training.loop.judging import judge_summary
 from training.run.files import write_atomically
 from training.run.run_log import first_and_last
+from training.run.signals import Interrupted
 
 if TYPE_CHECKING:
     from steps.evaluation.run_inference import EvaluateSettings
@@ -86,7 +87,7 @@ def keep_log(folder: Path) -> None:
 
 
 def _without_traceback_of_user_errors(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], (*USER_ERRORS, Interrupted)):
+    if record.exc_info and isinstance(record.exc_info[1], (UserError, Interrupted)):
         record.exc_info = record.exc_text = None
     return True
 

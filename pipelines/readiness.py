@@ -14,9 +14,9 @@ from agent.scenario_writer import check_writer
 from backends import check, check_serves_adapters, gpus
 from backends.loading import is_folder
 from backends.needs import KEYS
+from environment.base import UserError
 from environment.registry import check_environment
 from pipelines.config import ConfigError, ProjectConfig
-from pipelines.errors import USER_ERRORS
 from pipelines.placement import STEPS, operator_of
 from training.evaluation.hosted import check_hosted
 from training.run.budget import check_prices
@@ -142,7 +142,7 @@ def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
     for run_check in checks(config, parts, here):
         try:
             run_check()
-        except (ConfigError, *USER_ERRORS) as error:
+        except UserError as error:
             if not any(key in str(error) for key in unset):  # which is told already
                 faults.append(str(error))
     model = config.backend.base_model

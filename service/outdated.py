@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from environment.base import UserError
+
 Form = TypeVar("Form", bound=BaseModel)
 
 
-class OutdatedPlan(ValueError):
+class OutdatedPlan(UserError):
     """The text says what does not fit, and what to do."""
 
 

@@ -32,7 +32,7 @@ def train(job: Job, store: Store, folders: Folders) -> dict[str, Any]:
     Raises:
         Interrupted: the process was asked to stop.
         OutdatedPlan: the job was planned by another version of the service.
-        RUN_ERRORS: see ``training.errors``.
+        UserError: see ``training.run.runner.run_training``.
     """
     work = _Work(job, read_stored(Plan, store.plan(job.id)), store, folders)
     artifacts = work.data()

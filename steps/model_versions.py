@@ -7,6 +7,7 @@ from typing import Any
 from zenml.client import Client
 from zenml.models import ArtifactVersionResponse
 
+from environment.base import UserError
 from environment.registry import environment_package
 
 # Of each environment with data of its own: the pipeline that makes it, and by which step each artifact.
@@ -21,7 +22,7 @@ DATA_PIPELINES = {
 PRODUCTION = "production"
 
 
-class MissingArtifact(LookupError):
+class MissingArtifact(UserError):
     """A pipeline that needs what another one makes; the text names the command to run first."""
 
 

@@ -27,7 +27,7 @@ import openai
 from pydantic import BaseModel, Field, ValidationError
 
 from agent.hosted.redaction import redact
-from environment.base import StrictModel
+from environment.base import StrictModel, UserError
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +58,11 @@ class LlmConfig(StrictModel):
     )
 
 
-class LlmUnavailable(RuntimeError):
+class LlmUnavailable(UserError):
     """The model cannot be asked at all; the text says what to set."""
 
 
-class LlmFailed(RuntimeError):
+class LlmFailed(UserError):
     """No usable answer to one question; the text says why, and repeats no key that a server said."""
 
     def __init__(self, told: str) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from environment.base import Environment, Scenario, StopReason
+from environment.base import Environment, Scenario, StopReason, UserError
 from training.evaluation.compare import read_rows
 from training.evaluation.evaluate import EvaluationRow
 
 
-class RescoreError(ValueError):
+class RescoreError(UserError):
     """Stored rollouts that cannot be scored; the text says why."""
 
 

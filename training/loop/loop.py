@@ -23,7 +23,7 @@ from agent.judge import RulerJudge
 from agent.model import ChatModel
 from agent.rollout import Rollout
 from backends import PolicyHandle
-from environment.base import Environment, Scenario
+from environment.base import Environment, Scenario, UserError
 from training.config import RolloutConfig, TrainingConfig
 from training.evaluation.statistics import means
 from training.loop.accounting import StepAccount, account
@@ -38,7 +38,7 @@ from training.run.signals import Interrupted, stop_on_signals, unless
 log = logging.getLogger(__name__)
 
 
-class EmptySteps(RuntimeError):
+class EmptySteps(UserError):
     """Several steps in a row had nothing to train on."""
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from backends import BackendConfig
-from environment.base import StrictModel
+from environment.base import StrictModel, UserError
 from training.config import BudgetConfig
 from training.loop.judging import JUDGE_COST
 from training.run.files import write_atomically
@@ -27,7 +27,7 @@ _FILE = "spent.json"
 _UNITS = {"minutes": "minutes", "cost_usd": "US dollars", "gpu_hours": "GPU hours"}
 
 
-class UnknownPrice(ValueError):
+class UnknownPrice(UserError):
     """A budget in dollars for something whose price was not given."""
 
 
