@@ -56,6 +56,10 @@ def _create(config: BackendConfig, path: Path, seed: int) -> Any:
 
 
 def _handle_of(kind: str) -> type[PolicyHandle]:
+    if kind == "embedded":
+        from backends.embedded.backend import EmbeddedPolicy
+
+        return EmbeddedPolicy
     if kind == "serverless":
         from backends.serverless import ServerlessPolicy
 

@@ -16,8 +16,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from deployment.answer import Question, UnknownInbox
 from deployment.answerer import Answerer, Unavailable
+from environment.deployable import Unanswerable
 from web.guard import FAILED, failed, invalid, json_answer, server_sent
 
 WEB = Path(__file__).parents[1] / "web"
@@ -40,21 +40,22 @@ def add_error_answers(app: FastAPI) -> None:
     """Every mistake of a caller gets an answer that names the field, every failure of ours that
     will pass a 503."""
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(UnknownInbox, _unknown_inbox)
+    app.add_exception_handler(Unanswerable, _unanswerable)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(Exception, failed)
 
 
-async def _unknown_inbox(_: Request, error: Exception) -> Response:
-    loc = ["body", "parameters", "inbox_address"]
-    return json_answer(422, {"detail": [{"loc": loc, "msg": str(error), "type": "unknown_inbox"}]})
+async def _unanswerable(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Unanswerable)
+    loc = ["body", "parameters", error.field]
+    return json_answer(422, {"detail": [{"loc": loc, "msg": str(error), "type": error.kind}]})
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:
     return json_answer(503, {"detail": str(error)}, **{"Retry-After": str(_RETRY_AFTER_S)})
 
 
-async def events(answerer: Answerer, question: Question) -> AsyncIterator[bytes]:
+async def events(answerer: Answerer, question: Any) -> AsyncIterator[bytes]:
     """What the agent does, as server-sent events, ending with ``answer`` or ``error``."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[str, Any] | None] = asyncio.Queue()

@@ -9,14 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from environment.base import StrictModel
-from environment.prompt_task.models import Example
-from environment.prompt_task.verifiers import VerifierName
+from environment.tasks import TASK, Example, VerifierName
 from service.states import Status
 from training.config import BudgetConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 KEY = r"^[!-~]{1,128}$"
-PROMPT_TASK = "prompt_task"
 MAX_TEXT = 100_000
 _DEFAULT_GROUP = 4
 _DEEPEST = 20  # pydantic writes no JSON that is nested 255 deep, and no setting is
@@ -61,21 +59,21 @@ class TrainRequest(StrictModel):
     )
     judge_model: ModelId = Field("gpt-4o", description="Any LiteLLM name.")
     task_prompt: Text | None = Field(
-        None, description="What the agent is told; needed by prompt_task, which alone takes it."
+        None, description=f"What the agent is told; needed by {TASK}, which alone takes it."
     )
     training_data: list[Example] | None = Field(
         None,
         min_length=1,
         max_length=100_000,
-        description="For prompt_task; without it the service's writer writes num_examples.",
+        description=f"For {TASK}; without it the service's writer writes num_examples.",
     )
     num_examples: int | None = Field(
         None, ge=2, le=10_000, description="Without training_data; 50 by default."
     )
     verifier: VerifierName | None = Field(
-        None, description="How prompt_task compares with a reference answer."
+        None, description=f"How {TASK} compares with a reference answer."
     )
-    environment: str = Field(PROMPT_TASK, min_length=1, max_length=64)
+    environment: str = Field(TASK, min_length=1, max_length=64)
     environment_settings: _JsonObject = Field(
         default_factory=dict, description="Of the environment's section in a configuration."
     )
@@ -115,9 +113,9 @@ class TrainRequest(StrictModel):
             )
         if any(isinstance(v, float) and math.isinf(v) for v in self.budget.model_dump().values()):
             raise ValueError("budget: a number must be finite; null is no limit")
-        if self.environment == PROMPT_TASK:
+        if self.environment == TASK:
             if self.task_prompt is None:
-                raise ValueError("task_prompt: prompt_task needs to know what the agent is told")
+                raise ValueError(f"task_prompt: {TASK} needs to know what the agent is told")
             if self.training_data is not None and self.num_examples is not None:
                 raise ValueError("num_examples: is for requests without training_data")
             return self
@@ -128,7 +126,7 @@ class TrainRequest(StrictModel):
         ]
         if given:
             raise ValueError(
-                f"{', '.join(given)}: only for environment prompt_task; {self.environment} has its "
+                f"{', '.join(given)}: only for environment {TASK}; {self.environment} has its "
                 "own prompt, scenarios and reward"
             )
         return self

@@ -16,72 +16,32 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, TypeVar
+from typing import Any
 
 import openai
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agent.hosted.redaction import redact
-from environment.base import StrictModel, UserError
+from environment.language_model import (
+    Form,
+    LlmBudgetSpent,
+    LlmConfig,
+    LlmFailed,
+    LlmUnavailable,
+    LlmUsage,
+    Message,
+)
 
 log = logging.getLogger(__name__)
 
-Form = TypeVar("Form", bound=BaseModel)
-Message = dict[str, Any]
 _ATTEMPTS = 4
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 _SHOWN_OF_A_BAD_REPLY = 120
-
-
-class LlmConfig(StrictModel):
-    """A language model that is asked, not trained."""
-
-    model: str = Field("openai/o4-mini", description="Any LiteLLM name.")
-    api_base: str | None = Field(
-        None, description="An OpenAI-compatible server to ask instead of the provider's."
-    )
-    timeout_s: float = Field(120, gt=0, description="Of one request.")
-    concurrency: int = Field(16, ge=1, description="Requests at once.")
-    max_cost_usd: float | None = Field(
-        None, gt=0, description="Spent by one run at most; then it stops."
-    )
-    usd_per_million_in: float | None = Field(
-        None, ge=0, description="Price of prompt tokens, where LiteLLM knows none."
-    )
-    usd_per_million_out: float | None = Field(
-        None, ge=0, description="Price of completion tokens, where LiteLLM knows none."
-    )
-
-
-class LlmUnavailable(UserError):
-    """The model cannot be asked at all; the text says what to set."""
-
-
-class LlmFailed(UserError):
-    """No usable answer to one question; the text says why, and repeats no key that a server said."""
-
-    def __init__(self, told: str) -> None:
-        super().__init__(redact(told))
-
-
-class LlmBudgetSpent(RuntimeError):
-    """The model has cost as much as it may."""
-
-
-@dataclass(slots=True)
-class LlmUsage:
-    """Totals so far. ``cached`` answers were not asked for again."""
-
-    requests: int = 0
-    cached: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
 
 
 @cache
@@ -137,11 +97,6 @@ def check_provider(model: str) -> None:
             f"the model {model} needs {needed} in the environment; or name a server of your own "
             "as api_base"
         )
-
-
-def as_data(value: object) -> str:
-    """JSON to quote in a prompt. Half of a surrogate pair, which UTF-8 cannot hold, becomes ``?``."""
-    return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()
 
 
 class LanguageModel:
@@ -216,9 +171,9 @@ class LanguageModel:
             if kept is not None:
                 _write(kept, answer.model_dump_json())
             return answer
+        shown = redact(content)[:_SHOWN_OF_A_BAD_REPLY]
         raise LlmFailed(
-            f"{self.config.model} gave no usable answer, twice: {fault} It said: "
-            f"{redact(content)[:_SHOWN_OF_A_BAD_REPLY]!r}"
+            f"{self.config.model} gave no usable answer, twice: {redact(fault)} It said: {shown!r}"
         )
 
     async def _reply(
@@ -233,7 +188,7 @@ class LanguageModel:
             except (openai.OpenAIError, TimeoutError) as error:  # LiteLLM's are all of the first
                 if attempt == _ATTEMPTS or not _may_pass(error):
                     told = str(error) or f"no answer within {self.config.timeout_s:g} s"
-                    raise LlmFailed(f"{self.config.model}: {told}") from error
+                    raise LlmFailed(redact(f"{self.config.model}: {told}")) from error
                 wait = _wait_s(error, attempt)
                 log.warning(
                     "%s: %s; again in %.1f s", self.config.model, type(error).__name__, wait

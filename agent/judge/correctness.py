@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from agent.hosted.llm import LanguageModel, LlmFailed, as_data
+from agent.hosted.llm import LanguageModel, LlmFailed
 from agent.judge.config import JudgeFailed
+from environment.language_model import as_data
 
 _INSTRUCTIONS = """\
 You decide whether an answer to a question is correct. You get JSON with the question, the gold

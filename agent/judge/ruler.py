@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from agent.hosted.llm import LanguageModel, as_data
+from agent.hosted.llm import LanguageModel
 from agent.judge.config import JudgeConfig
 from agent.judge.ranks import rank_correlation
 from agent.judge.scores import SCORING, Anonymous, Attempts, ask_for_scores
 from agent.judge.window import Conversation
+from environment.language_model import as_data
 
 _RUBRIC = """\
 - An agent that reached its goal scores clearly higher than one that did not.

@@ -14,10 +14,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from agent.hosted.llm import LanguageModel, as_data
+from agent.hosted.llm import LanguageModel
 from agent.judge.config import JudgeConfig
 from agent.judge.ranks import rank_correlation
 from agent.judge.scores import SCORING, Anonymous, Attempts, Score, ask_for_scores
+from environment.language_model import as_data
 
 _AT_ONCE = 8
 _INSTRUCTIONS = f"""\

@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 from zenml import get_step_context, step
 
-from deployment.answer import Question
 from deployment.answerer import Answerer
 
 
 @step(enable_cache=False)
 def run_single_inference(
-    question: str, inbox_address: str, query_date: str
+    asked: dict[str, str],
 ) -> tuple[
     Annotated[str, "question"],
     Annotated[str, "answer"],
@@ -24,21 +23,23 @@ def run_single_inference(
     Annotated[float, "latency_ms"],
 ]:
     """
+    Args:
+        asked: the fields of the environment's question.
+
     Raises:
-        UnknownInbox: there is no such inbox.
+        Unanswerable: the question cannot be asked here.
         Unavailable: the model server failed.
     """
     answerer = get_step_context().pipeline_state
     assert isinstance(answerer, Answerer)
-    asked = Question(question=question, inbox_address=inbox_address, query_date=query_date)
-    found = answerer.submit(asked).result().answer
+    answer = answerer.submit(answerer.question(asked)).result().answer
     return (
-        found.question,
-        found.answer,
-        found.source_ids,
-        found.success,
-        found.checkpoint.model_dump(),
-        found.reason or "",
-        found.turns,
-        found.latency_ms,
+        answer.question,
+        answer.answer,
+        answer.source_ids,
+        answer.success,
+        answer.checkpoint.model_dump(),
+        answer.reason or "",
+        answer.turns,
+        answer.latency_ms,
     )

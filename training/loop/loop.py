@@ -194,7 +194,7 @@ async def _one_step(
     accounted = account(
         groups, run.environment, run.policy.max_tokens, faults, run.policy.exact_tokens
     )
-    record = _rollout_metrics(step + 1, chosen, groups, accounted) | judged
+    record = _rollout_metrics(run, step + 1, chosen, groups, accounted) | judged
     record["time/step_rollout_s"] = rolled_out - started
     meter.add_rollouts(record)
     run.run_log.begin(record)
@@ -230,6 +230,7 @@ async def _train(run: TrainingRun, step: int, accounted: StepAccount) -> Record:
 
 
 def _rollout_metrics(
+    run: TrainingRun,
     step: int,
     chosen: Sequence[Scenario],
     groups: Sequence[Sequence[Rollout]],
@@ -245,6 +246,8 @@ def _rollout_metrics(
     }
     for name, value in means([r.reward.metrics for r in rollouts]).items():
         record[f"train/{name}"] = value
+    for verdict in run.environment.verdicts:
+        record[f"train/verdict_{verdict}"] = fmean(r.reward.reason == verdict for r in rollouts)
     return record | {
         "data/scenario_ids": [scenario.id for scenario in chosen],
         "data/step_num_trajectories": len(rollouts),

@@ -21,15 +21,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from agent.hosted.llm import (
-    LanguageModel,
-    LlmBudgetSpent,
-    LlmConfig,
-    LlmFailed,
-    LlmUnavailable,
-    check_llm,
-)
-from agent.scenario_prompts import (
+from environment.base import StrictModel
+from environment.email_search.batches import Batch, plan_batches
+from environment.email_search.config import WriterConfig
+from environment.email_search.drafts import Seen, fault, scenario_of
+from environment.email_search.email_db import EmailDatabase
+from environment.email_search.matching import answers_match
+from environment.email_search.models import Email, EmailScenario
+from environment.email_search.synthesis import MIN_MAILS, largest_inboxes
+from environment.email_search.writer_prompts import (
     DRAFTS_PER_BATCH,
     Answer,
     Drafts,
@@ -37,13 +37,11 @@ from agent.scenario_prompts import (
     read_prompt,
     write_prompt,
 )
-from environment.base import StrictModel
-from environment.email_search.batches import Batch, plan_batches
-from environment.email_search.drafts import Seen, fault, scenario_of
-from environment.email_search.email_db import EmailDatabase
-from environment.email_search.matching import answers_match
-from environment.email_search.models import Email, EmailScenario
-from environment.email_search.synthesis import MIN_MAILS, largest_inboxes
+from environment.language_model import (
+    HostedModel,
+    LlmBudgetSpent,
+    LlmFailed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,21 +49,6 @@ log = logging.getLogger(__name__)
 _DRAFTS_PER_QUESTION = 3
 _FAILURES_IN_A_ROW = 8
 _GOES_ON = "run it again when this is mended, no reply so far is paid for twice"
-
-
-class WriterConfig(LlmConfig):
-    """A language model that writes scenarios, for ``data.scenarios: llm`` or ``both``."""
-
-    inboxes: int = Field(20, ge=1, description="Largest inboxes of each split to ask about.")
-    questions_per_inbox: int = Field(20, ge=1, description="At most.")
-    mails_per_batch: int = Field(20, ge=1, description="Mails shown at once, at most.")
-    batch_chars: int = Field(40_000, ge=1_000, description="Characters of these mails, at most.")
-    min_realism: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Questions the writer itself finds less realistic are left out.",
-    )
 
 
 class WriterReport(StrictModel):
@@ -87,25 +70,12 @@ class WriterReport(StrictModel):
     cost_usd: float | None = Field(description="None where nobody knows the price.")
 
 
-def check_writer(config: WriterConfig) -> None:
-    """
-    Raises:
-        LlmUnavailable: the environment has no key for it, or its cost is bounded but unknown.
-    """
-    try:
-        check_llm(config)
-    except LlmUnavailable as error:
-        raise LlmUnavailable(
-            f"scenario_writer: {error} (data.scenarios: synthesise needs no model)"
-        ) from error
-
-
 Tell = Callable[[int], None]
 
 
 async def write_scenarios(
     config: WriterConfig,
-    model: LanguageModel,
+    model: HostedModel,
     database: EmailDatabase,
     tell: Tell = lambda done: None,
 ) -> tuple[list[EmailScenario], WriterReport]:
@@ -131,7 +101,7 @@ def _inboxes(config: WriterConfig, database: EmailDatabase) -> list[str]:
 
 class _Writer:
     def __init__(
-        self, config: WriterConfig, model: LanguageModel, database: EmailDatabase, tell: Tell
+        self, config: WriterConfig, model: HostedModel, database: EmailDatabase, tell: Tell
     ) -> None:
         self._config, self._model, self._database, self._tell = config, model, database, tell
         self._left_out: Counter[str] = Counter()

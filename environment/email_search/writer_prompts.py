@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from agent.hosted.llm import Message, as_data
 from environment.email_search.drafts import Draft
 from environment.email_search.models import Email, EmailScenario, parse_day
+from environment.language_model import Message, as_data
 
 # The same for every number of questions, so that a run with more of them asks for no batch again.
 DRAFTS_PER_BATCH = 5

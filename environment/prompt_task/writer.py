@@ -16,8 +16,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from agent.hosted.llm import LanguageModel, LlmBudgetSpent, LlmFailed, Message, as_data
 from environment.base import StrictModel
+from environment.language_model import HostedModel, LlmBudgetSpent, LlmFailed, Message, as_data
 from environment.prompt_task.models import Example
 from environment.prompt_task.verifiers import VerifierName, fault_of
 
@@ -78,7 +78,7 @@ class ExamplesReport(StrictModel):
 
 
 async def write_examples(
-    model: LanguageModel,
+    model: HostedModel,
     task_prompt: str,
     count: int,
     *,
@@ -102,7 +102,7 @@ async def write_examples(
 class _Writer:
     def __init__(
         self,
-        model: LanguageModel,
+        model: HostedModel,
         task_prompt: str,
         count: int,
         answers: bool,

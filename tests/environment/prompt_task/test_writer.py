@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agent.example_writer import ExamplesReport, write_examples
 from agent.hosted.llm import LanguageModel, LlmConfig, LlmFailed
 from environment.prompt_task.models import Example
+from environment.prompt_task.writer import ExamplesReport, write_examples
 from tests.fakes.completions import completion, http_error
 from tests.fakes.example_server import Draft, ExampleServer, always, fresh
 from tests.fakes.loopback import Response
