@@ -34,7 +34,7 @@ def data_artifacts(environment: str) -> dict[str, Any]:
         return {}
     runs = Client().list_pipeline_runs(
         pipeline=DATA_PIPELINE,
-        tag=data_tag(environment),
+        tags=[data_tag(environment)],
         status="completed",
         sort_by="desc:created",
         size=1,
