@@ -1,21 +1,36 @@
+import importlib
+
 import pytest
 
 from environment import registry
-from environment.base import StrictModel
 
 
 def test_every_environment_offers_what_the_registry_promises():
     for name in registry.names():
         package = registry.environment_package(name)
-        assert issubclass(package.Config, StrictModel)
-        assert issubclass(package.DataConfig, StrictModel)
-        assert all(isinstance(artifact, str) for artifact in package.ARTIFACTS)
-        assert callable(package.open_environment)
+        assert package.config().name == name
+        stages = package.stages(package.data(), package.config())
+        made = [stage.artifact for stage in stages]
+        assert set(package.artifacts) <= set(made)
+        for at, stage in enumerate(stages):
+            assert set(stage.needs) <= set(made[:at]), "only of earlier stages"
+
+
+def test_a_stage_can_be_found_again_by_name_wherever_it_runs():
+    for name in registry.names():
+        package = registry.environment_package(name)
+        for stage in package.stages(package.data(), package.config()):
+            module = importlib.import_module(stage.make.__module__)
+            assert getattr(module, stage.make.__name__) is stage.make
+            form = type(stage.settings)
+            assert form.model_validate(stage.settings.model_dump(mode="json")) == stage.settings
+            for code in stage.code:
+                assert importlib.import_module(code).__name__ == code
 
 
 def test_email_search_is_found_by_its_folder_name():
     assert "email_search" in registry.names()
-    assert registry.environment_package("email_search").ARTIFACTS == ("database", "scenarios")
+    assert registry.environment_package("email_search").artifacts == ("database", "scenarios")
 
 
 @pytest.mark.parametrize("name", ["", "emails", "base", "registry", "../email_search", "os"])
