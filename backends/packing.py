@@ -133,8 +133,8 @@ def pack_groups(
         for trajectory, advantage in zip(group.trajectories, values, strict=True):
             if advantage == 0:
                 continue
-            exact = isinstance(trajectory, ExactTrajectory)
-            rows = trajectory.rows if exact else training_rows(trajectory)
+            matched = trajectory.rows if isinstance(trajectory, ExactTrajectory) else []
+            rows = matched or training_rows(trajectory)
             weight = 1 / (sum(sum(row.written) for row in rows) + 1e-6)
             for row in rows:
                 if max_tokens is not None and len(row.ids) > max_tokens:

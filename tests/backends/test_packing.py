@@ -9,7 +9,8 @@ import torch
 from openai import OpenAI
 
 from backends.embedded.policy import Policy
-from backends.packing import NoTokens, advantages, choices_of, pack_groups, rows_of, sampled_tokens
+from backends.packing import NoTokens, advantages, pack_groups, rows_of, sampled_tokens, training_rows
+from backends.trajectory import ExactTrajectory
 from tests.backends.pocket import QUESTIONS, Served, choice, trajectory
 
 
@@ -176,7 +177,7 @@ def test_all_turns_of_all_histories_are_packed(policy: Policy) -> None:
     several.additional_histories.append(
         art.trajectories.History(messages_and_choices=[{"role": "user", "content": "hi"}])
     )
-    assert [len(turns) for turns in choices_of(several)] == [1, 1]
+    assert [row.ids for row in training_rows(several)] == [[11, 12], [13, 14]]
     packed = pack(policy, [several, trajectory(0.0, choice([15], [16]))])
     assert rows_in(packed) == [[11, 12], [13, 14], [15, 16]]
 
@@ -209,11 +210,30 @@ def test_advantages_can_be_balanced_towards_the_good(policy: Policy) -> None:
     assert by_token[22] == pytest.approx(-0.5 * by_token[21], rel=1e-5)
 
 
-def test_values_survive_arts_way_over_the_disk(policy: Policy, tmp_path: Any) -> None:
-    from art.preprocessing.pack import packed_tensors_from_dir, packed_tensors_to_dir
-
-    group = [trajectory(1.0, choice([11], [21, 22])), trajectory(0.0, choice([11], [23]))]
-    packed = pack(policy, group)
-    back = packed_tensors_from_dir(**packed_tensors_to_dir(packed, str(tmp_path)))
+def test_rows_that_were_matched_once_are_packed_as_they_are(policy: Policy) -> None:
+    turns = [choice([11], [21, 22]), choice([11, 21, 22, 5], [23])], [choice([11], [24])]
+    group = [trajectory(float(n), *each) for n, each in enumerate(turns)]
+    exact = [
+        ExactTrajectory(
+            messages_and_choices=one.messages_and_choices, reward=one.reward, rows=training_rows(one)
+        )
+        for one in group
+    ]
+    together = art.TrajectoryGroup(exact)
+    for one, grouped in zip(exact, together.trajectories, strict=True):
+        assert isinstance(grouped, ExactTrajectory)
+        assert grouped.rows is one.rows, "and ART copies none of them"
+        assert "rows" not in grouped.model_dump()
+    packed, again = pack(policy, group), pack(policy, exact)
+    assert rows_in(again) == rows_in(packed)
     for name in ("tokens", "assistant_mask", "logprobs", "advantages", "weights"):
-        assert torch.equal(packed[name].nan_to_num(9), back[name].nan_to_num(9))
+        assert torch.equal(packed[name].nan_to_num(9), again[name].nan_to_num(9))
+
+
+def test_rows_that_nobody_has_matched_yet_are(policy: Policy) -> None:
+    group = [trajectory(1.0, choice([11], [21])), trajectory(0.0, choice([11], [22]))]
+    exact = [
+        ExactTrajectory(messages_and_choices=one.messages_and_choices, reward=one.reward)
+        for one in group
+    ]
+    assert rows_in(pack(policy, exact)) == [[11, 21], [11, 22]]

@@ -368,7 +368,9 @@ def test_several_samples_are_told_by_pass_at_k() -> None:
 
 def test_sources_are_spoken_of_only_where_there_are_any() -> None:
     assert "ource accuracy" in report_of([*rows("base", "+-"), *rows("trained", "++")]).text
-    bare = [r.model_copy(update={"metrics": {}}) for r in rows("trained", "++")]
+    bare = [
+        r.model_copy(update={"metrics": {}, "cites_source": None}) for r in rows("trained", "++")
+    ]
     assert "ource" not in report_of(bare).text
 
 

@@ -42,7 +42,7 @@ def test_every_policy_meets_the_same_held_out_scenarios_in_both_modes(
 ) -> None:
     scenarios = environment.scenarios("test", 4, 3)
     expected = [
-        (policy, mode, scenario.id, scenario.question, scenario.answer)
+        (policy, mode, scenario.id, scenario.view.question, scenario.view.gold)
         for policy in ("base", "trained")
         for mode in ("greedy", "sampled")
         for scenario in scenarios

@@ -34,6 +34,8 @@ def stored(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 class Stricter(RankedEnvironment):
     """Another reward: nothing is right."""
 
+    verdicts = {"too_easy": "whatever was answered"}
+
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return replace(super().reward(scenario, outcome), success=False, reason="too_easy")
 

@@ -26,6 +26,7 @@ from tests.training.world import (
     ConstantEnvironment,
     RankedEnvironment,
     SoonConstantEnvironment,
+    run,
     run_spec,
     training_config,
 )
@@ -33,7 +34,6 @@ from training.config import BudgetConfig, RolloutConfig
 from training.loop.loop import EmptySteps, TrainingResult, TrainingRun, train_policy
 from training.loop.schedule import scenarios_of_step
 from training.run.run_log import STEP, Record, RunLog
-from training.run.runner import run_training
 from training.run.signals import Interrupted
 
 NUMBERS = {
@@ -42,6 +42,9 @@ NUMBERS = {
     "train/turns",
     "train/found_gold",
     "train/source_precision",
+    "train/verdict_right",
+    "train/verdict_wrong_answer",
+    "train/verdict_gave_up",
     "data/step_num_trajectories",
     "data/step_num_groups_submitted",
     "data/step_num_groups_trainable",
@@ -161,8 +164,7 @@ def test_a_finished_run_continues_to_a_higher_number_of_steps(
     folder = tmp_path / "continued"
     shutil.copytree(finished.folder, folder)
     before = (folder / "samples_before.json").read_text()
-    spec = run_spec(folder, max_steps=4, **EVALUATED)
-    output = asyncio.run(run_training(spec, environment))
+    output = run(run_spec(max_steps=4, **EVALUATED), folder, environment)
     assert output.result.step == 4
     assert output.result.records[:3] == finished.records
     assert steps_in(folder) == [1, 2, 3, 4]
@@ -239,6 +241,8 @@ def test_a_step_that_trains_starts_the_count_of_empty_ones_anew(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
     class Sometimes(RankedEnvironment):
+        verdicts = RankedEnvironment.verdicts | ConstantEnvironment.verdicts
+
         def reward(self, scenario: Any, outcome: Any) -> Any:
             own = super().reward(scenario, outcome)
             constant = ConstantEnvironment.reward(self, scenario, outcome)  # type: ignore[arg-type]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,11 @@ from tests.fakes.judge_server import JudgeServer, good
 from tests.training import victims
 from tests.training.conftest import EVALUATED, Finished, Start
 from tests.training.run.test_tracking import history
-from tests.training.world import POCKET, RankedEnvironment, run_spec
+from tests.training.world import DATA, POCKET, RankedEnvironment, run, run_spec
 from training.config import BudgetConfig
 from training.report import Sample
 from training.run.run_log import STEP
-from training.run.runner import RunOutput, RunSpec, run_training
 from training.run.store import RunMismatch, read_policy_record
-
-
-def run(spec: RunSpec, environment: RankedEnvironment) -> RunOutput:
-    return asyncio.run(run_training(spec, environment))
 
 
 def test_a_finished_run_leaves_its_files(finished: Finished) -> None:
@@ -48,7 +41,9 @@ def test_the_samples_before_are_greedy_rollouts_of_held_out_scenarios(
     lines = (finished.folder / "samples_before.json").read_text().splitlines()
     samples = [Sample.model_validate_json(line) for line in lines]
     scenarios = environment.scenarios("test", 3, 0)
-    assert [(s.scenario_id, s.question) for s in samples] == [(s.id, s.question) for s in scenarios]
+    assert [(s.scenario_id, s.question) for s in samples] == [
+        (s.id, s.view.question) for s in scenarios
+    ]
     assert all(sample.messages[1]["content"].endswith(sample.question) for sample in samples)
 
 
@@ -56,7 +51,8 @@ def test_the_samples_before_are_greedy_rollouts_of_held_out_scenarios(
     ("changes", "key"),
     [
         ({"seed": 1}, "seed"),
-        ({"data": {"database": "other", "scenarios": "s"}}, "data.database"),
+        ({"data": {"database": "other"}}, "data.database"),
+        ({"environment": {"name": "email_search"}}, "environment.max_hits"),
         ({"learning_rate": 0.5}, "training.learning_rate"),
         ({"rollouts_per_group": 5}, "training.rollouts_per_group"),
         ({"rollout": {"max_turns": 5}}, "rollout.max_turns"),
@@ -67,19 +63,21 @@ def test_the_samples_before_are_greedy_rollouts_of_held_out_scenarios(
 def test_other_settings_are_another_run(
     finished: Finished, environment: RankedEnvironment, changes: dict[str, object], key: str
 ) -> None:
-    spec = run_spec(finished.folder, max_steps=4, **EVALUATED)
+    spec, data = run_spec(max_steps=4, **EVALUATED), DATA
     for name, value in changes.items():
         section = getattr(spec, name, None)
-        if section is None:
+        if name == "data":
+            data = DATA | value  # type: ignore[operator]
+        elif section is None:
             training = spec.training.model_copy(update={name: value})
-            spec = dataclasses.replace(spec, training=training)
+            spec = spec.model_copy(update={"training": training})
         elif isinstance(section, StrictModel):
             changed = type(section).model_validate(section.model_dump() | value)  # type: ignore[operator]
-            spec = dataclasses.replace(spec, **{name: changed})
+            spec = spec.model_copy(update={name: changed})
         else:
-            spec = dataclasses.replace(spec, **{name: value})
+            spec = spec.model_copy(update={name: value})
     with pytest.raises(RunMismatch, match=f"with {key} = "):
-        run(spec, environment)
+        run(spec, finished.folder, environment, data)
 
 
 def test_free_settings_may_change_between_attempts(
@@ -88,7 +86,6 @@ def test_free_settings_may_change_between_attempts(
     folder = tmp_path / "run"
     shutil.copytree(finished.folder, folder)
     changed = run_spec(
-        folder,
         max_steps=2,
         **EVALUATED,
         keep_checkpoints=9,
@@ -96,7 +93,7 @@ def test_free_settings_may_change_between_attempts(
         min_probs_corr=0.5,
         budget=BudgetConfig(minutes=60),
     )
-    assert run(changed, environment).result.records == finished.records
+    assert run(changed, folder, environment).result.records == finished.records
 
 
 def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
@@ -105,7 +102,7 @@ def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
     folder = tmp_path / "run"
     shutil.copytree(finished.folder, folder)
     budget = BudgetConfig(minutes=finished.output.result.spent["minutes"])
-    output = run(run_spec(folder, max_steps=9, **EVALUATED, budget=budget), environment)
+    output = run(run_spec(max_steps=9, **EVALUATED, budget=budget), folder, environment)
     assert (output.result.stopped_by, output.result.step) == ("minutes", 3)
     assert read_policy_record(output.adapter).step == 3
     assert "(training.budget.minutes) was used up" in (folder / "report.html").read_text()
@@ -115,20 +112,24 @@ def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
 def test_other_base_weights_are_another_run(environment: RankedEnvironment, tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(POCKET, base, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    spec = run_spec(tmp_path / "run", max_steps=1)
+    spec = run_spec(max_steps=1)
     backend = spec.backend.model_copy(update={"base_model": str(base)})
-    spec = dataclasses.replace(spec, backend=backend)
-    run(spec, environment)
+    spec = spec.model_copy(update={"backend": backend})
+    run(spec, tmp_path / "run", environment)
     weights = load_file(base / "model.safetensors")
     save_file({k: w * 1.01 for k, w in weights.items()}, base / "model.safetensors")
     with pytest.raises(RunMismatch, match=r"(?i)base"):
-        run(dataclasses.replace(spec, training=run_spec(base, 2).training), environment)
+        run(
+            spec.model_copy(update={"training": run_spec(2).training}),
+            tmp_path / "run",
+            environment,
+        )
 
 
 def test_a_run_of_no_steps_leaves_the_untrained_policy(
     environment: RankedEnvironment, tmp_path: Path
 ) -> None:
-    output = run(run_spec(tmp_path, max_steps=0), environment)
+    output = run(run_spec(max_steps=0), tmp_path, environment)
     assert (output.result.step, output.result.records) == (0, [])
     assert read_policy_record(output.adapter).step == 0
     assert "no data yet" in output.report
@@ -138,13 +139,9 @@ def test_a_run_with_a_judge_asks_the_configured_one(
     environment: RankedEnvironment, tmp_path: Path
 ) -> None:
     with JudgeServer(lambda deserved: good({i: n / 9 for n, i in enumerate(deserved)})) as server:
-        spec = run_spec(
-            tmp_path,
-            max_steps=1,
-            reward="ruler",
-        )
+        spec = run_spec(max_steps=1, reward="ruler")
         judge = JudgeConfig(model="openai/judge", api_base=server.base_url)
-        output = run(dataclasses.replace(spec, judge=judge), environment)
+        output = run(spec.model_copy(update={"judge": judge}), tmp_path, environment)
     (record,) = output.result.records
     assert {request["model"] for request in server.requests} == {"judge"}
     assert "train/independent_reward" in record
@@ -161,14 +158,13 @@ def test_a_run_with_a_judge_asks_the_configured_one(
     ],
 )
 def test_what_decides_a_judges_scores_is_part_of_a_run_judged_by_it(
-    changes: dict[str, Any], another_run: bool, tmp_path: Path
+    changes: dict[str, Any], another_run: bool
 ) -> None:
-    changed = JudgeConfig(**changes)
-    judged = run_spec(tmp_path, max_steps=1, reward="ruler")
-    other = dataclasses.replace(judged, judge=changed)
-    assert (judged.settings() != other.settings()) == another_run
-    verifiable = run_spec(tmp_path, max_steps=1)
-    assert dataclasses.replace(verifiable, judge=changed).settings() == verifiable.settings()
+    changed = {"judge": JudgeConfig(**changes)}
+    judged = run_spec(max_steps=1, reward="ruler")
+    assert (judged.lasting() != judged.model_copy(update=changed).lasting()) == another_run
+    verifiable = run_spec(max_steps=1)
+    assert verifiable.model_copy(update=changed).lasting() == verifiable.lasting()
 
 
 def test_a_resumed_run_is_tracked_without_gap_or_duplicate(
