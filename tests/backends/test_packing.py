@@ -9,7 +9,14 @@ import torch
 from openai import OpenAI
 
 from backends.embedded.policy import Policy
-from backends.packing import NoTokens, advantages, pack_groups, rows_of, sampled_tokens, training_rows
+from backends.packing import (
+    NoTokens,
+    advantages,
+    pack_groups,
+    rows_of,
+    sampled_tokens,
+    training_rows,
+)
 from backends.trajectory import ExactTrajectory
 from tests.backends.pocket import QUESTIONS, Served, choice, trajectory
 
@@ -215,7 +222,9 @@ def test_rows_that_were_matched_once_are_packed_as_they_are(policy: Policy) -> N
     group = [trajectory(float(n), *each) for n, each in enumerate(turns)]
     exact = [
         ExactTrajectory(
-            messages_and_choices=one.messages_and_choices, reward=one.reward, rows=training_rows(one)
+            messages_and_choices=one.messages_and_choices,
+            reward=one.reward,
+            rows=training_rows(one),
         )
         for one in group
     ]

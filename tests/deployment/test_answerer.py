@@ -12,11 +12,23 @@ from typing import Any
 import psutil
 import pytest
 
-from deployment.answer import NOTHING_FOUND, Answer, Question, UnknownInbox
+from deployment.answer import Answer
 from deployment.answerer import Answerer, Unavailable
+from environment.deployable import Unanswerable
+from environment.email_search.answering import DEPLOYABLE, NOTHING_FOUND, Question
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.tools import ANSWER, READ, SEARCH
-from tests.environment.email_search.builders import ANN, BOB, EVE, mail
+from tests.asgi import PATIENCE_S, until
+from tests.environment.email_search.builders import (
+    ANN,
+    BOB,
+    EVE,
+    MAILS,
+    PAGER_BODY,
+    SECRET,
+    mail,
+    question,
+)
 from tests.fakes.chat_server import (
     Script,
     by_turn,
@@ -33,11 +45,7 @@ from training.config import RolloutConfig
 from .conftest import (
     CHECKPOINT,
     LOOK,
-    MAILS,
     OPEN,
-    PAGER_BODY,
-    PATIENCE_S,
-    SECRET,
     TELL,
     Desk,
     Inboxes,
@@ -45,8 +53,6 @@ from .conftest import (
     Scripted,
     close_in_time,
     in_time,
-    question,
-    until,
 )
 
 # Answers
@@ -107,7 +113,7 @@ def test_without_an_answer_it_says_so_and_why(
     answered = desk.ask()
     assert (answered.answer.success, answered.answer.answer) == (False, NOTHING_FOUND)
     assert reason in (answered.answer.reason or "")
-    assert (answered.answer.source_ids, answered.sources) == ([], [])
+    assert (answered.answer.source_ids, list(answered.sources)) == ([], [])
     assert answered.answer.turns == turns
     assert desk.inboxes.idle()
 
@@ -217,10 +223,11 @@ def test_an_inbox_that_is_not_there_is_refused_before_the_model_is_asked(
 ) -> None:
     desk = open_desk(TELL)
     asked = question(inbox_address=address)
-    with pytest.raises(UnknownInbox) as raised:
+    with pytest.raises(Unanswerable) as raised:
         desk.answerer.check(asked)
-    with pytest.raises(UnknownInbox, match=str(raised.value)):
+    with pytest.raises(Unanswerable, match=str(raised.value)):
         desk.ask(asked)
+    assert (raised.value.field, raised.value.kind) == ("inbox_address", "unknown_inbox")
     assert "x.com" not in str(raised.value)
     assert desk.server.requests == []
     assert desk.inboxes.asked == []
@@ -417,7 +424,7 @@ def test_closed_it_leaves_no_file_open(open_desk: OpenDesk) -> None:
     desk = open_desk(TELL)
     before = psutil.Process().num_fds()
     inboxes = Inboxes(EmailDatabase(desk.inboxes.database.path))
-    answerer = Answerer(Scripted(desk.server), inboxes, RolloutConfig(), CHECKPOINT)
+    answerer = Answerer(Scripted(desk.server), inboxes, DEPLOYABLE, RolloutConfig(), CHECKPOINT)
     close_in_time(answerer)
     assert psutil.Process().num_fds() == before
 
@@ -497,7 +504,7 @@ def told_by(open_desk: OpenDesk, *obeyed: str) -> tuple[Desk, Answer]:
     desk = open_desk(*obeying(*obeyed), mails=[*MAILS, INJECTION])
     answered = desk.ask()
     assert len(desk.server.requests) == 6
-    assert answered.sources == []
+    assert not answered.sources
     return desk, answered.answer
 
 

@@ -22,10 +22,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from deployment import http as page_http
-from deployment.answer import NOTHING_FOUND, Answer, Question
+from deployment.answer import Answer
 from deployment.http import WEB, add_error_answers, add_page, drain_on_sigterm, events
 from environment.base import StrictModel
-from tests.environment.email_search.builders import ANN, BOB, EVE
+from environment.email_search.answering import NOTHING_FOUND, Question
+from tests.asgi import PATIENCE_S, serve, until
+from tests.environment.email_search.builders import ANN, BOB, EVE, PAGER_BODY, question
 from tests.fakes.chat_server import by_turn, fails, late, says
 from web.guard import CONTENT_SECURITY_POLICY, Guard
 
@@ -33,16 +35,11 @@ from .conftest import (
     CHECKPOINT,
     LOOK,
     OPEN,
-    PAGER_BODY,
-    PATIENCE_S,
     TELL,
     Desk,
     OpenDesk,
     desks,
     in_time,
-    question,
-    serve,
-    until,
 )
 
 ASKED = {"parameters": question().model_dump()}

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 from pydantic import ValidationError
 
@@ -33,8 +35,8 @@ class Rewarding(Environment):
     """Gives what it is told to give, and declares one verdict and one metric."""
 
     name = "rewarding"
-    verdicts = {"right": "the right answer"}
-    metrics = {"words": "words of the answer"}
+    verdicts: ClassVar = {"right": "the right answer"}
+    metrics: ClassVar = {"words": "words of the answer"}
 
     def __init__(self, reason, **metrics):
         self._reward = Reward(1.0, success=True, reason=reason, metrics=metrics)

@@ -72,7 +72,9 @@ def test_a_run_at_wandb_trains_and_says_that_it_may_not_be_exact(
     assert record["data/step_trained_trajectories"] == GROUPS * SIZE
     assert "loss/probs_corr" not in record
     assert len(server.jobs) == 1
-    said = [message for message in caplog.messages if "tokenises the conversations again" in message]
+    said = [
+        message for message in caplog.messages if "tokenises the conversations again" in message
+    ]
     assert len(said) == 1
     assert "tokenises the conversations again" in output.report
 

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from agent.rollout import Rollout
 from backends import BackendConfig
@@ -131,7 +131,7 @@ class RankedEnvironment(EmailSearchEnvironment):
 class ConstantEnvironment(RankedEnvironment):
     """The sample inboxes, where nothing the agent does makes a difference."""
 
-    verdicts = {"constant": "as every other"}
+    verdicts: ClassVar[dict[str, str]] = {"constant": "as every other"}
 
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return Reward(0.5, success=False, reason="constant")
@@ -140,7 +140,7 @@ class ConstantEnvironment(RankedEnvironment):
 class SoonConstantEnvironment(RankedEnvironment):
     """The sample inboxes, where everything is worth the same after the first step."""
 
-    verdicts = {"given": "whatever it did"}
+    verdicts: ClassVar[dict[str, str]] = {"given": "whatever it did"}
 
     def __init__(self, files: dict[str, Path]) -> None:
         super().__init__(files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -34,7 +35,7 @@ def stored(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 class Stricter(RankedEnvironment):
     """Another reward: nothing is right."""
 
-    verdicts = {"too_easy": "whatever was answered"}
+    verdicts: ClassVar[dict[str, str]] = {"too_easy": "whatever was answered"}
 
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return replace(super().reward(scenario, outcome), success=False, reason="too_easy")
