@@ -57,7 +57,8 @@ def run_stage(
     out = scratch_folder() / file
     work = Work(out, lambda model: LanguageModel(model, replies), Progress)
     facts = _load(make)(work, _load(form).model_validate(settings), **artifacts)
-    log_metadata(facts, infer_artifact=True)
+    known = {name: fact for name, fact in facts.items() if fact is not None}  # ZenML takes no None
+    log_metadata(known, infer_artifact=True)
     return out
 
 
