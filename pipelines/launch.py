@@ -115,11 +115,16 @@ def run_data(run: Run, use_cache: bool) -> None:
     run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
     steps = made.steps.values()
     run.summary["data"] = {
-        artifact: dict(versions[0].run_metadata)
+        artifact: _own(versions[0].run_metadata)
         for step in steps
         for artifact, versions in step.outputs.items()
         if artifact in package.artifacts
     } | {"cached": all(step.status == "cached" for step in steps)}
+
+
+def _own(metadata: Any) -> dict[str, Any]:
+    """Without what ZenML measures of every artifact."""
+    return {name: value for name, value in metadata.items() if name != "storage_size"}
 
 
 def config_with_seed(run: Run) -> ProjectConfig:
