@@ -1,6 +1,6 @@
 """Does an answer say what the gold answer says? A judge reads meaning where a match reads words.
 
-For evaluation: ``environment.email_search.matching`` is deterministic, but takes a paraphrase for
+For evaluation: an environment's own match is deterministic, but takes a paraphrase for
 wrong; a judge does not, but can err. Report both and how often they agree.
 """
 

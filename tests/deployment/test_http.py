@@ -22,9 +22,10 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from deployment import http as page_http
-from deployment.answer import NOTHING_FOUND, Answer, Question
+from deployment.answer import Answer
 from deployment.http import WEB, add_error_answers, add_page, drain_on_sigterm, events
 from environment.base import StrictModel
+from environment.email_search.answering import NOTHING_FOUND, Question
 from tests.environment.email_search.builders import ANN, BOB, EVE
 from tests.fakes.chat_server import by_turn, fails, late, says
 from web.guard import CONTENT_SECURITY_POLICY, Guard

@@ -11,7 +11,7 @@ import pytest
 from agent.judge import JudgeConfig
 from backends import BackendConfig
 from environment.base import EnvironmentUnavailable
-from environment.prompt_task import Config, PromptTaskEnvironment, open_environment
+from environment.prompt_task import PromptTaskConfig, PromptTaskEnvironment, open_environment
 from environment.prompt_task.examples import write_examples
 from environment.prompt_task.models import Example
 from models.pocket_math.examples import sums
@@ -34,7 +34,7 @@ BACKEND = BackendConfig.model_validate(
 
 def opened(folder: Path, examples: list[Example], **settings: Any) -> PromptTaskEnvironment:
     write_examples(folder / "e.jsonl", examples)
-    return open_environment({"scenarios": folder / "e.jsonl"}, Config(**settings), 1)
+    return open_environment({"scenarios": folder / "e.jsonl"}, PromptTaskConfig(**settings), 1)
 
 
 def train(

@@ -17,9 +17,9 @@ from agent.hosted.llm import (
     LlmConfig,
     LlmFailed,
     LlmUnavailable,
-    as_data,
     check_llm,
 )
+from environment.language_model import as_data
 from tests.fakes.completions import CompletionsServer, completion, http_error
 from tests.fakes.loopback import Response
 

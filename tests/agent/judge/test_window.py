@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.hosted.llm import LanguageModel, as_data
+from agent.hosted.llm import LanguageModel
 from agent.judge import JudgeConfig, JudgeFailed, RulerJudge
 from agent.judge.window import shortened
+from environment.language_model import as_data
 from tests.fakes.judge_server import JudgeServer, good, shown
 
 MARK = re.compile(r"\[\.\.\. (\d+) characters cut for the judge \.\.\.\]")

@@ -187,7 +187,9 @@ WRONG: list[tuple[Manner, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("manner", "reason"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("manner", "reason"), WRONG, ids=lambda value: str(value).partition(" at 0x")[0][:40]
+)
 async def test_a_wrong_draft_is_counted_under_its_reason_and_not_read(
     manner: Manner, reason: str, opened: Open
 ) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agent.rollout import Limits, Rollout, run_rollout
 from environment.base import StopReason
-from environment.prompt_task import Config, PromptTaskEnvironment, open_environment
+from environment.prompt_task import PromptTaskConfig, PromptTaskEnvironment, open_environment
 from environment.prompt_task.examples import ExampleError, write_examples
 from environment.prompt_task.models import Example
 from tests.chat_model import chat_model_on
@@ -25,7 +25,7 @@ Play = Callable[..., Any]
 
 def opened(folder: Path, examples: list[Example], **settings: Any) -> PromptTaskEnvironment:
     write_examples(folder / "e.jsonl", examples)
-    return open_environment({"scenarios": folder / "e.jsonl"}, Config(**settings), 1)
+    return open_environment({"scenarios": folder / "e.jsonl"}, PromptTaskConfig(**settings), 1)
 
 
 @pytest.fixture
@@ -145,4 +145,4 @@ def test_answers_are_needed_by_a_verifier_alone(tmp_path: Path) -> None:
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Config(**settings)
+        PromptTaskConfig(**settings)
