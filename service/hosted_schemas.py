@@ -9,8 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from agent.judge.scoring import Trajectory
 from environment.base import StrictModel
-from environment.prompt_task.writer import ExamplesReport
-from environment.tasks import Example, VerifierName
+from environment.tasks import Example, ExamplesReport, VerifierName
 from service.schemas import ModelId, Name, Text
 
 _MOST_TRAJECTORIES = 1_000

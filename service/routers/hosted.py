@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 
 from agent.hosted.llm import LanguageModel, LlmUnavailable, check_llm
 from agent.judge.scoring import TrajectoryJudge
-from environment.prompt_task.writer import write_examples
+from environment.tasks import write_examples
 from service.app import TheService
 from service.hosted_schemas import (
     EvaluateAnswer,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,8 +247,9 @@ def _rollout_metrics(
     }
     for name, value in means([r.reward.metrics for r in rollouts]).items():
         record[f"train/{name}"] = value
-    for verdict in run.environment.verdicts:
-        record[f"train/verdict_{verdict}"] = fmean(r.reward.reason == verdict for r in rollouts)
+    verdicts = Counter(rollout.reward.reason for rollout in rollouts)
+    for verdict in {*run.environment.verdicts, *verdicts}:
+        record[f"train/verdict_{verdict}"] = verdicts[verdict] / len(rollouts)
     return record | {
         "data/scenario_ids": [scenario.id for scenario in chosen],
         "data/step_num_trajectories": len(rollouts),

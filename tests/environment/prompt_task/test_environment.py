@@ -117,7 +117,9 @@ def test_scenarios_are_a_function_of_the_seed(tmp_path: Path) -> None:
     train, test = environment.scenarios("train"), environment.scenarios("test")
     assert (len(train), len(test)) == (7, 3)
     assert {s.prompt for s in train}.isdisjoint(s.prompt for s in test)
-    assert {(s.question, s.answer) for s in (*train, *test)} == {(e.prompt, e.answer) for e in SUMS}
+    assert {(s.view.question, s.view.gold) for s in (*train, *test)} == {
+        (e.prompt, e.answer) for e in SUMS
+    }
 
 
 def test_answers_are_needed_by_a_verifier_alone(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_answers_are_needed_by_a_verifier_alone(tmp_path: Path) -> None:
     assert not environment.has_reward
     assert opened(tmp_path, SUMS, verifier="contains").has_reward
     assert "" in {
-        s.answer for s in [*environment.scenarios("train"), *environment.scenarios("test")]
+        s.view.gold for s in [*environment.scenarios("train"), *environment.scenarios("test")]
     }
 
 
