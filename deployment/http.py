@@ -15,10 +15,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
+from sse_starlette import ServerSentEvent
 
 from deployment.answer import Question, UnknownInbox
 from deployment.answerer import Answerer, Unavailable
-from web.guard import FAILED, failed, invalid, json_answer, server_sent
+from web.events import EventStream, server_sent
+from web.guard import FAILED, failed, invalid, json_answer
 
 WEB = Path(__file__).parents[1] / "web"
 _KEEP_ALIVE_S = 10
@@ -54,8 +56,12 @@ async def _unavailable(_: Request, error: Exception) -> Response:
     return json_answer(503, {"detail": str(error)}, **{"Retry-After": str(_RETRY_AFTER_S)})
 
 
-async def events(answerer: Answerer, question: Question) -> AsyncIterator[bytes]:
-    """What the agent does, as server-sent events, ending with ``answer`` or ``error``."""
+def answer_stream(answerer: Answerer, question: Question) -> EventStream:
+    """Each search, each mail opened, then ``answer`` or ``error``, as server-sent events."""
+    return EventStream(_events(answerer, question), _KEEP_ALIVE_S)
+
+
+async def _events(answerer: Answerer, question: Question) -> AsyncIterator[ServerSentEvent]:
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[str, Any] | None] = asyncio.Queue()
 
@@ -68,28 +74,19 @@ async def events(answerer: Answerer, question: Question) -> AsyncIterator[bytes]
     working = answerer.submit(question, watch)
     working.add_done_callback(lambda _: put(None))
     try:
-        while True:
-            try:
-                item = await asyncio.wait_for(queue.get(), _KEEP_ALIVE_S)
-            except TimeoutError:
-                yield b": still at work\n\n"
-                continue
-            if item is None:
-                break
+        while (item := await queue.get()) is not None:
             yield server_sent(*item)
-        try:
-            done = working.result()
-        except Unavailable as error:
-            yield server_sent("error", {"message": str(error)})
-            return
-        except Exception:
-            log.exception("the agent failed")
-            yield server_sent("error", {"message": FAILED})
-            return
+        done = working.result()
+    except Unavailable as error:
+        yield server_sent("error", {"message": str(error)})
+    except Exception:
+        log.exception("the agent failed")
+        yield server_sent("error", {"message": FAILED})
+    else:
         sources = [source.model_dump(mode="json") for source in done.sources]
         yield server_sent("answer", done.answer.model_dump(mode="json") | {"sources": sources})
     finally:
-        working.cancel()  # whoever asked has gone
+        working.cancel()  # the client may have left
 
 
 def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:

@@ -21,14 +21,6 @@ _STREAMS_END_S = 5
 log = logging.getLogger(__name__)
 
 
-class Server(uvicorn.Server):
-    """Ends its streams first: a client that follows a job would keep it open for as long."""
-
-    async def shutdown(self, sockets: object = None) -> None:
-        self.config.app.state.service.feed.end()
-        await super().shutdown(sockets)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG, help="a YAML file")
@@ -59,7 +51,7 @@ def serve(settings: ServiceSettings) -> None:
         timeout_graceful_shutdown=_STREAMS_END_S,
         server_header=False,
     )
-    Server(config).run()
+    uvicorn.Server(config).run()
 
 
 if __name__ == "__main__":

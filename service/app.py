@@ -101,7 +101,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         store=store,
         supervisor=Supervisor(store, folders, settings),
         checker=Checker(settings, worker_environ(settings.log_level)),
-        feed=Feed(store, settings.streams),
+        feed=Feed(store, settings.streams, settings.heartbeat_s),
         hosted=asyncio.Semaphore(settings.hosted_requests),
         checking=CapacityLimiter(_CHECKS),
     )

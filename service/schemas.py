@@ -17,6 +17,7 @@ from training.config import BudgetConfig
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 KEY = r"^[!-~]{1,128}$"
 PROMPT_TASK = "prompt_task"
+DELETED = "deleted"  # the event that ends the stream of a deleted job
 MAX_TEXT = 100_000
 _DEFAULT_GROUP = 4
 _DEEPEST = 20  # pydantic writes no JSON that is nested 255 deep, and no setting is

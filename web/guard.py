@@ -59,12 +59,6 @@ async def invalid(_: Request, error: Exception) -> Response:
     return json_answer(422, {"detail": detail})
 
 
-def server_sent(name: str, data: Any, id_: int | None = None) -> bytes:
-    """One event; ``id_`` is what a client that reconnects says it has seen last."""
-    number = "" if id_ is None else f"id: {id_}\n"
-    return f"{number}event: {name}\ndata: {json.dumps(data)}\n\n".encode()
-
-
 class Guard:
     """ASGI middleware: bounds the body of a request, and, for a service without a key, refuses
     names other than this machine's own, so that no web page can reach it under a name that an

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from service.app import CONFLICT, NOT_FOUND, TheService
 from service.records import Job, NoSuchJob
@@ -13,17 +13,14 @@ from service.schemas import JobStatus, Name
 from service.states import Status
 from service.store import Store
 from service.stream import resume_at
+from web.events import MEDIA_TYPE, EventStream
 
 router = APIRouter(tags=["training"], prefix="/train/{project}/{model_name}")
 
 
-class EventStream(StreamingResponse):
-    media_type = "text/event-stream"
-
-
 # A response_class with a media type would describe refusals as of that type too.
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events.", "content": {EventStream.media_type: {}}}
+    200: {"description": "Events.", "content": {MEDIA_TYPE: {}}}
 }
 
 
@@ -59,12 +56,7 @@ async def stream(
         job = service.store.job(job_id)
         if (job.project, job.model_name) != (project, model_name):
             raise NoSuchJob(f"job {job_id} is not of {project}/{model_name}")
-    service.feed.check()
-    events = service.feed.events(
-        job.id, max(after, resume_at(last_event_id)), service.settings.heartbeat_s
-    )
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Job-Id": job.id}
-    return EventStream(events, headers=headers)
+    return service.feed.stream(job.id, max(after, resume_at(last_event_id)))
 
 
 @router.post("/cancel", status_code=202, responses=NOT_FOUND | CONFLICT)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from zenml.deployers.server import BaseDeploymentAppRunner
 from zenml.deployers.server.models import (
@@ -26,8 +25,9 @@ from zenml.steps.step_context import get_or_create_run_context
 
 from deployment.answer import Answer, Checkpoint, Question
 from deployment.answerer import Answerer, Unavailable
-from deployment.http import add_error_answers, add_page, drain_on_sigterm, events
+from deployment.http import add_error_answers, add_page, answer_stream, drain_on_sigterm
 from environment.base import StrictModel
+from web.events import EventStream
 from web.guard import Guard, is_loopback
 
 _GRACE_S = 5.0
@@ -126,14 +126,12 @@ def submit(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
 
 
 def stream(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
-    async def stream_answer(request: StreamRequest) -> StreamingResponse:
+    async def stream_answer(request: StreamRequest) -> EventStream:
         """Answer a question as server-sent events: each search, each mail, then the answer with
         its sources."""
         answerer = _answerer()
         answerer.check(request.parameters)
-        return StreamingResponse(
-            events(answerer, request.parameters), media_type="text/event-stream"
-        )
+        return answer_stream(answerer, request.parameters)
 
     return stream_answer
 

@@ -18,15 +18,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from deployment import http as page_http
 from deployment.answer import NOTHING_FOUND, Answer, Question
-from deployment.http import WEB, add_error_answers, add_page, drain_on_sigterm, events
+from deployment.http import WEB, add_error_answers, add_page, answer_stream, drain_on_sigterm
 from environment.base import StrictModel
 from tests.environment.email_search.builders import ANN, BOB, EVE
 from tests.fakes.chat_server import by_turn, fails, late, says
+from web.events import EventStream
 from web.guard import CONTENT_SECURITY_POLICY, Guard
 
 from .conftest import (
@@ -68,11 +68,9 @@ def app_of(desk: Desk) -> FastAPI:
         return (await desk.answerer.answer(asked.parameters)).answer
 
     @app.post("/stream")
-    async def stream(asked: Asked) -> StreamingResponse:
+    async def stream(asked: Asked) -> EventStream:
         desk.answerer.check(asked.parameters)
-        return StreamingResponse(
-            events(desk.answerer, asked.parameters), media_type="text/event-stream"
-        )
+        return answer_stream(desk.answerer, asked.parameters)
 
     @app.post("/broken")
     async def broken(text: Broken) -> None:
