@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
+from httpx_sse import ServerSentEvent
 from pydantic import BaseModel
 
 from service.schemas import (
+    DELETED,
+    NO_MORE,
     Accepted,
     Event,
     Health,
@@ -60,56 +62,50 @@ class StreamLost(RuntimeError):
 
 @dataclass(slots=True)
 class Reader:
-    """Puts the lines of a stream together to events (HTML standard, 9.2.6).
+    """Where a client is in a job's events, over all connections that it takes.
 
     Attributes:
         last: id of the newest event.
         over: there will be no more.
         job: whose events they are; empty before the first answer.
-        patience_s: how long to look for a service that is gone.
+        patience_s: how long to try to reconnect.
     """
 
     last: int = 0
     job: str = ""
     patience_s: float = PATIENCE_S
     over: bool = False
-    _fields: dict[str, str] = field(default_factory=dict)
     _lost_at: float | None = None
 
-    def take(self, line: str) -> Event | None:
-        """An event, if this line completes one that was not there before."""
-        if line:
-            name, _, value = line.partition(":")
-            if name:
-                self._fields[name] = value.removeprefix(" ")
-            return None
-        found, self._fields = self._fields, {}
-        if "data" not in found:
-            return None
-        if "id" not in found:
-            self.over = True  # the model was deleted
-            return None
-        data = json.loads(found["data"])
-        event = Event(id=int(found["id"]), event=found["event"], at=data.pop("at"), data=data)
-        if event.id <= self.last:
-            return None
-        self.last = event.id
-        self.over = event.event == "status" and Status(event.data["status"]).ended
-        return event
-
-    def open(self, response: httpx.Response) -> None:
-        self.job = _checked(response).headers["job-id"]
-        self._lost_at = None
-
-    def lost(self, error: httpx.TransportError | None) -> None:
-        """The connection ended: what was half read is sent again.
+    def open(self, response: httpx.Response) -> bool:
+        """Whether events follow.
 
         Raises:
-            StreamLost: there is no other since too long.
+            ServiceError: the service refused.
         """
-        self._fields = {}
-        if error is None:
-            return
+        self.over = _checked(response).status_code == NO_MORE
+        self.job = response.headers["job-id"]
+        self._lost_at = None
+        return not self.over
+
+    def take(self, sent: ServerSentEvent) -> Event | None:
+        """The event, unless it came before."""
+        if sent.event == DELETED:
+            self.over = True
+        # A comment comes as an event without data, under the last id.
+        elif sent.data and int(sent.id) > self.last:
+            data = sent.json()
+            event = Event(id=int(sent.id), event=sent.event, at=data.pop("at"), data=data)
+            self.last = event.id
+            self.over = event.event == "status" and Status(event.data["status"]).ended
+            return event
+        return None
+
+    def lost(self, error: httpx.TransportError) -> None:
+        """
+        Raises:
+            StreamLost: connecting has failed for ``patience_s`` seconds.
+        """
         now = time.monotonic()
         self._lost_at = self._lost_at or now
         if now - self._lost_at > self.patience_s:
@@ -210,6 +206,6 @@ def stream(project: str, model_name: str, reader: Reader) -> dict[str, Any]:
         "method": "GET",
         "url": f"/train/{_of(project, model_name)}/stream",
         "params": {"job_id": reader.job} if reader.job else {},
-        "headers": {"Last-Event-ID": str(reader.last), "Accept": "text/event-stream"},
+        "headers": {"Last-Event-ID": str(reader.last)},
         "timeout": _STREAM_TIMEOUT,
     }

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, Self
 
 import httpx
+from httpx_sse import aconnect_sse, connect_sse
 
 from service import calls
 from service.calls import PATIENCE_S, Answer, Call, Reader, ServiceError, StreamLost
@@ -123,21 +124,19 @@ class ServiceClient:
         """
         reader = Reader(after, job, patience_s)
         while not reader.over:
-            broken = None
             try:
-                with self.http.stream(**calls.stream(project, model_name, reader)) as response:
-                    if response.is_error:
-                        response.read()
-                    reader.open(response)
-                    for line in response.iter_lines():
-                        if event := reader.take(line):
-                            yield event
-                if reader.over:
-                    return
+                asked = connect_sse(self.http, **calls.stream(project, model_name, reader))
+                with asked as source:
+                    if source.response.is_error:
+                        source.response.read()
+                    if reader.open(source.response):
+                        for sent in source.iter_sse():
+                            if event := reader.take(sent):
+                                yield event
             except httpx.TransportError as error:
-                broken = error
-            reader.lost(broken)
-            time.sleep(_RETRY_S)
+                reader.lost(error)
+            if not reader.over:
+                time.sleep(_RETRY_S)
 
 
 class AsyncServiceClient:
@@ -186,22 +185,19 @@ class AsyncServiceClient:
         """See ``ServiceClient.stream``."""
         reader = Reader(after, job, patience_s)
         while not reader.over:
-            broken = None
             try:
-                asked = self.http.stream(**calls.stream(project, model_name, reader))
-                async with asked as response:
-                    if response.is_error:
-                        await response.aread()
-                    reader.open(response)
-                    async for line in response.aiter_lines():
-                        if event := reader.take(line):
-                            yield event
-                if reader.over:
-                    return
+                asked = aconnect_sse(self.http, **calls.stream(project, model_name, reader))
+                async with asked as source:
+                    if source.response.is_error:
+                        await source.response.aread()
+                    if reader.open(source.response):
+                        async for sent in source.aiter_sse():
+                            if event := reader.take(sent):
+                                yield event
             except httpx.TransportError as error:
-                broken = error
-            reader.lost(broken)
-            await asyncio.sleep(_RETRY_S)
+                reader.lost(error)
+            if not reader.over:
+                await asyncio.sleep(_RETRY_S)
 
 
 def _found(model: ModelDetails, job: str) -> JobStatus:

@@ -18,6 +18,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 KEY = r"^[!-~]{1,128}$"
 PROMPT_TASK = "prompt_task"
 DELETED = "deleted"  # the event that ends the stream of a deleted job
+NO_MORE = 204  # to a client that has seen every event of a job that has ended: do not reconnect
 MAX_TEXT = 100_000
 _DEFAULT_GROUP = 4
 _DEEPEST = 20  # pydantic writes no JSON that is nested 255 deep, and no setting is

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import anyio
+from fastapi import Response
 from sse_starlette import ServerSentEvent
 
-from service.schemas import DELETED
+from service.schemas import DELETED, NO_MORE
 from service.store import NoSuchJob, Store
 from web.events import EventStream, server_sent
 
@@ -34,7 +35,7 @@ class Feed:
         self._polling: asyncio.Task[None] | None = None
         self.open = 0
 
-    def stream(self, job: str, after: int) -> EventStream:
+    def stream(self, job: str, after: int) -> Response:
         """The events of a job with an id above ``after``, until the job ends; then the stream does.
 
         A client that reconnects sends the last id it saw and misses nothing. When a job is deleted,
@@ -45,8 +46,17 @@ class Feed:
         """
         if self.open >= self._limit:
             raise TooManyStreams(f"{self._limit} clients follow jobs already")
-        events = self._events(job, after)
-        return EventStream(events, self._keep_alive_s, self._closing, {"Job-Id": job})
+        headers = {"Job-Id": job}
+        if self._is_over(job, after):
+            return Response(status_code=NO_MORE, headers=headers)
+        return EventStream(self._events(job, after), self._keep_alive_s, self._closing, headers)
+
+    def _is_over(self, job: str, after: int) -> bool:
+        """
+        Raises:
+            NoSuchJob: it was deleted.
+        """
+        return self._store.job(job).status.ended and after >= self._store.last_event_id(job)
 
     async def _events(self, job: str, after: int) -> AsyncIterator[ServerSentEvent]:
         self.open += 1
@@ -60,15 +70,11 @@ class Feed:
                     after = event.id
                 if len(page) == _PAGE:
                     continue
-                try:
-                    ended = self._store.job(job).status.ended
-                except NoSuchJob:
-                    yield server_sent(DELETED, {})
+                if self._is_over(job, after):
                     return
-                if not ended:
-                    await news.wait()
-                elif after >= self._store.last_event_id(job):
-                    return
+                await news.wait()
+        except NoSuchJob:
+            yield server_sent(DELETED, {})
         finally:
             self.open -= 1
 

@@ -9,18 +9,19 @@ from fastapi.responses import Response
 
 from service.app import CONFLICT, NOT_FOUND, TheService
 from service.records import Job, NoSuchJob
-from service.schemas import JobStatus, Name
+from service.schemas import NO_MORE, JobStatus, Name
 from service.states import Status
 from service.store import Store
 from service.stream import resume_at
-from web.events import MEDIA_TYPE, EventStream
+from web.events import MEDIA_TYPE
 
 router = APIRouter(tags=["training"], prefix="/train/{project}/{model_name}")
 
 
 # A response_class with a media type would describe refusals as of that type too.
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events.", "content": {MEDIA_TYPE: {}}}
+    200: {"description": "Events.", "content": {MEDIA_TYPE: {}}},
+    NO_MORE: {"description": "The job has ended, and there are no events after that one."},
 }
 
 
@@ -47,7 +48,7 @@ async def stream(
         str | None,
         Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead."),
     ] = None,
-) -> EventStream:
+) -> Response:
     """The events of the model's newest job as server-sent events, from the first or from the one
     after ``Last-Event-ID``, until the job ends. Whoever comes back and means the same job, though the
     model may have a newer one by now, names it: the header Job-Id says which it is."""
