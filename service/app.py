@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter
@@ -22,7 +21,7 @@ from service import VERSION
 from service.auth import BearerAuth, RateLimit
 from service.checker import Checker, CheckerFailed
 from service.folders import Folders
-from service.metrics import Requests
+from service.metrics import CountResponses, Metrics
 from service.redaction import redact
 from service.schemas import Problem
 from service.settings import ServiceSettings, token
@@ -77,7 +76,7 @@ class Service:
     feed: Feed
     hosted: asyncio.Semaphore
     checking: CapacityLimiter
-    answers: Counter[int] = field(default_factory=Counter)
+    metrics: Metrics
 
 
 def service_of(request: Request) -> Service:
@@ -95,15 +94,17 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 
     folders = Folders(settings.data)
     store = Store(folders.database)
+    feed = Feed(store, settings.streams, settings.heartbeat_s)
     service = Service(
         settings=settings,
         folders=folders,
         store=store,
         supervisor=Supervisor(store, folders, settings),
         checker=Checker(settings, worker_environ(settings.log_level)),
-        feed=Feed(store, settings.streams, settings.heartbeat_s),
+        feed=feed,
         hosted=asyncio.Semaphore(settings.hosted_requests),
         checking=CapacityLimiter(_CHECKS),
+        metrics=Metrics(store, feed),
     )
 
     @asynccontextmanager
@@ -137,7 +138,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(Guard, local_only=shown is None, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(BearerAuth, token=shown, public=page.PATHS)
     app.add_middleware(RateLimit, per_minute=settings.requests_per_minute)
-    app.add_middleware(Requests, counted=service.answers)
+    app.add_middleware(CountResponses, responses=service.metrics.responses)
     return app
 
 

@@ -60,7 +60,7 @@ async def test_two_hundred_clients_see_every_event_in_order(
     status = Path(f"/proc/{service.process.pid}/status").read_text()
     peak_kib = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmHWM"))
     assert peak_kib < MOST_MIB * 1024
-    until(lambda: "art_service_streams 0\n" in service.client.metrics())
+    until(lambda: "art_service_streams 0.0\n" in service.client.metrics())
 
 
 def test_a_silent_stream_has_a_heartbeat_and_starts_where_it_is_told(
@@ -111,7 +111,7 @@ async def test_sigterm_ends_streams_between_two_events_and_a_client_goes_on_with
         urls = [f"{service.url}/train/default/busy/stream"] * 20
         silent = [asyncio.create_task(http.get(url)) for url in urls]
         await asyncio.to_thread(
-            until, lambda: f"art_service_streams {len(silent) + 1}" in service.client.metrics()
+            until, lambda: f"art_service_streams {len(silent) + 1}.0" in service.client.metrics()
         )
         asked = time.monotonic()
         service.process.terminate()
