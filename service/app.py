@@ -24,7 +24,7 @@ from service.folders import Folders
 from service.metrics import CountResponses, Metrics
 from service.redaction import redact
 from service.schemas import Problem
-from service.settings import ServiceSettings, token
+from service.settings import ServiceSettings
 from service.store import KeyReused, ModelBusy, NoSuchJob, QueueFull, Store
 from service.stream import Feed, TooManyStreams
 from service.supervisor import Supervisor, worker_environ
@@ -133,10 +133,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_exception_handler(Exception, failed)
     for kind, status in _STATUSES.items():
         app.add_exception_handler(kind, _refusing(status))
-    shown = token()
-    # The last one added is asked first.
-    app.add_middleware(Guard, local_only=shown is None, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(BearerAuth, token=shown, public=page.PATHS)
+    token = settings.token.get_secret_value() if settings.token else None
+    # The last one added is the outermost.
+    app.add_middleware(Guard, local_only=token is None, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(BearerAuth, token=token, public=page.PATHS)
     app.add_middleware(RateLimit, per_minute=settings.requests_per_minute)
     app.add_middleware(CountResponses, responses=service.metrics.responses)
     return app

@@ -387,7 +387,8 @@ def test_the_defaults_are_those_of_the_asked_system() -> None:
 def test_a_token_is_asked_for_and_appears_nowhere(start_service: Any, tmp_path: Path) -> None:
     secret = "sekrit-openai-value-77"
     environ = {"ART_SERVICE_TOKEN": TOKEN, "OPENAI_API_KEY": secret}
-    service = start_service(environ, log_level="debug", queue_limit=1)
+    # For other machines too: what checks requests is not given the token.
+    service = start_service(environ | {"HOST": "0.0.0.0"}, log_level="debug", queue_limit=1)
     with httpx.Client(base_url=service.url, timeout=60) as http:
         for shown in ("", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}"):
             response = http.get("/models", headers={"Authorization": shown})

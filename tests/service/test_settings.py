@@ -56,7 +56,17 @@ def test_other_machines_need_a_token(host: str, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ConfigError, match="shorter than 16"):
         load_settings(CONFIG)
     monkeypatch.setenv("ART_SERVICE_TOKEN", TOKEN)
-    assert load_settings(CONFIG).host == host
+    settings = load_settings(CONFIG)
+    assert settings.host == host
+    assert TOKEN not in f"{settings!r} {settings.model_dump_json()}"
+
+
+def test_a_token_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(f"token: [{TOKEN}]")
+    with pytest.raises(ConfigError, match="token") as refused:
+        load_settings(file)
+    assert TOKEN not in str(refused.value)
 
 
 @pytest.mark.parametrize(
