@@ -13,14 +13,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import Response
 from sse_starlette import ServerSentEvent
 
 from deployment.answer import Question, UnknownInbox
 from deployment.answerer import Answerer, Unavailable
 from web.events import EventStream, server_sent
 from web.guard import FAILED, failed, invalid, json_answer
+from web.page import ASSETS, page_router
 
 WEB = Path(__file__).parents[1] / "web"
 _KEEP_ALIVE_S = 10
@@ -31,11 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def add_page(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(WEB / "index.html")
-
-    app.mount("/assets", StaticFiles(directory=WEB / "assets"), name="assets")
+    app.include_router(page_router(WEB / "index.html", "assets", ASSETS))
 
 
 def add_error_answers(app: FastAPI) -> None:

@@ -24,7 +24,7 @@ from zenml.enums import ExecutionMode
 from steps.inference import endpoints, run_single_inference
 from steps.inference.load_agent import MODEL_NAME, load_agent, release_agent
 from steps.model_versions import PRODUCTION, data_artifacts, model_version
-from web.guard import CONTENT_SECURITY_POLICY
+from web.page import CONTENT_SECURITY_POLICY
 
 _ASK: dict[str, Any] = {
     "responses": {

@@ -18,7 +18,6 @@ from fastapi.responses import Response
 from agent.hosted.llm import LlmBudgetSpent, LlmFailed, LlmUnavailable
 from agent.judge.config import JudgeFailed
 from service import VERSION
-from service.auth import BearerAuth, RateLimit
 from service.checker import Checker, CheckerFailed
 from service.folders import Folders
 from service.metrics import CountResponses, Metrics
@@ -28,6 +27,7 @@ from service.settings import ServiceSettings
 from service.store import KeyReused, ModelBusy, NoSuchJob, QueueFull, Store
 from service.stream import Feed, TooManyStreams
 from service.supervisor import Supervisor, worker_environ
+from web.auth import BearerAuth, RateLimit
 from web.guard import Guard, failed, invalid, json_answer
 
 log = logging.getLogger(__name__)

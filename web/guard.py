@@ -14,11 +14,6 @@ from fastapi.responses import Response
 
 MAX_BODY_BYTES = 1 << 20
 FAILED = "the service failed; its log says why"
-# For pages: nothing inline, nothing from elsewhere, in no frame.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -27,7 +27,8 @@ from environment.base import StrictModel
 from tests.environment.email_search.builders import ANN, BOB, EVE
 from tests.fakes.chat_server import by_turn, fails, late, says
 from web.events import EventStream
-from web.guard import CONTENT_SECURITY_POLICY, Guard
+from web.guard import Guard
+from web.page import CONTENT_SECURITY_POLICY
 
 from .conftest import (
     CHECKPOINT,

@@ -13,9 +13,8 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
+from tests.deployment.conftest import PATIENCE_S, serve
 from web.guard import MAX_BODY_BYTES, Guard, is_loopback
-
-from .conftest import PATIENCE_S, serve
 
 
 def app_of(local_only: bool) -> FastAPI:
