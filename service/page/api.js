@@ -36,7 +36,7 @@ export async function details(model, signal) {
   return (await ask(`models/${path(model)}`, { signal })).json();
 }
 
-export async function status(model, signal) {
+export async function jobStatus(model, signal) {
   return (await ask(`train/${path(model)}/status`, { signal })).json();
 }
 

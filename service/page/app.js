@@ -1,4 +1,4 @@
-import { health, models, Refused, status, TokenRefused, Unreachable } from "./api.js";
+import { health, jobStatus, models, Refused, TokenRefused, Unreachable } from "./api.js";
 import { announce, byId } from "./dom.js";
 import { ModelList, PAGE } from "./list.js";
 import { ModelView } from "./model.js";
@@ -63,7 +63,7 @@ async function ask(signal) {
   const named = (one) => one.project === model.project && one.model_name === model.name;
   const listed = found.models.find(named);
   if (listed) view.seen(listed);
-  else if (["open", "failed"].includes(view.state)) view.seen(await status(model, signal));
+  else if (["open", "failed"].includes(view.state)) view.seen(await jobStatus(model, signal));
 }
 
 /** The service answers: with the token, if it wants one. */

@@ -139,10 +139,11 @@ export class Curve {
   #summary() {
     const known = this.#points.filter(({ reward }) => reward !== null);
     if (!known.length) return "Steps without a reward";
-    const told = ({ step, reward }) => `${number(reward)} at step ${whole(step)}`;
-    return `Mean reward: ${told(known[0])}, ${told(known.at(-1))}`;
+    return `Mean reward: ${rewardOf(known[0])}, ${rewardOf(known.at(-1))}`;
   }
 }
+
+const rewardOf = ({ step, reward }) => `${number(reward)} at step ${whole(step)}`;
 
 /** Maps a domain to a range of pixels and back. */
 function scale([from, to], [start, end]) {

@@ -18,13 +18,17 @@ import { count, cut, sentence } from "./text.js";
 
 const ORDER = ["queued", "running", ...ENDED];
 
+function showLost(is) {
+  byId("lost").hidden = !is;
+}
+
 /** The model that is looked at: one of its jobs, live, and what can be done about it. */
 export class ModelView {
   model = null; // { project, name, job, href }
   state = "idle"; // or loading, open, failed, gone
   known = null; // what the service said of the model
   #following = new AbortController();
-  #drawing = 0;
+  #drawing = false;
 
   /** ``onToken``: the service wants a token. ``onDone``: something was cancelled or deleted. */
   constructor(onToken, onDone) {
@@ -85,7 +89,7 @@ export class ModelView {
     byId("notices").replaceChildren();
     say("gone", "");
     say("action-error", "");
-    byId("lost").hidden = true;
+    showLost(false);
     byId("known").hidden = true;
     say("state", "");
   }
@@ -107,10 +111,7 @@ export class ModelView {
     byId("known").hidden = false;
     showRequest(this.known.request);
     this.#draw();
-    const lost = (is) => {
-      byId("lost").hidden = !is;
-    };
-    for await (const event of follow(this.model, this.job.job_id, signal, lost)) {
+    for await (const event of follow(this.model, this.job.job_id, signal, showLost)) {
       if (signal.aborted) return;
       if (event.name === "deleted") {
         this.gone("This model was deleted.");
@@ -121,7 +122,7 @@ export class ModelView {
       this.#draw();
       if (live && ENDED.includes(this.story.status)) await this.#ended(signal);
     }
-    lost(false);
+    showLost(false);
   }
 
   /** The service knows more of a job that has ended: when, and what it left. */
@@ -134,8 +135,10 @@ export class ModelView {
 
   /** Once for all events that have come since the screen was last drawn. */
   #draw() {
-    this.#drawing ||= requestAnimationFrame(() => {
-      this.#drawing = 0;
+    if (this.#drawing) return;
+    this.#drawing = true;
+    requestAnimationFrame(() => {
+      this.#drawing = false;
       if (this.known && this.job && this.story) this.#show();
     });
   }

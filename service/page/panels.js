@@ -49,10 +49,11 @@ export function showResult(result) {
   );
 }
 
+const share = (value) => (value === null ? "unknown" : percent(value));
+const points = (value) => `${value > 0 ? "+" : ""}${number(100 * value)}`;
+
 /** What training brought on scenarios that were held out. */
 function gained({ base, trained, gain, interval, confidence, scenarios, reason, report }) {
-  const share = (value) => (value === null ? "unknown" : percent(value));
-  const points = (value) => `${value > 0 ? "+" : ""}${number(100 * value)}`;
   const parts = [` of ${count(scenarios, "held-out scenario")} solved`];
   if (gain !== null) parts.push(`${points(gain)} points`);
   if (interval !== null) {
@@ -76,7 +77,7 @@ export function showGroups({ groups: last, totals, firstError }) {
     ["Trajectories", "trajectories"],
     ["Trained on", "trained"],
   ].map(([title, name]) => row(title, last[name], totals[name]));
-  const reasons = Object.keys(totals.dropped).sort();
+  const reasons = Object.keys(totals.dropped).toSorted();
   const dropped = reasons.map((reason) =>
     row(`Dropped: ${words(reason)}`, last.dropped[reason] ?? 0, totals.dropped[reason]),
   );
@@ -114,8 +115,8 @@ export function showJobs(model, jobs, chosen) {
     const title = `Job ${jobs.length - at}`;
     const link = el("a", { href }, title);
     if (job.job_id === chosen) link.setAttribute("aria-current", "true");
-    const told = ` · ${job.status} · ${standing(job)} · asked ${moment(job.created_at)}`;
-    return el("li", {}, link, told);
+    const note = ` · ${job.status} · ${standing(job)} · requested ${moment(job.created_at)}`;
+    return el("li", {}, link, note);
   });
   list.replaceChildren(...items);
 }
@@ -123,12 +124,12 @@ export function showJobs(model, jobs, chosen) {
 /** What was asked for, less what was left open. */
 export function showRequest(request) {
   const { training_data: examples, ...rest } = request;
-  const given = Object.entries(rest).filter(([, value]) => value !== null && told(value));
-  const shown = Object.fromEntries(given.map(([name, value]) => [name, told(value)]));
+  const given = Object.entries(rest).filter(([, value]) => value !== null && plain(value));
+  const shown = Object.fromEntries(given.map(([name, value]) => [name, plain(value)]));
   byId("request").replaceChildren(...pairs(shown), ...(examples ? listed(examples) : []));
 }
 
-function told(value) {
+function plain(value) {
   if (typeof value !== "object" || value === null) return String(value);
   const entries = Object.entries(value).filter(([, part]) => part !== null);
   return entries.map(([name, part]) => `${name}: ${JSON.stringify(part)}`).join("\n");

@@ -7,8 +7,8 @@ const DAY = new Intl.DateTimeFormat("en-GB", {
 
 /** ``2001-05-03`` or a time on that day as 3 May 2001, in one piece; else the text itself. */
 export function day(text) {
-  const found = /^\d{4}-\d{2}-\d{2}/.exec(text ?? "");
-  const date = found ? new Date(`${found[0]}T00:00:00Z`) : NaN;
+  const match = /^\d{4}-\d{2}-\d{2}/.exec(text ?? "");
+  const date = match ? new Date(`${match[0]}T00:00:00Z`) : NaN;
   return Number.isNaN(Number(date)) ? (text ?? "") : DAY.format(date).replaceAll(" ", "\u00a0");
 }
 
