@@ -1,4 +1,4 @@
-"""The parts of the HTTP service that know nothing of ZenML: the page, the stream, the end."""
+"""The parts of a deployment that know nothing of ZenML: the page, the stream, the shutdown."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ def add_page(app: FastAPI) -> None:
 
 
 def add_error_answers(app: FastAPI) -> None:
-    """Every mistake of a caller gets an answer that names the field, every failure of ours that
-    will pass a 503."""
+    """Answer a caller's mistake with the field at fault, and a passing failure of ours with 503."""
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(UnknownInbox, _unknown_inbox)
     app.add_exception_handler(Unavailable, _unavailable)
@@ -86,9 +85,9 @@ async def _events(answerer: Answerer, question: Question) -> AsyncIterator[Serve
 
 
 def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:
-    """On SIGTERM take no more questions, and give those in flight ``grace_s`` seconds; only then
-    hand on to the handler that was there (uvicorn's), which closes the socket. Until it is closed
-    who comes gets a clean 503. In the main thread only."""
+    """On SIGTERM, take no more questions and give those in flight ``grace_s`` seconds; only then call
+    the handler installed before (uvicorn's), which closes the socket. Until then new requests are
+    answered with 503. Main thread only."""
     previous = signal.getsignal(signal.SIGTERM)
 
     def wind_down(number: int, frame: Any) -> None:

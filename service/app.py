@@ -1,4 +1,4 @@
-"""The app: one router per resource, and what stands around them all."""
+"""The app: one router per resource, and the middleware around them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from web.guard import Guard, failed, invalid, json_answer
 
 log = logging.getLogger(__name__)
 _RETRY_AFTER_S = 5
-_CHECKS = 8  # requests in the line for the one process that checks; others wait without a thread
+_CHECKS = 8  # requests queued for the checking process; others wait without a thread
 _STATUSES: dict[type[Exception], int] = {
     NoSuchJob: 404,
     ModelBusy: 409,
@@ -44,29 +44,32 @@ _STATUSES: dict[type[Exception], int] = {
     LlmBudgetSpent: 503,
     LlmFailed: 502,
     JudgeFailed: 502,
-    sqlite3.OperationalError: 503,  # the disk is full, say
+    sqlite3.OperationalError: 503,  # such as a full disk
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "The body is no JSON."},
+    400: {"model": Problem, "description": "The body is not JSON."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
-    403: {"model": Problem, "description": "A page of another site asks."},
+    403: {"model": Problem, "description": "A page of another site sent the request."},
     413: {"model": Problem, "description": "The body is too large."},
-    421: {"model": Problem, "description": "Asked under a name that is not this machine's."},
-    422: {"model": Problem, "description": "A field does not fit; each fault names it."},
+    421: {"model": Problem, "description": "The host is not this machine."},
+    422: {"model": Problem, "description": "A field is invalid; each fault names one."},
     429: {"model": Problem, "description": "Too many requests."},
-    503: {"model": Problem, "description": "The service cannot do it now, or on this machine."},
+    503: {
+        "model": Problem,
+        "description": "The service cannot do this now, or not on this machine.",
+    },
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such model."}
 }
 CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "The model, or the key, is in use otherwise."}
+    409: {"model": Problem, "description": "The model or the key is already in use."}
 }
 
 
 @dataclass(slots=True)
 class Service:
-    """What the routers work with."""
+    """What the routers share."""
 
     settings: ServiceSettings
     folders: Folders
@@ -89,7 +92,7 @@ TheService = Annotated[Service, Depends(service_of)]
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
-    """The service over its data folder, which no other service may be working on."""
+    """The training service over its data folder, which no other one may use."""
     from service.routers import health, hosted, jobs, metrics, models, page, train
 
     folders = Folders(settings.data)
@@ -110,12 +113,12 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.supervisor.start()
-        looking = asyncio.create_task(asyncio.to_thread(_look_around, service.checker))
+        finding = asyncio.create_task(asyncio.to_thread(_find_device, service.checker))
         try:
             yield
         finally:
             service.checker.close()
-            await asyncio.wait({looking})
+            await asyncio.wait({finding})
             await asyncio.to_thread(service.supervisor.stop)
             store.close()
 
@@ -142,11 +145,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     return app
 
 
-def _look_around(checker: Checker) -> None:
+def _find_device(checker: Checker) -> None:
     try:
-        checker.look_around()
+        checker.find_device()
     except CheckerFailed as error:
-        log.warning("the device is not known: %s", error)
+        log.warning("the device is unknown: %s", error)
 
 
 def _refusing(status: int) -> Callable[[Request, Exception], Any]:

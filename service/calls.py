@@ -1,4 +1,4 @@
-"""The requests of the service's clients, and how its answers and streams are read."""
+"""The requests of the training service's clients, and how they read its answers and streams."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     )
 
 PATIENCE_S = 60.0
-_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # the service says something more often
+_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # keep-alive comments come more often
 Form = TypeVar("Form", bound=BaseModel)
 Answer = TypeVar("Answer")
 
 
 class ServiceError(RuntimeError):
-    """The service refused.
+    """The service refused a request.
 
     Attributes:
-        status: of the HTTP answer.
-        detail: what it says: a text, or the faults of a request's fields.
+        status: the HTTP status.
+        detail: why: a text, or a list of invalid fields.
     """
 
     def __init__(self, response: httpx.Response) -> None:
@@ -114,7 +114,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Answer]):
-    """A request, and how its answer is read."""
+    """A request, and how to read its answer."""
 
     method: str
     url: str
@@ -124,9 +124,9 @@ class Call(Generic[Answer]):
 
     @property
     def options(self) -> dict[str, Any]:
-        """For httpx, of either kind."""
-        told = {"json": self.body.model_dump(mode="json")} if self.body else {}
-        return {"method": self.method, "url": self.url, "params": self.params} | told
+        """Arguments of ``httpx``'s ``request``."""
+        body = {"json": self.body.model_dump(mode="json")} if self.body else {}
+        return {"method": self.method, "url": self.url, "params": self.params} | body
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
@@ -153,7 +153,7 @@ def train(request: TrainRequest) -> Call[Accepted]:
 
 
 def status(project: str, model_name: str) -> Call[JobStatus]:
-    """How the model's newest job is doing."""
+    """The state of the model's newest job."""
     return Call("GET", f"/train/{_of(project, model_name)}/status", _form(JobStatus))
 
 
@@ -168,18 +168,18 @@ def models(limit: int = 100, offset: int = 0) -> Call[ModelList]:
 
 
 def model(project: str, model_name: str) -> Call[ModelDetails]:
-    """A model: what was asked for, and its jobs."""
+    """A model: its newest request, and its jobs."""
     return Call("GET", f"/models/{_of(project, model_name)}", _form(ModelDetails))
 
 
 def delete(project: str, model_name: str) -> Call[None]:
-    """Delete a model with all that it left."""
+    """Delete a model with its jobs, checkpoints and data."""
     return Call("DELETE", f"/models/{_of(project, model_name)}", _nothing)
 
 
 def rollout(request: RolloutRequest) -> Call[RolloutAnswer]:
     """Have examples of a task written."""
-    from service.hosted_schemas import RolloutAnswer  # brings LiteLLM in
+    from service.hosted_schemas import RolloutAnswer  # imports LiteLLM
 
     return Call("POST", "/rollout", _form(RolloutAnswer), body=request)
 
@@ -197,7 +197,7 @@ def health() -> Call[Health]:
 
 
 def metrics() -> Call[str]:
-    """Numbers in Prometheus' text format."""
+    """Metrics in Prometheus' text format."""
     return Call("GET", "/metrics", lambda response: _checked(response).text)
 
 

@@ -41,13 +41,13 @@ class BearerAuth:
         if self._token is None:
             origin = headers.get(b"origin")
             if origin is not None and not _same_origin(origin, headers.get(b"host", b"")):
-                return json_answer(403, {"detail": "pages of other sites may not ask this service"})
+                return json_answer(403, {"detail": "pages of other sites may not call this server"})
             return None
         sent = headers.get(b"authorization", b"")
         token = sent[len(_SCHEME) :].strip() if sent.lower().startswith(_SCHEME) else b""
         if hmac.compare_digest(token, self._token):
             return None
-        detail = "send the service's token: Authorization: Bearer …"
+        detail = "send the token: Authorization: Bearer …"
         return json_answer(401, {"detail": detail}, **{"WWW-Authenticate": "Bearer"})
 
 

@@ -1,4 +1,4 @@
-"""Watch and end the job of a model."""
+"""Follow and cancel the job of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from web.events import MEDIA_TYPE
 router = APIRouter(tags=["training"], prefix="/train/{project}/{model_name}")
 
 
-# A response_class with a media type would describe refusals as of that type too.
+# A response_class with a media type would give refusals that type in the description, too.
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events.", "content": {MEDIA_TYPE: {}}},
     NO_MORE: {"description": "The job has ended, and there are no events after that one."},
@@ -27,7 +27,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 
 @router.get("/status", responses=NOT_FOUND)
 def status(project: Name, model_name: Name, service: TheService) -> JobStatus:
-    """How the model's newest job is doing."""
+    """The state of the model's newest job."""
     return status_of(newest(service.store, project, model_name), service.store)
 
 
@@ -40,18 +40,18 @@ async def stream(
     project: Name,
     model_name: Name,
     service: TheService,
-    last_event_id: Annotated[str | None, Header(description="The last id that was seen.")] = None,
+    last_event_id: Annotated[str | None, Header(description="The last id seen.")] = None,
     after: Annotated[
-        int, Query(ge=0, le=2**53, description="The same for clients without headers.")
+        int, Query(ge=0, le=2**53, description="The same, for clients that cannot set headers.")
     ] = 0,
     job_id: Annotated[
         str | None,
         Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead."),
     ] = None,
 ) -> Response:
-    """The events of the model's newest job as server-sent events, from the first or from the one
-    after ``Last-Event-ID``, until the job ends. Whoever comes back and means the same job, though the
-    model may have a newer one by now, names it: the header Job-Id says which it is."""
+    """The events of the model's newest job as server-sent events, from the first or after
+    ``Last-Event-ID``, until the job ends. The header Job-Id names the job: a client that reconnects
+    sends it as ``job_id``, as the model may have a newer job by then."""
     job = newest(service.store, project, model_name)
     if job_id is not None:
         job = service.store.job(job_id)
@@ -62,8 +62,8 @@ async def stream(
 
 @router.post("/cancel", status_code=202, responses=NOT_FOUND | CONFLICT)
 def cancel(project: Name, model_name: Name, service: TheService) -> JobStatus:
-    """End the model's job: at once where it waits, else after its worker has finished or abandoned
-    its step. What was trained is kept."""
+    """Cancel the model's job: at once if it is queued, else when its worker has finished or abandoned
+    the current step. What was trained is kept."""
     job = service.store.request_cancel(newest(service.store, project, model_name).id)
     service.supervisor.wake()
     if job.status in (Status.SUCCEEDED, Status.FAILED):

@@ -13,7 +13,7 @@ router = APIRouter(tags=["service"])
 
 @router.get(
     "/metrics",
-    # With a media type it would describe refusals as of that type too.
+    # With a media type, the description would give refusals that type, too.
     response_class=Response,
     responses={200: {"description": "Metrics.", "content": {"text/plain": {}}}},
 )

@@ -1,7 +1,7 @@
 """The HTTP endpoints of a deployment, in the form that ZenML's deployment app takes them.
 
-``/invoke`` speaks ZenML's envelope. Unless runs are recorded it asks the agent itself: recording a
-request as a pipeline run with its artifacts takes several times as long as answering it.
+``/invoke`` speaks ZenML's envelope. Unless runs are recorded, it calls the agent directly: recording
+a request as a pipeline run with its artifacts takes several times as long as answering it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _answerer() -> Answerer:
 
 def health(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
     async def check_health() -> dict[str, str]:
-        """Whether questions are answered."""
+        """Whether the deployment answers questions."""
         if not _answerer().healthy:
             raise Unavailable("the agent cannot answer")
         return {"status": "ok"}
@@ -145,8 +145,8 @@ def examples(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
 
 
 def about(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
-    async def tell_about() -> About:
-        """What answers here."""
+    async def describe() -> About:
+        """Which model answers."""
         deployment = app_runner.deployment
         return About(
             deployment=deployment.name,
@@ -154,19 +154,19 @@ def about(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
             checkpoint=_answerer().checkpoint,
         )
 
-    return tell_about
+    return describe
 
 
 def extend(app_runner: BaseDeploymentAppRunner) -> None:
-    """Put page, guards and error answers around the app.
+    """Add page, guard and error answers to the app.
 
     Raises:
-        RuntimeError: it would be reached from other machines without a key.
+        RuntimeError: it would be reachable from other machines without a key.
     """
     key, host = app_runner.deployment.auth_key, app_runner.settings.uvicorn_host
     if not key and not is_loopback(host):
         raise RuntimeError(
-            f"this deployment listens on {host} without a key, so anybody who reaches it could "
+            f"this deployment listens on {host} without a key, so anyone who can reach it could "
             "read the mails: set deployment.key, or deployment.host to 127.0.0.1"
         )
     app = app_runner.asgi_app
