@@ -181,7 +181,7 @@ export class ModelView {
       title: `Cancel the training of ${model.project} / ${model.name}?`,
       text: waits
         ? "It gives up its place in the queue."
-        : `It ends at step ${this.#now().step} or soon after, not at ${job.num_steps}. What was ` +
+        : `It ends at step ${this.#now().step} or soon after, not at ${job.num_steps}. What is ` +
           "trained by then is kept, and another job can continue it.",
       no: "Let it train",
       yes: "Cancel training",
