@@ -14,11 +14,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sse_starlette import ServerSentEvent
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from deployment.answer import Question, UnknownInbox
 from deployment.answerer import Answerer, Unavailable
-from web.events import EventStream, server_sent
+from web.events import event_stream, server_sent
 from web.guard import FAILED, failed, invalid, json_answer
 from web.page import ASSETS, page_router
 
@@ -51,9 +51,9 @@ async def _unavailable(_: Request, error: Exception) -> Response:
     return json_answer(503, {"detail": str(error)}, **{"Retry-After": str(_RETRY_AFTER_S)})
 
 
-def answer_stream(answerer: Answerer, question: Question) -> EventStream:
+def answer_stream(answerer: Answerer, question: Question) -> EventSourceResponse:
     """Each search, each mail opened, then ``answer`` or ``error``, as server-sent events."""
-    return EventStream(_events(answerer, question), _KEEP_ALIVE_S)
+    return event_stream(_events(answerer, question), _KEEP_ALIVE_S)
 
 
 async def _events(answerer: Answerer, question: Question) -> AsyncIterator[ServerSentEvent]:

@@ -54,10 +54,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     421: {"model": Problem, "description": "The host is not this machine."},
     422: {"model": Problem, "description": "A field is invalid; each fault names one."},
     429: {"model": Problem, "description": "Too many requests."},
-    503: {
-        "model": Problem,
-        "description": "The service cannot do this now, or not on this machine.",
-    },
+    503: {"model": Problem, "description": "The service cannot do this now, or not here."},
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such model."}

@@ -158,9 +158,7 @@ class Checker:
 def main() -> None:
     """The process: settings on the first line, then a question and its answer per line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--service", type=int, required=True, help="the process whose end ends this one"
-    )
+    parser.add_argument("--service", type=int, required=True, help="the process to end with")
     service = parser.parse_args().service
     # Libraries print; their output must not be taken for answers.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)

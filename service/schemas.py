@@ -48,9 +48,7 @@ class TrainRequest(StrictModel):
         max_length=300,
         description="A hub name, or a folder on the service's machine.",
     )
-    num_steps: int = Field(
-        10, ge=1, le=100_000, description="In total, over all jobs of the model."
-    )
+    num_steps: int = Field(10, ge=1, le=100_000, description="In total, over a model's jobs.")
     batch_size: int = Field(8, ge=2, le=4_096, description="Trajectories in a step.")
     group_size: int | None = Field(
         None,
@@ -74,18 +72,14 @@ class TrainRequest(StrictModel):
         description="For prompt_task; without it, the service's writer writes num_examples.",
     )
     num_examples: int | None = Field(
-        None,
-        ge=2,
-        le=10_000,
-        description="Examples to write if there is no training_data; 50 by default.",
+        None, ge=2, le=10_000, description="Examples for the writer to write; 50 by default."
     )
     verifier: VerifierName | None = Field(
         None, description="How prompt_task checks a reply against the reference answer."
     )
     environment: str = Field(PROMPT_TASK, min_length=1, max_length=64)
     environment_settings: _JsonObject = Field(
-        default_factory=dict,
-        description="Overrides the section ``environment`` of a configuration.",
+        default_factory=dict, description="As in the section environment of a configuration."
     )
     budget: BudgetConfig = BudgetConfig()
     evaluation: bool = Field(
@@ -95,8 +89,7 @@ class TrainRequest(StrictModel):
     )
     seed: int = Field(0, ge=0, le=2**32 - 1)
     idempotency_key: Key | None = Field(
-        None,
-        description="The same key gives the same job. Also accepted as the header Idempotency-Key.",
+        None, description="The same key gives the same job. Also a header, Idempotency-Key."
     )
 
     @field_validator("environment_settings")

@@ -40,12 +40,8 @@ class Variables(BaseSettings):
 class EnvironmentDefaults(StrictModel):
     """The operator's defaults for an environment. A request may override ``settings`` only."""
 
-    settings: dict[str, Any] = Field(
-        default_factory=dict, description="The section ``environment`` of a configuration."
-    )
-    data: dict[str, Any] = Field(
-        default_factory=dict, description="The section ``data`` of a configuration."
-    )
+    settings: dict[str, Any] = Field(default_factory=dict, description="Section environment.")
+    data: dict[str, Any] = Field(default_factory=dict, description="Section data.")
 
 
 class EvaluationDefaults(StrictModel):
@@ -63,9 +59,7 @@ class ServiceSettings(StrictModel):
     host: str = Field("127.0.0.1", description="Any but this machine's own needs a token.")
     port: int = Field(8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    data: Path = Field(
-        Path(".art"), description="The folder of jobs, runs and environments' artifacts."
-    )
+    data: Path = Field(Path(".art"), description="Jobs, runs and environments' artifacts.")
     concurrency: int = Field(1, ge=1, description="Jobs in training at the same time.")
     queue_limit: int = Field(10_000, ge=1, description="Queued jobs, at most.")
     restarts: int = Field(
@@ -130,9 +124,8 @@ def load_settings(config: Path, dotenv: Path | None = None) -> ServiceSettings:
     if kind := given.pop("backend", None):
         if kind == "skypilot":
             raise ConfigError(
-                "ART_BACKEND=skypilot: run the training service on the machine that SkyPilot "
-                "starts, with ART_BACKEND=local there (configs/training_skypilot.yaml is such a "
-                "machine)"
+                "ART_BACKEND=skypilot: run the service with ART_BACKEND=local on the machine that "
+                "SkyPilot starts (see configs/training_skypilot.yaml)"
             )
         raw["backend"] = (raw.get("backend") or {}) | {"kind": kind}
     try:

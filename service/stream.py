@@ -15,7 +15,7 @@ from sse_starlette import ServerSentEvent
 
 from service.schemas import DELETED, NO_MORE
 from service.store import NoSuchJob, Store
-from web.events import EventStream, server_sent
+from web.events import event_stream, server_sent
 
 _POLL_S = 0.2
 _PAGE = 200
@@ -49,7 +49,7 @@ class Feed:
         headers = {"Job-Id": job}
         if self._is_over(job, after):
             return Response(status_code=NO_MORE, headers=headers)
-        return EventStream(self._events(job, after), self._keep_alive_s, self._closing, headers)
+        return event_stream(self._events(job, after), self._keep_alive_s, self._closing, headers)
 
     def _is_over(self, job: str, after: int) -> bool:
         """

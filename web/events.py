@@ -21,31 +21,23 @@ def server_sent(name: str, data: Any, id_: int | None = None) -> ServerSentEvent
     return ServerSentEvent(json.dumps(data), event=name, id=number, sep=_LINE_END)
 
 
-class EventStream(EventSourceResponse):
+def event_stream(
+    events: AsyncIterator[ServerSentEvent],
+    keep_alive_s: float,
+    closing: Event | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> EventSourceResponse:
     """Sends events as they come, and a comment every ``keep_alive_s`` seconds.
 
     Args:
         closing: set when the server shuts down. The events then have a few seconds to end by
             themselves before the connection is cut.
     """
-
-    def __init__(
-        self,
-        events: AsyncIterator[ServerSentEvent],
-        keep_alive_s: float,
-        closing: Event | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(
-            events,
-            headers=headers,
-            ping=keep_alive_s,
-            ping_message_factory=_keep_alive,
-            sep=_LINE_END,
-            shutdown_event=closing,
-            shutdown_grace_period=_GRACE_S,
-        )
-
-
-def _keep_alive() -> ServerSentEvent:
-    return ServerSentEvent(comment="still at work", sep=_LINE_END)
+    return EventSourceResponse(
+        events,
+        headers=headers,
+        ping=keep_alive_s,
+        ping_message_factory=lambda: ServerSentEvent(comment="still at work", sep=_LINE_END),
+        shutdown_event=closing,
+        shutdown_grace_period=_GRACE_S,
+    )

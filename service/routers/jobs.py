@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.responses import Response
+from pydantic import BaseModel
 
 from service.app import CONFLICT, NOT_FOUND, TheService
 from service.records import Job, NoSuchJob
@@ -85,23 +87,17 @@ def newest(store: Store, project: str, model_name: str) -> Job:
 def status_of(job: Job, store: Store) -> JobStatus:
     last = store.last_event(job.id, "step")
     return JobStatus.model_validate(
-        {
-            "job_id": job.id,
-            "project": job.project,
-            "model_name": job.model_name,
-            "status": job.status,
-            "step": job.step,
-            "num_steps": job.num_steps,
+        columns(job, JobStatus)
+        | {
             "progress": min(1.0, job.step / job.num_steps),
             "queue_position": store.position(job),
-            "attempts": job.attempts,
             "cancelling": job.cancelling and not job.status.ended,
-            "created_at": job.created_at,
-            "started_at": job.started_at,
-            "ended_at": job.ended_at,
             "last_step": last.data if last else None,
             "last_event_id": store.last_event_id(job.id),
-            "error": job.error,
-            "result": job.result,
         }
     )
+
+
+def columns(job: Job, form: type[BaseModel]) -> dict[str, Any]:
+    """The fields of an answer that are columns of ``jobs``."""
+    return {n: v for n, v in asdict(job).items() if n in form.model_fields} | {"job_id": job.id}

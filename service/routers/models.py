@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from service.app import NOT_FOUND, TheService
 from service.records import Job, NoSuchJob
-from service.routers.jobs import newest, status_of
+from service.routers.jobs import columns, newest, status_of
 from service.schemas import ModelDetails, ModelList, ModelSummary, Name
 from service.store import Store
 
@@ -58,17 +58,4 @@ def delete_model(project: Name, model_name: Name, service: TheService) -> None:
 
 
 def _summary(job: Job, store: Store) -> dict[str, Any]:
-    return {
-        "project": job.project,
-        "model_name": job.model_name,
-        "base_model": job.base_model,
-        "environment": job.environment,
-        "status": job.status,
-        "step": job.step,
-        "num_steps": job.num_steps,
-        "job_id": job.id,
-        "queue_position": store.position(job),
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "ended_at": job.ended_at,
-    }
+    return columns(job, ModelSummary) | {"queue_position": store.position(job)}

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, HTTPException
 from fastapi.exceptions import RequestValidationError
 
 from service.app import CONFLICT, Service, TheService
+from service.routers.jobs import columns
 from service.schemas import Accepted, Key, TrainRequest
-from service.store import Job
 
 router = APIRouter(tags=["training"])
 
@@ -36,11 +36,8 @@ def _submit(request: TrainRequest, key: str | None, service: Service) -> Accepte
     if earlier is None:
         last = store.newest(request.project, request.model_name)
         if last and last.status.ended and last.step > request.num_steps:
-            raise HTTPException(
-                409,
-                f"the model has made {last.step} steps, and num_steps counts them all: request "
-                "more, or delete the model to start over",
-            )
+            why = f"the model has made {last.step} steps, and num_steps counts them all"
+            raise HTTPException(409, f"{why}: request more, or delete the model to start over")
         previous = store.plan(last.id) if last and last.status.ended else None
         checked = service.checker.check(fields, previous)
         if "refusal" in checked:
@@ -50,17 +47,7 @@ def _submit(request: TrainRequest, key: str | None, service: Service) -> Accepte
         plan = store.plan(earlier.id)
     job, created = store.submit(fields, plan, key, service.settings.queue_limit)
     service.supervisor.wake()
-    return _accepted(job, created)
-
-
-def _accepted(job: Job, created: bool) -> Accepted:
-    return Accepted(
-        job_id=job.id,
-        project=job.project,
-        model_name=job.model_name,
-        status=job.status,
-        created=created,
-    )
+    return Accepted.model_validate(columns(job, Accepted) | {"created": created})
 
 
 def _one_key(header: str | None, body: str | None) -> str | None:

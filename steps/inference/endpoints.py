@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
+from sse_starlette import EventSourceResponse
 from zenml.deployers.server import BaseDeploymentAppRunner
 from zenml.deployers.server.models import (
     BaseDeploymentInvocationRequest,
@@ -27,7 +28,6 @@ from deployment.answer import Answer, Checkpoint, Question
 from deployment.answerer import Answerer, Unavailable
 from deployment.http import add_error_answers, add_page, answer_stream, drain_on_sigterm
 from environment.base import StrictModel
-from web.events import EventStream
 from web.guard import Guard, is_loopback
 
 _GRACE_S = 5.0
@@ -126,7 +126,7 @@ def submit(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
 
 
 def stream(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
-    async def stream_answer(request: StreamRequest) -> EventStream:
+    async def stream_answer(request: StreamRequest) -> EventSourceResponse:
         """Answer a question as server-sent events: each search, each mail, then the answer with
         its sources."""
         answerer = _answerer()

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
+from sse_starlette import EventSourceResponse
 
 from deployment import http as page_http
 from deployment.answer import NOTHING_FOUND, Answer, Question
@@ -26,7 +27,6 @@ from deployment.http import WEB, add_error_answers, add_page, answer_stream, dra
 from environment.base import StrictModel
 from tests.environment.email_search.builders import ANN, BOB, EVE
 from tests.fakes.chat_server import by_turn, fails, late, says
-from web.events import EventStream
 from web.guard import Guard
 from web.page import CONTENT_SECURITY_POLICY
 
@@ -69,7 +69,7 @@ def app_of(desk: Desk) -> FastAPI:
         return (await desk.answerer.answer(asked.parameters)).answer
 
     @app.post("/stream")
-    async def stream(asked: Asked) -> EventStream:
+    async def stream(asked: Asked) -> EventSourceResponse:
         desk.answerer.check(asked.parameters)
         return answer_stream(desk.answerer, asked.parameters)
 
