@@ -86,9 +86,9 @@ def test_a_bad_configuration_is_named(tmp_path: Path, text: str, told: str) -> N
         load_settings(file)
 
 
-def test_skypilot_is_told_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skypilot_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ART_BACKEND", "skypilot")
-    with pytest.raises(ConfigError, match="ART_BACKEND=local there"):
+    with pytest.raises(ConfigError, match="ART_BACKEND=local on the machine"):
         load_settings(CONFIG)
 
 
