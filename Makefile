@@ -14,7 +14,7 @@ NO_CUDA := $(shell for p in cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13
 
 help:
 	@sed -n 's/^# //p' Makefile | head -2
-	@echo 'make lint   format check, ruff, mypy'
+	@echo 'make lint   format check, ruff, mypy, oxlint'
 	@echo 'make bench  the benchmarks behind the figures in the README'
 	@echo 'make lock   new requirements*.txt from the *.in files (needs uv)'
 	@echo 'make check-locks   do the locks still resolve as the *.in files say?'
@@ -39,6 +39,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/oxlint web service/page
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.rl_step

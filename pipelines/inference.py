@@ -27,7 +27,7 @@ from steps.inference import endpoints
 from steps.inference.load_agent import MODEL_NAME, deployable_of, load_agent, release_agent
 from steps.inference.run_single_inference import run_single_inference
 from steps.model_versions import PRODUCTION, data_artifacts, model_version
-from web.guard import CONTENT_SECURITY_POLICY
+from web.page import CONTENT_SECURITY_POLICY
 
 _PREFIX = "inference_over_"
 _ASK: dict[str, Any] = {
