@@ -18,7 +18,8 @@ from models.pocket_math.examples import sums
 from tests.fakes.judge_server import JudgeServer, first_is_best
 from training.config import RolloutConfig, TrainingConfig
 from training.run.run_log import Record
-from training.run.runner import RunSpec, run_training
+from training.run.runner import run_training
+from training.spec import RunSpec
 
 BACKEND = BackendConfig.model_validate(
     {
@@ -43,7 +44,6 @@ def train(
     spec = RunSpec(
         project="art-rl",
         name="run",
-        folder=folder / "run",
         seed=0,
         backend=BACKEND,
         training=TrainingConfig(
@@ -54,11 +54,10 @@ def train(
             max_steps=2,
         ),
         rollout=RolloutConfig(max_turns=1, max_reply_tokens=32, max_tokens=512, timeout_s=60),
-        environment={},
-        data={},
+        environment={"name": "prompt_task"},
         judge=judge or JudgeConfig(),
     )
-    return asyncio.run(run_training(spec, environment)).result.records
+    return asyncio.run(run_training(spec, folder / "run", environment, {})).result.records
 
 
 def test_a_verifier_trains(tmp_path: Path) -> None:

@@ -27,13 +27,13 @@ from tests.training.world import (
     RankedEnvironment,
     SoonConstantEnvironment,
     run_spec,
+    train_run,
     training_config,
 )
 from training.config import BudgetConfig, RolloutConfig
 from training.loop.loop import EmptySteps, TrainingResult, TrainingRun, train_policy
 from training.loop.schedule import scenarios_of_step
 from training.run.run_log import STEP, Record, RunLog
-from training.run.runner import run_training
 from training.run.signals import Interrupted
 
 NUMBERS = {
@@ -161,8 +161,7 @@ def test_a_finished_run_continues_to_a_higher_number_of_steps(
     folder = tmp_path / "continued"
     shutil.copytree(finished.folder, folder)
     before = (folder / "samples_before.json").read_text()
-    spec = run_spec(folder, max_steps=4, **EVALUATED)
-    output = asyncio.run(run_training(spec, environment))
+    output = train_run(run_spec(max_steps=4, **EVALUATED), folder, environment)
     assert output.result.step == 4
     assert output.result.records[:3] == finished.records
     assert steps_in(folder) == [1, 2, 3, 4]
