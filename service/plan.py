@@ -51,9 +51,7 @@ class Plan(RunSpec):
 
     def stages(self) -> Sequence[Stage]:
         """How the data is made."""
-        package = environment_package(self.environment["name"])
-        data = package.data.model_validate(self.data)
-        return package.stages(data, package.config.model_validate(self.environment))
+        return _stages(self.environment, self.data)
 
     def lasting_data(self) -> dict[str, Any]:
         """Of the data's settings, those that decide what it is. A writer's limits do not."""
@@ -65,6 +63,12 @@ class Plan(RunSpec):
     def lasting(self) -> dict[str, Any]:
         """What must stay the same for a model's next job to continue its run."""
         return super().lasting() | {"data": self.lasting_data()}
+
+
+def _stages(environment: dict[str, Any], data: dict[str, Any]) -> Sequence[Stage]:
+    package = environment_package(environment["name"])
+    config = package.config.model_validate(environment)
+    return package.stages(package.data.model_validate(data), config)
 
 
 def make_plan(
@@ -83,9 +87,9 @@ def make_plan(
     judge = _within(settings.judge.model_copy(update={"model": request.judge_model}), budget)
     if request.use_ruler:
         _check_llm("judge_model", judge, "use_ruler: false needs no judge", settings)
-    if data.get("writer"):
+    if any(stage.model is not None for stage in _stages(environment, data)):
         writer = _within(settings.writer, budget)
-        data |= {"writer": writer.model_dump(mode="json")}
+        data |= {"writer": data["writer"] | writer.model_dump(mode="json")}
         _check_llm("training_data", writer, "or send examples: there is nobody to write them")
     if request.evaluation:
         _check_evaluation(request, backend, environment)
