@@ -57,7 +57,8 @@ def run_stage(
     out = scratch_folder() / file
     work = Work(out, lambda model: LanguageModel(model, replies), Progress)
     facts = _load(make)(work, _load(form).model_validate(settings), **artifacts)
-    log_metadata(facts, infer_artifact=True)
+    # ZenML takes no None.
+    log_metadata({k: v for k, v in facts.items() if v is not None}, infer_artifact=True)
     return out
 
 

@@ -96,4 +96,4 @@ def write(work: Work, settings: WriteSettings) -> dict[str, Any]:
     # Or the task would be left with none for good: the next attempt asks for others.
     check_examples(examples, settings.verifier)
     write_examples(work.out, examples)
-    return report.model_dump(exclude_none=True)
+    return report.model_dump()

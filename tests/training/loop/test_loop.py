@@ -238,6 +238,8 @@ def test_a_step_that_trains_starts_the_count_of_empty_ones_anew(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
     class Sometimes(RankedEnvironment):
+        verdicts = RankedEnvironment.verdicts | ConstantEnvironment.verdicts
+
         def reward(self, scenario: Any, outcome: Any) -> Any:
             own = super().reward(scenario, outcome)
             constant = ConstantEnvironment.reward(self, scenario, outcome)  # type: ignore[arg-type]
