@@ -8,6 +8,8 @@ from typing import Any
 
 from training.config import POLICIES
 
+_SPLITS = {"train": "to train on", "test": "held out"}
+
 
 def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     seconds = {name: s for name, s in summary["seconds"].items() if s is not None}
@@ -37,7 +39,7 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
 
 def _made(artifact: str, facts: dict[str, Any]) -> Iterator[str]:
     """An artifact of the data pipeline: its counts, and what was left out of it."""
-    counts = [f"{n:,} {name}" for name, n in facts.items() if isinstance(n, int)]
+    counts = [f"{n:,} {_SPLITS.get(name, name)}" for name, n in facts.items() if isinstance(n, int)]
     yield f"{artifact:<11} {', '.join(counts)}"
     for reason, count in facts.get("skipped", {}).items():
         yield f"              {count:,} left out: {reason}"

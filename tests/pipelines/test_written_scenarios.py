@@ -167,7 +167,9 @@ def test_a_writer_of_nothing_usable_is_an_error_that_says_why(prepare: Prepare) 
     wrong = writers.changing(answer="Paris, of course")
     with (
         WriterServer(wrong) as server,
-        pytest.raises(ScenarioError, match=r"openai/writer wrote no question.*not_in_gold_mail"),
+        pytest.raises(
+            ScenarioError, match=r"openai/writer wrote no usable question.*not_in_gold_mail"
+        ),
     ):
         prepare(server)
 
