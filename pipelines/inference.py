@@ -67,6 +67,7 @@ def deployment_settings(environment: str, record_runs: bool = False) -> Deployme
         # Requests in flight are broken off after five seconds; this is the net below that.
         uvicorn_kwargs={
             "timeout_graceful_shutdown": 8,
+            "timeout_keep_alive": 75,  # longer than clients keep an idle connection
             "access_log": False,
             "server_header": False,
         },

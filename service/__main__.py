@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from backends.listener import run_server
 from service.app import create_app
 from service.folders import Folders
 from service.locks import LockHeld, holding
@@ -18,6 +19,7 @@ from service.settings import CONFIG, DOTENV, ConfigError, ServiceSettings, load_
 
 _LOCK_PATIENCE_S = 5.0
 _STREAMS_END_S = 5
+_KEEP_ALIVE_S = 75  # longer than clients keep an idle connection: they close it, not we
 log = logging.getLogger(__name__)
 
 
@@ -52,8 +54,9 @@ def serve(settings: ServiceSettings) -> None:
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=_STREAMS_END_S,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
     )
-    uvicorn.Server(config).run()
+    run_server(uvicorn.Server(config))
 
 
 if __name__ == "__main__":
