@@ -64,7 +64,7 @@ def run_stage(
 
 def _step(name: str, artifact: str, needs: tuple[str, ...], code: tuple[str, ...] = ()) -> BaseStep:
     attribute = "__of__".join([name + _MAKES + artifact, *needs])
-    function = with_inputs(run_stage, needs, attribute, Annotated[Path, artifact])
+    function = with_inputs(run_stage, needs, attribute, returns=Annotated[Path, artifact])
     return step(
         name=name,
         output_materializers={artifact: FileMaterializer},
