@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -86,15 +87,22 @@ async def _events(answerer: Answerer, question: Any) -> AsyncIterator[ServerSent
 
 
 def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:
-    """On SIGTERM, take no more questions and give those in flight ``grace_s`` seconds; only then call
-    the handler installed before (uvicorn's), which closes the socket. Until then new requests are
-    answered with 503. Main thread only."""
+    """On SIGTERM, take no more questions and give those in flight ``grace_s`` seconds; until then new
+    requests are answered with 503. Then stop accepting connections, answer what those accepted
+    still send, and only then call the handler installed before, uvicorn's, which cuts whatever
+    connection is between two requests. Main thread only."""
     previous = signal.getsignal(signal.SIGTERM)
 
-    def wind_down(number: int, frame: Any) -> None:
-        deadline = time.monotonic() + grace_s + _LINGER_S
+    def wait_until_idle(at_most_s: float) -> None:
+        deadline = time.monotonic() + at_most_s
         while answerer.idle_s < _LINGER_S and time.monotonic() < deadline:
             time.sleep(0.05)
+
+    def wind_down(number: int, frame: Any) -> None:
+        wait_until_idle(grace_s + _LINGER_S)
+        _stop_accepting(previous)
+        time.sleep(_LINGER_S)
+        wait_until_idle(_LINGER_S)
         if callable(previous):
             previous(number, frame)
 
@@ -103,3 +111,11 @@ def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:
         threading.Thread(target=wind_down, args=(number, frame), daemon=True).start()
 
     signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _stop_accepting(handler: Any) -> None:
+    """Close the listening sockets of the uvicorn server whose signal handler this is."""
+    server = getattr(handler, "__self__", None)
+    if isinstance(server, uvicorn.Server):
+        for listening in server.servers:
+            listening.get_loop().call_soon_threadsafe(listening.close)
