@@ -39,8 +39,10 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
 
 def _made(artifact: str, facts: dict[str, Any]) -> Iterator[str]:
     """An artifact of the data pipeline: its counts, and what was left out of it."""
-    counts = [f"{n:,} {_SPLITS.get(name, name)}" for name, n in facts.items() if isinstance(n, int)]
-    yield f"{artifact:<11} {', '.join(counts)}"
+    counts = {name: n for name, n in facts.items() if isinstance(n, int)}
+    names = [*(name for name in _SPLITS if name in counts), *sorted(counts.keys() - _SPLITS.keys())]
+    shown = ", ".join(f"{counts[name]:,} {_SPLITS.get(name, name)}" for name in names)
+    yield f"{artifact:<11} {shown}"
     for reason, count in facts.get("skipped", {}).items():
         yield f"              {count:,} left out: {reason}"
     if writer := facts.get("writer"):
