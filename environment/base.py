@@ -41,6 +41,10 @@ class StopReason(StrEnum):
     """Something outside the agent failed: the model server or the environment."""
 
 
+class UserError(Exception):
+    """A failure that is the user's to mend; shown without a traceback."""
+
+
 class WorldFailed(RuntimeError):
     """Something that the environment depends on failed, which is not the agent's doing: the rollout
     ends with ``StopReason.ERROR``, counts for nothing and is reported by ``kind``, a word."""

@@ -14,10 +14,10 @@ import yaml
 from pydantic import Field, ValidationError, create_model, field_validator
 
 from agent.judge import JudgeConfig
-from agent.scenario_writer import WriterConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
 from environment.configuration import ConfigError, explain, read_yaml
+from environment.email_search.writer import WriterConfig
 from environment.registry import UnknownEnvironment, environment_package
 from training.config import EvaluationConfig, RolloutConfig, TrainingConfig
 

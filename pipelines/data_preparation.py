@@ -7,9 +7,9 @@ from pathlib import Path
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
-from agent.scenario_writer import WriterConfig
 from environment.email_search.config import EmailDataConfig
 from environment.email_search.prepare import ScenarioConfig, SourceConfig, fingerprint
+from environment.email_search.writer import WriterConfig
 from steps.data import create_database, download_enron_data, load_scenarios, write_scenarios
 
 

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.hosted.llm import LlmConfig
-from agent.judge import JudgeConfig, check_judge
-from agent.scenario_writer import check_writer
+from agent.hosted.connection import check_llm
+from agent.judge import JudgeConfig
 from backends import check, check_serves_adapters, gpus
 from backends.loading import is_folder
 from backends.needs import KEYS
+from environment.language_model import LlmConfig
 from environment.registry import check_environment
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.errors import USER_ERRORS
@@ -112,7 +112,8 @@ def checks(
     if "data" in parts:
         yield partial(_check_paths, config)
         if getattr(config.data, "llm_writes", False):
-            yield partial(check_writer, config.scenario_writer)
+            without = "data.scenarios: synthesise needs no model"
+            yield partial(check_llm, config.scenario_writer, "scenario_writer", without)
     if not {"train_agent", "run_inference"}.isdisjoint(here):
         yield partial(check, backend)
     if not {"train_agent", "run_inference", "load_problems"}.isdisjoint(here):
@@ -124,7 +125,8 @@ def checks(
     if "run_inference" in here:
         yield partial(check_hosted, config.evaluation)
     if judges(config, here):
-        yield partial(check_judge, judge_within(config))
+        without = "training.reward: verifiable needs no judge"
+        yield partial(check_llm, judge_within(config), "judge", without)
 
 
 def _check_paths(config: ProjectConfig) -> None:

@@ -20,7 +20,7 @@ from environment.registry import UnknownEnvironment
 from service.locks import holding
 
 if TYPE_CHECKING:
-    from agent.hosted.llm import LlmConfig
+    from environment.language_model import LlmConfig
     from environment.prompt_task.models import Example
 
 EXAMPLES, WRITTEN = "examples", "written"
@@ -95,8 +95,7 @@ def prepare(order: Order, folder: Path) -> dict[str, Path]:
 
 
 def report_of(order: Order, folder: Path) -> dict[str, Any] | None:
-    """How the writing of examples went (``agent.example_writer.ExamplesReport``); None if none were
-    written."""
+    """The ``ExamplesReport`` of ``environment.prompt_task.writer``; None if nothing was written."""
     path = folder / order.place / REPORT
     return dict(json.loads(path.read_text())) if path.exists() else None
 
@@ -139,14 +138,14 @@ def _prompt_task(order: Order, folder: Path) -> dict[str, Path]:
 
 
 def _written(order: Order, folder: Path) -> list[Example]:
-    from agent.example_writer import write_examples
     from agent.hosted.llm import LanguageModel
     from environment.prompt_task.examples import check_examples
+    from environment.prompt_task.writer import write_examples
 
     assert order.writer is not None
     # Beside the folder, which is made anew for every attempt: no reply is paid for twice.
     model = LanguageModel(order.writer, folder.with_name("replies"))
-    model.keep_spending(folder.with_name("spent.json"))
+    model.ledger.keep(folder.with_name("spent.json"))
     asked = order.data[WRITTEN]
     examples, report = asyncio.run(
         write_examples(

@@ -7,11 +7,11 @@ from typing import Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from agent.example_writer import ExamplesReport
 from agent.judge.scoring import Trajectory
 from environment.base import StrictModel
 from environment.prompt_task.models import Example
 from environment.prompt_task.verifiers import VerifierName
+from environment.prompt_task.writer import ExamplesReport
 from service.schemas import ModelId, Name, Text
 
 _MOST_TRAJECTORIES = 1_000

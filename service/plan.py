@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from agent.hosted.llm import LlmConfig, LlmUnavailable, check_llm
+from agent.hosted.connection import check_llm
 from agent.judge.config import JudgeConfig
 from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
 from backends.loading import load_tokenizer
 from environment.base import EnvironmentUnavailable, StrictModel
 from environment.configuration import explain
+from environment.language_model import LlmConfig, LlmUnavailable
 from environment.prompt_task.examples import check_examples, different
 from environment.registry import UnknownEnvironment, check_environment, environment_package
 from service.data import EXAMPLES, WRITTEN, check_recipe

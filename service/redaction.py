@@ -1,4 +1,4 @@
-"""Keep secrets, as ``agent.redaction`` knows them, out of logs, events and errors."""
+"""Keep secrets, as ``agent.hosted.redaction`` knows them, out of logs, events and errors."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ A draft is left out under one reason, the first that applies:
 - ``asked_before_the_mail``, ``unrealistic``: nobody would have asked it then, or at all.
 
 ``Seen`` finds duplicates. Whether a reader of the gold mail comes to the same answer is for a
-language model to find out (``agent.scenario_writer``).
+language model to find out (``environment.email_search.writer``).
 """
 
 from __future__ import annotations

@@ -9,9 +9,11 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 
-from agent.example_writer import write_examples
-from agent.hosted.llm import LanguageModel, LlmUnavailable, check_llm
+from agent.hosted.connection import check_llm
+from agent.hosted.llm import LanguageModel
 from agent.judge.scoring import TrajectoryJudge
+from environment.language_model import LlmUnavailable
+from environment.prompt_task.writer import write_examples
 from service.app import TheService
 from service.hosted_schemas import (
     EvaluateAnswer,

@@ -11,11 +11,11 @@ from typing import Annotated
 from zenml import log_metadata, step
 from zenml.config.cache_policy import CachePolicy
 
-from agent import scenario_writer
 from agent.hosted.llm import LanguageModel
-from agent.scenario_writer import WriterConfig, WriterReport
+from environment.email_search import writer as scenario_writer
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.scenarios import ScenarioError, write_jsonl
+from environment.email_search.writer import WriterConfig, WriterReport
 from steps.materializers import FileMaterializer, scratch_folder
 from training.run.progress import Progress
 
@@ -28,13 +28,13 @@ SCENARIOS, REPORT = "scenarios.jsonl", "report.json"
     output_materializers={"written_scenarios": FileMaterializer},
     cache_policy=CachePolicy(
         source_dependencies=[
-            "agent.scenario_prompts",
-            "agent.scenario_writer",
             "environment.email_search.batches",
             "environment.email_search.drafts",
             "environment.email_search.evidence",
             "environment.email_search.matching",
             "environment.email_search.synthesis",
+            "environment.email_search.writer",
+            "environment.email_search.writer_prompts",
         ],
     ),
 )

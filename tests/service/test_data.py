@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.hosted.llm import LlmConfig, LlmFailed
+from environment.language_model import LlmConfig, LlmFailed
 from environment.prompt_task.examples import ExampleError, read_examples
 from service.data import WRITTEN, Order, prepare, report_of
 from tests.fakes.completions import http_error
