@@ -15,8 +15,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
-from agent.hosted.llm import LlmBudgetSpent, LlmFailed, LlmUnavailable
-from agent.judge.config import JudgeFailed
+from environment.language_model import LlmBudgetSpent, LlmFailed, LlmUnavailable
 from service import VERSION
 from service.checker import Checker, CheckerFailed
 from service.folders import Folders
@@ -43,8 +42,7 @@ _STATUSES: dict[type[Exception], int] = {
     LlmUnavailable: 503,
     LlmBudgetSpent: 503,
     LlmFailed: 502,
-    JudgeFailed: 502,
-    sqlite3.OperationalError: 503,  # such as a full disk
+    sqlite3.OperationalError: 503,  # the disk is full, say
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is not JSON."},

@@ -7,7 +7,8 @@ of providers that are remote and need a key, which the operator has set.
 
 from __future__ import annotations
 
-from agent.hosted.llm import LlmUnavailable, provider_of
+from agent.hosted.providers import provider_of
+from environment.language_model import LlmUnavailable
 from service.settings import ServiceSettings
 
 _OWN_SERVER = ("openai",)

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from agent.hosted.llm import LlmConfig, LlmUnavailable, check_llm
+from agent.hosted.connection import check_llm
 from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
 from backends.loading import load_tokenizer
 from environment.base import EnvironmentUnavailable
 from environment.configuration import explain
+from environment.language_model import LlmConfig, LlmUnavailable
 from environment.package import Stage
 from environment.registry import UnknownEnvironment, check_environment, environment_package
 from environment.tasks import TASK, check_examples, different

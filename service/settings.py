@@ -10,11 +10,11 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agent.hosted.llm import LlmConfig
 from agent.judge.config import JudgeConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
 from environment.configuration import ConfigError, explain, read_yaml
+from environment.language_model import LlmConfig
 from training.config import RolloutConfig, TrainingConfig
 from web.guard import is_loopback
 

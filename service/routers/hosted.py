@@ -9,8 +9,10 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 
-from agent.hosted.llm import LanguageModel, LlmUnavailable, check_llm
+from agent.hosted.connection import check_llm
+from agent.hosted.llm import LanguageModel
 from agent.judge.scoring import TrajectoryJudge
+from environment.language_model import LlmUnavailable
 from environment.tasks import write_examples
 from service.app import TheService
 from service.hosted_schemas import (

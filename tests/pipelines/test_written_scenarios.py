@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.hosted.llm import LlmFailed, LlmUnavailable
 from environment.email_search.scenarios import ScenarioError, read_jsonl
+from environment.language_model import LlmFailed, LlmUnavailable
 from environment.registry import environment_package
 from pipelines import launch
 from pipelines.config import ConfigError, load_config

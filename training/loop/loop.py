@@ -19,12 +19,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from agent.hosted.llm import LlmBudgetSpent
 from agent.judge import RulerJudge
 from agent.model import ChatModel
 from agent.rollout import Rollout
 from backends import PolicyHandle
 from environment.base import Environment, Scenario, UserError
+from environment.language_model import LlmBudgetSpent
 from training.config import RolloutConfig, TrainingConfig
 from training.evaluation.statistics import means
 from training.loop.accounting import StepAccount, account
