@@ -36,6 +36,7 @@ from training.spec import RunSpec
 log = logging.getLogger(__name__)
 Llm = TypeVar("Llm", bound=LlmConfig)
 _EXAMPLES_WRITTEN = 50
+_LIMITS = LlmConfig.model_fields.keys() - {"model", "api_base"}
 
 
 class Plan(RunSpec):
@@ -56,10 +57,8 @@ class Plan(RunSpec):
 
     def lasting_data(self) -> dict[str, Any]:
         """Of the data's settings, those that decide what it is. A writer's limits do not."""
-        writer = self.data.get("writer")
-        if not writer:
-            return self.data
-        return self.data | {"writer": {key: writer[key] for key in ("model", "api_base")}}
+        writer = {k: v for k, v in self.data.get("writer", {}).items() if k not in _LIMITS}
+        return self.data | ({"writer": writer} if writer else {})
 
     def lasting(self) -> dict[str, Any]:
         """What must stay the same for a model's next job to continue its run."""
@@ -88,9 +87,9 @@ def make_plan(
     judge = _within(settings.judge.model_copy(update={"model": request.judge_model}), budget)
     if request.use_ruler:
         _check_llm("judge_model", judge, "use_ruler: false needs no judge", settings)
-    if any(stage.model is not None for stage in _stages(environment, data)):
+    if request.environment == TASK and request.training_data is None:
         writer = _within(settings.writer, budget)
-        data |= {"writer": data["writer"] | writer.model_dump(mode="json")}
+        data |= {"writer": writer.model_dump(mode="json")}
         _check_llm("training_data", writer, "or send examples: there is nobody to write them")
     if request.evaluation:
         _check_evaluation(request, backend, environment)
@@ -205,10 +204,9 @@ def _task(request: TrainRequest) -> dict[str, Any]:
 
 
 def _examples(request: TrainRequest, settings: ServiceSettings) -> dict[str, Any]:
-    """The examples of a request, or all that decides which are written for it."""
+    """The examples of a request, or how many are written for it."""
     if request.training_data is None:
-        writer = settings.writer.model_dump(mode="json")
-        return {"write": request.num_examples or _EXAMPLES_WRITTEN, "writer": writer}
+        return {"write": request.num_examples or _EXAMPLES_WRITTEN}
     try:
         made = different(request.training_data)
         check_examples(made, request.verifier)
