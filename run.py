@@ -86,6 +86,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--base-url", help="with --model: an OpenAI-compatible server that has it, such as vLLM"
     )
+    parser.add_argument(
+        "--verbose", action="store_true", help="show what ZenML and other libraries say, too"
+    )
     parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
     arguments = parser.parse_args()
     if arguments.rescore and arguments.pipeline != "eval":
@@ -115,12 +118,15 @@ def main() -> int:
     from environment.base import UserError
     from pipelines import rehearsal
     from pipelines.config import load_config
-    from pipelines.launch import Run, keep_log
+    from pipelines.console import keep_log, quiet_console
+    from pipelines.launch import Run
     from pipelines.preflight import preflight
     from pipelines.readiness import checks
     from pipelines.rescoring import find_rollouts
 
     parts = PIPELINES[arguments.pipeline]
+    if not arguments.verbose:
+        quiet_console()
     try:
         config = load_config(arguments.config or [DEFAULT_CONFIG], arguments.set)
         if arguments.dry_run == "plan":
@@ -176,6 +182,7 @@ def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) 
     try:
         with active_stack(run.config.stack):
             for part in parts:
+                print(part, flush=True)
                 if part == "data":
                     launch.run_data(run, use_cache=not arguments.no_cache)
                 elif arguments.dry_run:

@@ -1,4 +1,4 @@
-"""Names for what can go wrong at a model server, to count failures by."""
+"""Names for the failures of a model server, to count them by."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from typing import Any
 
 import openai
 
-
-class BudgetSpent(openai.OpenAIError):
-    """The models that cost money have cost as much as they may."""
-
+from environment.language_model import LlmBudgetSpent
 
 # OpenAI's, Anthropic's and Bedrock's; LiteLLM turns Google's into the first.
 _REFUSALS = ("content_filter", "refusal", "guardrail_intervened")
 BUDGET, REFUSED = "budget", "refused"
-_KINDS: tuple[tuple[type[openai.OpenAIError], str], ...] = (
-    (BudgetSpent, BUDGET),
+_KINDS: tuple[tuple[type[Exception], str], ...] = (
+    (LlmBudgetSpent, BUDGET),
     (openai.RateLimitError, "rate_limit"),
     (openai.APITimeoutError, "timeout"),
     (openai.APIConnectionError, "connection"),
@@ -28,9 +25,9 @@ _KINDS: tuple[tuple[type[openai.OpenAIError], str], ...] = (
 )
 
 
-def failure_kind(error: openai.OpenAIError) -> str:
-    """One word for an error of a model server."""
-    # Azure and OpenAI answer a request that their filter stops with an error.
+def failure_kind(error: openai.OpenAIError | LlmBudgetSpent) -> str:
+    """One word for the failure of a request."""
+    # Azure and OpenAI answer with an error when their filter stops a request.
     filtered = any(code in str(error) for code in ("content_filter", "content_policy_violation"))
     if isinstance(error, openai.BadRequestError) and filtered:
         return REFUSED

@@ -49,6 +49,7 @@ from environment.base import (
     is_utf8,
     stop_clock,
 )
+from environment.language_model import LlmBudgetSpent
 
 _MALFORMED = StopReason.MALFORMED_CALL
 NOT_THE_AGENTS_FAULT = frozenset({StopReason.TIMEOUT, StopReason.ERROR})
@@ -342,7 +343,7 @@ async def play(
                 raise  # a tool's own
             context.stop = StopReason.TIMEOUT
             error, failed = f"longer than {limits.timeout_s:g} s", "timeout"
-        except openai.OpenAIError as failure:
+        except (openai.OpenAIError, LlmBudgetSpent) as failure:
             context.stop = StopReason.ERROR
             error, failed = redact(f"{type(failure).__name__}: {failure}"), failure_kind(failure)
         except WorldFailed as failure:

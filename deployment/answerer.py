@@ -39,7 +39,7 @@ class Answered:
     """An answer with the sources it stands in."""
 
     answer: Answer
-    sources: Sequence[StrictModel]
+    sources: list[StrictModel]
 
 
 class Answerer:
@@ -178,7 +178,7 @@ class Answerer:
         answer = Answer(
             question=question.question,
             answer=finding.answer if success else deployable.nothing_found,
-            source_ids=list(finding.source_ids),
+            source_ids=finding.source_ids,
             success=success,
             reason=finding.reason,
             checkpoint=self.checkpoint,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from environment.base import Session, StrictModel
@@ -33,8 +33,8 @@ class Finding:
     """
 
     answer: str | None
-    sources: Sequence[StrictModel] = ()
-    source_ids: Sequence[str] = ()
+    sources: list[StrictModel] = field(default_factory=list)
+    source_ids: list[str] = field(default_factory=list)
     reason: str | None = None
 
 

@@ -1,4 +1,7 @@
-"""A hosted language model, as far as an environment knows it: one that writes its scenarios."""
+"""What an environment asks of a hosted language model: its settings, its answers and its failures.
+
+The models themselves are in ``agent.hosted``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ Message = dict[str, Any]
 
 
 class LlmConfig(StrictModel):
-    """A language model that is asked, not trained."""
+    """A language model that is prompted, not trained."""
 
     model: str = Field("openai/o4-mini", description="Any LiteLLM name.")
     api_base: str | None = Field(
@@ -36,20 +39,20 @@ class LlmConfig(StrictModel):
 
 
 class LlmUnavailable(UserError):
-    """The model cannot be asked at all; the text says what to set."""
+    """The model cannot be used at all; the text says what to set."""
 
 
 class LlmFailed(UserError):
-    """No usable answer to one question; the text says why."""
+    """No usable answer to one request; the text says why and holds no secret."""
 
 
-class LlmBudgetSpent(RuntimeError):
-    """The model has cost as much as it may."""
+class LlmBudgetSpent(UserError):
+    """The models have cost as much as they may."""
 
 
 @dataclass(slots=True)
 class LlmUsage:
-    """Totals so far. ``cached`` answers were not asked for again."""
+    """Totals so far. ``cached`` counts answers that took no request; ``cost_usd`` is in US dollars."""
 
     requests: int = 0
     cached: int = 0
@@ -58,17 +61,18 @@ class LlmUsage:
     cost_usd: float = 0.0
 
 
-class HostedModel(Protocol):
-    """One model, asked by many at once.
+class StructuredModel(Protocol):
+    """A language model that answers in a given form; safe to share between tasks."""
 
-    Attributes:
-        usage: requests and their cost so far.
-        priced: whether its price is known.
-    """
+    @property
+    def config(self) -> LlmConfig: ...
 
-    config: LlmConfig
-    usage: LlmUsage
-    priced: bool
+    @property
+    def usage(self) -> LlmUsage: ...
+
+    @property
+    def priced(self) -> bool:
+        """Whether its price is known; if not, ``usage.cost_usd`` means nothing."""
 
     async def ask(
         self,
@@ -77,17 +81,43 @@ class HostedModel(Protocol):
         check: Callable[[Form], None] | None = None,
         temperature: float | None = None,
     ) -> Form:
-        """A reply of the given form.
+        """An answer of the given form.
 
         Args:
-            check: raises ValueError, with a text for the model, on a reply that cannot be right.
+            messages: in OpenAI's form.
+            check: raises ValueError, with a text for the model, on an unacceptable answer.
+            temperature: None leaves it to the model.
 
         Raises:
-            LlmFailed: it could not be reached, or gave no usable reply twice.
-            LlmBudgetSpent: its budget is spent.
+            LlmFailed: the model could not be reached, or twice gave no usable answer.
+            LlmBudgetSpent: the budget is used up.
         """
 
 
+class UsageReport(StrictModel):
+    """Which model was used, how much, and at what cost."""
+
+    model: str
+    requests: int
+    cached: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None = Field(description="None if the price is unknown.")
+
+
+def usage_report(model: StructuredModel) -> dict[str, Any]:
+    """The fields of ``UsageReport``, so far."""
+    usage = model.usage
+    return {
+        "model": model.config.model,
+        "requests": usage.requests,
+        "cached": usage.cached,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cost_usd": round(usage.cost_usd, 6) if model.priced else None,
+    }
+
+
 def as_data(value: object) -> str:
-    """JSON to quote in a prompt. Half of a surrogate pair, which UTF-8 cannot hold, becomes ``?``."""
+    """JSON to quote in a prompt. A lone surrogate, which UTF-8 cannot hold, becomes ``?``."""
     return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()

@@ -13,7 +13,7 @@ from pipelines.placement import stages_of
 from steps.data import arguments_of, step_of
 from steps.model_versions import DATA_PIPELINE, data_tag
 
-_REPLIES = ".llm-replies"
+REPLIES = ".llm-replies"
 
 
 def data_pipeline(config: ProjectConfig, runs: Path) -> Any:
@@ -23,7 +23,7 @@ def data_pipeline(config: ProjectConfig, runs: Path) -> Any:
         runs: the folder that all runs lie in.
     """
     # Beside the runs, as a run of another name must not pay for the same replies.
-    replies = runs / _REPLIES
+    replies = runs / REPLIES
     stages = stages_of(config)
 
     @pipeline(

@@ -25,9 +25,9 @@ from zenml.enums import ExecutionMode
 from environment.registry import DEFAULT
 from steps.inference import endpoints
 from steps.inference.load_agent import MODEL_NAME, deployable_of, load_agent, release_agent
-from steps.inference.run_single_inference import run_single_inference
+from steps.inference.run_single_inference import step_over
 from steps.model_versions import PRODUCTION, data_artifacts, model_version
-from web.guard import CONTENT_SECURITY_POLICY
+from web.page import CONTENT_SECURITY_POLICY
 
 _PREFIX = "inference_over_"
 _ASK: dict[str, Any] = {
@@ -67,6 +67,7 @@ def deployment_settings(environment: str, record_runs: bool = False) -> Deployme
         # Requests in flight are broken off after five seconds; this is the net below that.
         uvicorn_kwargs={
             "timeout_graceful_shutdown": 8,
+            "timeout_keep_alive": 75,  # longer than clients keep an idle connection
             "access_log": False,
             "server_header": False,
         },
@@ -109,7 +110,8 @@ def pipeline_of(environment: str) -> Any:
             model_version(MODEL_NAME, PRODUCTION)
             data_artifacts(environment)
         # A tuple: of a list, which the step gives, ZenML makes no outputs of the pipeline.
-        return tuple(run_single_inference(asked={name: asked.get(name, "") for name in fields}))
+        answer = step_over(environment)
+        return tuple(answer(**{name: asked.get(name, "") for name in fields}))
 
     kind = inspect.Parameter.KEYWORD_ONLY
     # The defaults let the pipeline be compiled without a question; the endpoints ask for all.

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from environment.base import UserError
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.data import data_pipeline
@@ -30,7 +29,6 @@ from steps.model_versions import (
 from training.loop.judging import judge_summary
 from training.run.files import write_atomically
 from training.run.run_log import first_and_last
-from training.run.signals import Interrupted
 from training.spec import EvaluationSpec, RunSpec
 
 log = logging.getLogger(__name__)
@@ -70,25 +68,6 @@ class Run:
         write_atomically(self.folder / "summary.json", text)
 
 
-def keep_log(folder: Path) -> None:
-    """Append everything that is logged from now on to ``run.log`` in the run's folder. There alone
-    the user's own errors have their traceback, which ZenML logs when a step fails."""
-    handler = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    import zenml  # noqa: F401 (sets up its handlers)
-
-    root = logging.getLogger()
-    for console in root.handlers:
-        console.addFilter(_without_traceback_of_user_errors)
-    root.handlers.insert(0, handler)
-
-
-def _without_traceback_of_user_errors(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], (UserError, Interrupted)):
-        record.exc_info = record.exc_text = None
-    return True
-
-
 def _peak_rss_mib() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     own, children = (
@@ -114,12 +93,20 @@ def run_data(run: Run, use_cache: bool) -> None:
     made = data_pipeline(config_with_seed(run), run.folder.parent).with_options(**options)()
     run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
     steps = made.steps.values()
+    for step in steps:
+        if step.status == "cached":
+            log.info("  ✓ %s cached", step.name)
     run.summary["data"] = {
-        artifact: dict(versions[0].run_metadata)
+        artifact: _own(versions[0].run_metadata)
         for step in steps
         for artifact, versions in step.outputs.items()
         if artifact in package.artifacts
     } | {"cached": all(step.status == "cached" for step in steps)}
+
+
+def _own(metadata: Any) -> dict[str, Any]:
+    """Without what ZenML measures of every artifact."""
+    return {name: value for name, value in metadata.items() if name != "storage_size"}
 
 
 def config_with_seed(run: Run) -> ProjectConfig:

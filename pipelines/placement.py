@@ -15,6 +15,7 @@ from zenml.enums import StackComponentType
 from environment.package import Stage
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
+from steps.ticks import HOOK
 
 _STEPS = {
     "train": ("setup_art_model", "train_agent"),
@@ -69,9 +70,8 @@ def active_stack(name: str | None) -> Iterator[None]:
 
 def zenml_options(config: ProjectConfig, pipeline: str) -> dict[str, Any]:
     """What ``with_options`` of a pipeline takes of the configuration."""
-    steps = {
-        name: step for name, step in config.steps.items() if name in steps_of(config, pipeline)
-    }
+    hook = {"success_hook_source": HOOK}
+    steps = {name: hook | config.steps.get(name, {}) for name in steps_of(config, pipeline)}
     return {"settings": config.settings, "steps": steps}
 
 

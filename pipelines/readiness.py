@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.hosted.llm import check_llm
-from agent.judge import JudgeConfig, check_judge
+from agent.hosted.connection import check_llm
+from agent.judge import JudgeConfig
 from backends import check, check_serves_adapters, gpus
 from backends.loading import is_folder
 from backends.needs import KEYS
 from environment.base import UserError
-from environment.language_model import LlmConfig, LlmUnavailable
-from environment.package import Stage
+from environment.language_model import LlmConfig
 from environment.registry import check_environment
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.placement import operator_of, stages_of, steps_of
@@ -115,7 +114,7 @@ def checks(
         yield partial(_check_paths, config)
         for stage in stages_of(config):
             if stage.model is not None:
-                yield partial(_check_model, stage)
+                yield partial(check_llm, stage.model, f"the step {stage.name} asks a model")
     if not {"train_agent", "run_inference"}.isdisjoint(here):
         yield partial(check, backend)
     sandboxed = {stage.name for stage in stages_of(config) if stage.sandboxed}
@@ -128,14 +127,8 @@ def checks(
     if "run_inference" in here:
         yield partial(check_hosted, config.evaluation)
     if judges(config, here):
-        yield partial(check_judge, judge_within(config))
-
-
-def _check_model(stage: Stage) -> None:
-    try:
-        check_llm(stage.model)
-    except LlmUnavailable as error:
-        raise LlmUnavailable(f"the step {stage.name} asks a model: {error}") from error
+        without = "training.reward: verifiable needs no judge"
+        yield partial(check_llm, judge_within(config), "judge", without)
 
 
 def _check_paths(config: ProjectConfig) -> None:

@@ -13,7 +13,7 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agent.hosted.prompted import Spending
+from agent.hosted.ledger import Ledger
 from agent.model import ChatModel
 from backends import open_policy
 from environment.base import Environment
@@ -110,8 +110,7 @@ async def _rehearse(
     async with AsyncExitStack() as stack:
         model: ChatModel
         if entry is not None:
-            spending = Spending(config.evaluation.max_cost_usd)
-            model = prompted_model(entry, environment, spending)
+            model = prompted_model(entry, environment, Ledger(config.evaluation.max_cost_usd))
             bounds, concurrency = hosted_limits(entry, config.rollout), entry.concurrency
         else:
             path = stack.enter_context(TemporaryDirectory(prefix="art-rl-"))

@@ -75,7 +75,7 @@ def _model(settings: Any, folder: Path) -> Any:
 
     # Beside the folder, which is made anew for every attempt: no reply is paid for twice.
     model = LanguageModel(settings, folder.with_name("replies"))
-    model.keep_spending(folder.with_name("spent.json"))
+    model.ledger.keep(folder.with_name("spent.json"))
     return model
 
 

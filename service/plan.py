@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from agent.hosted.llm import LlmConfig, LlmUnavailable, check_llm
+from agent.hosted.connection import check_llm
 from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
 from backends.loading import load_tokenizer
 from environment.base import EnvironmentUnavailable
 from environment.configuration import explain
+from environment.language_model import LlmConfig, LlmUnavailable
 from environment.package import Stage
 from environment.registry import UnknownEnvironment, check_environment, environment_package
 from environment.tasks import TASK, check_examples, different
@@ -52,9 +53,7 @@ class Plan(RunSpec):
 
     def stages(self) -> Sequence[Stage]:
         """How the data is made."""
-        package = environment_package(self.environment["name"])
-        data = package.data.model_validate(self.data)
-        return package.stages(data, package.config.model_validate(self.environment))
+        return _stages(self.environment, self.data)
 
     def lasting_data(self) -> dict[str, Any]:
         """Of the data's settings, those that decide what it is. A writer's limits do not."""
@@ -64,6 +63,12 @@ class Plan(RunSpec):
     def lasting(self) -> dict[str, Any]:
         """What must stay the same for a model's next job to continue its run."""
         return super().lasting() | {"data": self.lasting_data()}
+
+
+def _stages(environment: dict[str, Any], data: dict[str, Any]) -> Sequence[Stage]:
+    package = environment_package(environment["name"])
+    config = package.config.model_validate(environment)
+    return package.stages(package.data.model_validate(data), config)
 
 
 def make_plan(

@@ -56,7 +56,7 @@ class _Work:
         job, store, folders = self.job, self.store, self.folders
         place = folders.environments if is_shared(self.plan) else folders.run(job.run) / "data"
         artifacts = prepare(self.plan, place)
-        # What all share, whoever runs the service pays for.
+        # For what all jobs share, whoever runs the service pays.
         report = None if is_shared(self.plan) else written_by_model(self.plan, place)
         if report is not None and not job.step and store.last_event(job.id, _EXAMPLES) is None:
             charge(folders.training(job.run), report["cost_usd"] or 0.0)

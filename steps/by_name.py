@@ -20,10 +20,16 @@ _OF = "__of__"  # between a step's name and those of its artifacts
 
 
 def with_inputs(
-    function: Callable[..., Any], names: Iterable[str], name: str, returns: Any = None
+    function: Callable[..., Any],
+    names: Iterable[str],
+    name: str,
+    *,
+    into: str = "artifacts",
+    form: type[Any] = Path,
+    returns: Any = None,
 ) -> Callable[..., Any]:
-    """A function with a parameter for each named artifact in place of ``function``'s parameter
-    ``artifacts``, a dictionary of paths.
+    """A function with a parameter of type ``form`` for each of the names, in place of the parameter
+    ``into`` of ``function``: a dictionary of them.
 
     Args:
         name: its own.
@@ -33,13 +39,13 @@ def with_inputs(
 
     @functools.wraps(function)
     def variant(**arguments: Any) -> Any:
-        artifacts = {one: Path(arguments.pop(one)) for one in wanted}
-        return function(**arguments, artifacts=artifacts)
+        given = {one: form(arguments.pop(one)) for one in wanted}
+        return function(**arguments, **{into: given})
 
     signature = inspect.signature(function)
     kind = inspect.Parameter.KEYWORD_ONLY
-    own = [p.replace(kind=kind) for p in signature.parameters.values() if p.name != "artifacts"]
-    inputs = [inspect.Parameter(one, kind, annotation=Path) for one in wanted]
+    own = [p.replace(kind=kind) for p in signature.parameters.values() if p.name != into]
+    inputs = [inspect.Parameter(one, kind, annotation=form) for one in wanted]
     variant.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=sorted([*own, *inputs], key=lambda p: p.default is not p.empty),
         return_annotation=returns or signature.return_annotation,

@@ -57,14 +57,14 @@ def run_stage(
     out = scratch_folder() / file
     work = Work(out, lambda model: LanguageModel(model, replies), Progress)
     facts = _load(make)(work, _load(form).model_validate(settings), **artifacts)
-    known = {name: fact for name, fact in facts.items() if fact is not None}  # ZenML takes no None
-    log_metadata(known, infer_artifact=True)
+    # ZenML takes no None.
+    log_metadata({k: v for k, v in facts.items() if v is not None}, infer_artifact=True)
     return out
 
 
 def _step(name: str, artifact: str, needs: tuple[str, ...], code: tuple[str, ...] = ()) -> BaseStep:
     attribute = "__of__".join([name + _MAKES + artifact, *needs])
-    function = with_inputs(run_stage, needs, attribute, Annotated[Path, artifact])
+    function = with_inputs(run_stage, needs, attribute, returns=Annotated[Path, artifact])
     return step(
         name=name,
         output_materializers={artifact: FileMaterializer},

@@ -16,7 +16,14 @@ from environment.registry import environment_package
 from training.config import EvaluationConfig, RolloutConfig, TrainingConfig
 
 # May change between the attempts of a run without making it another run.
-_FREE_SETTINGS = {"max_steps", "budget", "empty_steps_limit", "keep_checkpoints", "min_probs_corr"}
+_FREE_SETTINGS = {
+    "max_steps",
+    "budget",
+    "empty_steps_limit",
+    "keep_checkpoints",
+    "min_probs_corr",
+    "on_mismatch",
+}
 _JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
 
 

@@ -1,1 +1,1 @@
-"""Hosted language models, called through one stack: retries, prices, budgets, redaction."""
+"""Hosted language models. Judges, writers and evaluated agents all share one ``Connection``."""

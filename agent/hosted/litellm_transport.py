@@ -1,63 +1,69 @@
 """Any provider's model behind OpenAI's dialect, in process.
 
-An HTTP transport whose server is LiteLLM's function: whoever speaks to an OpenAI-compatible endpoint
-speaks through it to every provider that LiteLLM knows, with the same retries and recording, and
-without a proxy to start.
+An HTTP transport whose server is LiteLLM: any OpenAI client reaches every provider that LiteLLM
+knows, with no proxy to start.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import httpx
-import litellm
 import openai
 
-# It prints advice for its developers on every error, and logs every request, twice.
-litellm.suppress_debug_info = True
-logging.getLogger("LiteLLM").setLevel(logging.WARNING)
-# Says to the client that there is a server; nothing is ever sent there.
-BASE_URL = "http://litellm.invalid/v1"
+from agent.hosted.providers import litellm
+
+BASE_URL = "http://litellm.invalid/v1"  # clients want one; nothing is ever sent there
 
 
 class LiteLlmTransport(httpx.AsyncBaseTransport):
     """Answers ``POST /chat/completions``. The key is the provider's own, from the environment."""
 
+    def __init__(self) -> None:
+        litellm()  # imported now, not while requests are being timed
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        asked = json.loads(await request.aread())
-        asked.pop("stream", None)
+        body = json.loads(await request.aread())
+        body.pop("stream", None)
         try:
-            answer = await litellm.acompletion(
-                **asked,
+            completion = await litellm().acompletion(
+                **body,
                 timeout=request.extensions.get("timeout", {}).get("read"),
-                max_retries=0,  # the client's business
-                drop_params=True,  # what a provider knows nothing of, such as a seed
+                max_retries=0,  # see Connection
+                drop_params=True,  # those a provider does not support, such as a seed
             )
         except openai.APITimeoutError as error:
             raise httpx.ReadTimeout(str(error), request=request) from error
         except openai.APIConnectionError as error:
             raise httpx.ConnectError(str(error), request=request) from error
         except openai.APIError as error:
-            return _refusal(error, request)
-        # It warns of finish reasons that are not OpenAI's, such as Anthropic's refusal.
-        body = answer.model_dump(mode="json", warnings=False)
-        cost = answer._hidden_params.get("response_cost")
-        if cost is not None and body.get("usage"):
-            body["usage"]["cost"] = cost  # in US dollars, where OpenRouter has it too
-        return httpx.Response(200, json=body, request=request)
+            return _error_response(error, request)
+        return httpx.Response(200, json=_in_openais_form(completion), request=request)
 
 
-def _refusal(error: openai.APIError, request: httpx.Request) -> httpx.Response:
+def _in_openais_form(completion: Any) -> dict[str, Any]:
+    # Without warnings of finish reasons that are not OpenAI's, such as Anthropic's refusal.
+    body: dict[str, Any] = completion.model_dump(mode="json", warnings=False)
+    for choice in body["choices"]:
+        # LiteLLM has no field for a refusal.
+        if refusal := (choice["message"].get("provider_specific_fields") or {}).get("refusal"):
+            choice["message"]["refusal"] = refusal
+    cost = completion._hidden_params.get("response_cost")
+    if cost is not None and body.get("usage"):
+        body["usage"]["cost"] = cost  # in US dollars, as from OpenRouter
+    return body
+
+
+def _error_response(error: openai.APIError, request: httpx.Request) -> httpx.Response:
     code: Any = error.code
-    if isinstance(error, litellm.ContextWindowExceededError):
+    if isinstance(error, litellm().ContextWindowExceededError):
         code = "context_length_exceeded"
-    elif isinstance(error, litellm.ContentPolicyViolationError):
+    elif isinstance(error, litellm().ContentPolicyViolationError):
         code = "content_policy_violation"
-    # LiteLLM's errors have their headers here; those of the response that they carry are empty.
-    said = getattr(error, "litellm_response_headers", None) or {}
-    waits = {name: said[name] for name in ("retry-after", "retry-after-ms") if name in said}
+    # LiteLLM keeps the server's headers there; those of the error's response are empty.
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    waits = {name: headers[name] for name in ("retry-after", "retry-after-ms") if name in headers}
     return httpx.Response(
         int(getattr(error, "status_code", None) or 500),
         headers=waits,

@@ -1,8 +1,7 @@
-"""Keep secrets out of what a run writes: its records and reports, and who asked may show them.
+"""Keep secrets out of records, reports and errors.
 
-What a secret is, the environment says: the values of variables named like one. Beside those, what
-looks like a key or a bearer token is left out wherever it came from. Servers repeat what they were
-sent, so the text of an error from outside may hold one.
+Secrets are the values of environment variables named like one, and whatever looks like a key or a
+bearer token. Servers repeat what they were sent, so the text of their errors may hold one.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _SHOWN = "[secret]"
 
 
 def secrets() -> list[str]:
-    """The values to leave out, the longest first: one may contain another."""
+    """The values to leave out, longest first, since one may contain another."""
     values = {value for name, value in os.environ.items() if _NAMES.search(name)}
     return sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)
 

@@ -1,6 +1,6 @@
 """Judges: language models that score what an agent did."""
 
-from agent.judge.config import JudgeConfig, JudgeFailed, JudgeUnavailable, check_judge
+from agent.judge.config import JudgeConfig
 from agent.judge.correctness import CorrectnessJudge, Verdict
 from agent.judge.ranks import rank_correlation
 from agent.judge.ruler import Judged, RulerJudge
@@ -9,8 +9,6 @@ from agent.judge.scoring import Scored, Trajectory, TrajectoryJudge, TrajectoryS
 __all__ = [
     "CorrectnessJudge",
     "JudgeConfig",
-    "JudgeFailed",
-    "JudgeUnavailable",
     "Judged",
     "RulerJudge",
     "Scored",
@@ -18,6 +16,5 @@ __all__ = [
     "TrajectoryJudge",
     "TrajectoryScore",
     "Verdict",
-    "check_judge",
     "rank_correlation",
 ]

@@ -1,10 +1,10 @@
-"""Which judge, what it can read, and how it can fail."""
+"""Which judge, and how much it can read."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from agent.hosted.llm import LlmConfig, LlmUnavailable, check_llm
+from environment.language_model import LlmConfig
 
 
 class JudgeConfig(LlmConfig):
@@ -23,24 +23,3 @@ class JudgeConfig(LlmConfig):
         description="Share of groups judged a second time in the reverse order, to see whether "
         "the judge says the same; the score is the mean.",
     )
-
-
-class JudgeUnavailable(LlmUnavailable):
-    """The judge cannot be asked at all; the text says what to set."""
-
-
-class JudgeFailed(RuntimeError):
-    """The judge gave no usable judgement; the text says why."""
-
-
-def check_judge(config: JudgeConfig) -> None:
-    """
-    Raises:
-        JudgeUnavailable: the environment has no key for it, or its cost is bounded but unknown.
-    """
-    try:
-        check_llm(config)
-    except LlmUnavailable as error:
-        raise JudgeUnavailable(
-            f"judge: {error} (training.reward: verifiable needs no judge)"
-        ) from error

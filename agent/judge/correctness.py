@@ -1,15 +1,14 @@
-"""Does an answer say what the gold answer says? A judge reads meaning where a match reads words.
+"""Does an answer say what the gold answer says? A judge reads meaning where a match compares words.
 
-For evaluation: ``environment.email_search.matching`` is deterministic, but takes a paraphrase for
-wrong; a judge does not, but can err. Report both and how often they agree.
+For evaluation: matching words is deterministic but rejects paraphrases; a judge accepts them but can
+err. Report both, and how often they agree.
 """
 
 from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from agent.hosted.llm import LanguageModel, LlmFailed
-from agent.judge.config import JudgeFailed
+from agent.hosted.llm import LanguageModel
 from environment.language_model import as_data
 
 _INSTRUCTIONS = """\
@@ -42,18 +41,15 @@ class CorrectnessJudge:
     async def verdict(self, question: str, gold: str, answer: str) -> Verdict:
         """
         Raises:
-            JudgeFailed: the judge could not be reached, or gave no usable verdict twice.
-            LlmBudgetSpent: it may not be asked any more.
+            LlmFailed: the judge could not be reached, or twice gave no usable verdict.
+            LlmBudgetSpent: its budget is used up.
         """
-        asked = {"question": question, "gold_answer": gold, "answer_to_judge": answer}
+        case = {"question": question, "gold_answer": gold, "answer_to_judge": answer}
         messages = [
             {"role": "system", "content": _INSTRUCTIONS},
-            {"role": "user", "content": as_data(asked)},
+            {"role": "user", "content": as_data(case)},
         ]
-        try:
-            return await self._llm.ask(messages, Verdict)
-        except LlmFailed as error:
-            raise JudgeFailed(str(error)) from error
+        return await self._llm.ask(messages, Verdict)
 
     async def is_correct(self, question: str, gold: str, answer: str) -> bool:
         """As ``verdict``, without its reason."""

@@ -1,11 +1,11 @@
 """RULER: a judge compares the rollouts of a group and scores each between 0 and 1.
 
-After OpenPipe's RULER (https://art.openpipe.ai/fundamentals/ruler), with what ART 0.5.18's lacks:
-ids, orders and scores that are checked, see ``agent.judge.scores``. A failed judgement is never a
-reward: it raises ``JudgeFailed``, and the trainer leaves the group out and counts it.
+After OpenPipe's RULER (https://art.openpipe.ai/fundamentals/ruler), plus what ART 0.5.18's lacks:
+ids, orders and scores are checked, see ``agent.judge.scores``. A failed judgement is never a reward:
+it raises ``LlmFailed``, and the trainer drops the group and counts it.
 
-What a rollout contains is data. A mail that asks for a good score is quoted to the judge inside
-JSON, after it has been told so, and cannot know the id that it would have to name.
+What a rollout contains is data. A mail that asks for a good score reaches the judge quoted inside
+JSON, after a warning, and cannot know the id that it would have to name.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ You compare several attempts of an agent at the same task and give each a score 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a judge says of a group.
+    """A judge's scores of a group.
 
     Args:
         scores: between 0 and 1, in the order of the rollouts.
         consistency: rank correlation of the scores in two orders of the rollouts; None if it was
-            judged once only, or one of the two put all on a level.
+            judged only once, or all scores in an order were equal.
     """
 
     scores: list[float]
@@ -63,9 +63,9 @@ class RulerJudge:
         """Score conversations, each the messages of a rollout in OpenAI's form.
 
         Raises:
-            JudgeFailed: the judge could not be reached, gave no usable scores twice, or cannot
-                read so much.
-            LlmBudgetSpent: it may not be asked any more.
+            LlmFailed: the judge could not be reached, twice gave no usable scores, or cannot read
+                that much.
+            LlmBudgetSpent: its budget is used up.
         """
         shown = Anonymous.of(conversations)
         ids = list(shown.attempts)
@@ -92,7 +92,7 @@ class RulerJudge:
 
 
 def _prompt(attempts: Attempts, tools: Sequence[Mapping[str, Any]]) -> str:
-    """The attempts in their order; what all of them share is shown once."""
+    """The attempts in order, their common beginning shown once."""
     conversations = list(attempts.values())
     shared = 0
     while all(len(c) > shared and c[shared] == conversations[0][shared] for c in conversations):

@@ -1,7 +1,7 @@
 """Score any trajectories, each on its own, by criteria that the caller writes.
 
-Where RULER compares attempts at one task, these may be of different tasks: what a score means is
-for the criteria to say. They are shown a few at a time, so that the judge keeps one measure.
+RULER compares attempts at one task; these may be at different tasks, and the criteria say what a
+score means. The judge sees several at a time, so that it keeps to one standard.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ task, and several may deserve the same score.
 
 
 class _Part(BaseModel):
-    """Of what is sent to us: checked as far as a judge needs it, and shown whole."""
+    """Part of a request: checked as far as the judge needs it, and shown in full."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, JsonValue]
@@ -50,10 +50,10 @@ class TrajectoryMessage(_Part):
 
 
 class Trajectory(_Part):
-    """What an agent was told and did; only its messages are judged.
+    """What an agent saw and did; only its messages are judged.
 
     Args:
-        id: the caller's own, for a score to be known by; the judge does not see it.
+        id: the caller's own, returned with the score; the judge does not see it.
     """
 
     id: str | None = Field(None, min_length=1, max_length=200)
@@ -74,12 +74,12 @@ class TrajectoryScore:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a judge says of trajectories.
+    """A judge's scores of trajectories.
 
     Args:
         scores: in the order of the trajectories.
-        consistency: rank correlation of the scores of those that were judged twice, in two orders;
-            None if none were, or all were put on a level.
+        consistency: rank correlation of the scores of those judged twice, in two orders; None if
+            none were, or all scores were equal.
     """
 
     scores: list[TrajectoryScore]
@@ -96,12 +96,14 @@ class TrajectoryJudge:
     async def score(self, trajectories: Sequence[Trajectory], criteria: str) -> Scored:
         """
         Raises:
-            JudgeFailed: the judge could not be reached, gave no usable scores twice, or cannot
-                read so much. What it did score is in its cache and not paid for again.
-            LlmBudgetSpent: it may not be asked any more.
+            LlmFailed: the judge could not be reached, twice gave no usable scores, or cannot read
+                that much. What it did score stays in its cache.
+            LlmBudgetSpent: its budget is used up.
         """
-        told = [[m.model_dump(exclude_none=True) for m in t.messages] for t in trajectories]
-        shown = Anonymous.of(told)
+        conversations = [
+            [m.model_dump(exclude_none=True) for m in t.messages] for t in trajectories
+        ]
+        shown = Anonymous.of(conversations)
         order = sorted(shown.attempts)
         parts = [order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE)]
         parts = [smaller for part in parts for smaller in self._fitting(part, shown.attempts)]
@@ -111,10 +113,10 @@ class TrajectoryJudge:
             if len(part) > 1 and shown.rng.random() < self._config.second_order_share
         ]
         asks = [self._ask(shown.attempts, part, criteria) for part in (*parts, *again)]
-        # All of them are waited for, as what fails may be asked again, and these are kept then.
+        # Wait for all of them: if one fails, the others are in the cache for the next try.
         answers = await asyncio.gather(*asks, return_exceptions=True)
-        asked = [_or_raise(answer) for answer in answers]
-        first, second = _joined(asked[: len(parts)]), _joined(asked[len(parts) :])
+        scores = [_or_raise(answer) for answer in answers]
+        first, second = _joined(scores[: len(parts)]), _joined(scores[len(parts) :])
         both = sorted(second)
         consistency = rank_correlation(
             [first[id_].score for id_ in both], [second[id_].score for id_ in both]
@@ -122,7 +124,7 @@ class TrajectoryJudge:
         return Scored([_mean(first[id_], second.get(id_)) for id_ in shown.places], consistency)
 
     def _fitting(self, part: list[str], attempts: Attempts) -> list[list[str]]:
-        """The part, or smaller ones where it is long: half the window, as criteria need room too."""
+        """Split into parts that fill at most half the window; the criteria need room too."""
         room = self._config.window_tokens * 3 // 2
         parts: list[list[str]] = []
         taken = 0
@@ -162,6 +164,6 @@ def _joined(answers: Sequence[dict[str, Score]]) -> dict[str, Score]:
 
 
 def _mean(first: Score, second: Score | None) -> TrajectoryScore:
-    """Of a trajectory judged twice the mean, with what was said first."""
+    """The mean if judged twice, with the first explanation."""
     scores = [first.score] if second is None else [first.score, second.score]
     return TrajectoryScore(fmean(scores), first.explanation)

@@ -1,9 +1,8 @@
-"""Shorten rollouts that are longer together than a judge can read.
+"""Shorten rollouts that are too long, together, for a judge to read.
 
-The rule: only results of tools are cut, the longest first, all of them to the same length, and no
-further than the prompt needs. A cut is in the middle, with a mark that says how many characters
-are missing. What the agent was told and what it did itself, its final answer included, are never
-cut.
+Only results of tools are cut: the longest first, all to the same length, and no further than needed.
+A cut is in the middle, with a mark that says how many characters are missing. The prompts and what
+the agent did itself, its final answer included, are never cut.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from agent.judge.config import JudgeFailed
+from environment.language_model import LlmFailed
 
 Conversation = Sequence[Mapping[str, Any]]
-_BYTES_PER_TOKEN = 3  # fewer than of English in any tokenizer, so the estimate is on the safe side
+_BYTES_PER_TOKEN = 3  # fewer than in English with any tokenizer: a safe estimate
 _SHORTEST_RESULT = 100
 
 
@@ -23,10 +22,10 @@ def shortened(
     prompt: Callable[[Sequence[Conversation]], str],
     window_tokens: int,
 ) -> str:
-    """The longest prompt of these conversations that fits the window.
+    """The longest prompt from these conversations that fits the window.
 
     Raises:
-        JudgeFailed: it does not fit, however short the results of tools become.
+        LlmFailed: it does not fit even with results of tools cut to the minimum.
     """
 
     def cut_to(longest: int) -> str:
@@ -41,7 +40,7 @@ def shortened(
     best = cut_to(_SHORTEST_RESULT)
     if not fits(best):
         needed = -(-len(best.encode()) // _BYTES_PER_TOKEN)
-        raise JudgeFailed(
+        raise LlmFailed(
             f"the attempts of the group need about {needed:,} tokens with every result of a tool "
             f"cut to {_SHORTEST_RESULT} characters; judge.window_tokens is {window_tokens:,}"
         )

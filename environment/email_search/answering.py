@@ -77,7 +77,8 @@ def finding(
         return Finding(None, reason="the agent cited no mail of this inbox for its answer")
     if not stands_in(answer, mails):
         return Finding(None, reason="the agent's answer does not stand in the mails that it cited")
-    return Finding(answer, [source(mail, answer) for mail in mails], [m.message_id for m in mails])
+    sources: list[StrictModel] = [source(mail, answer) for mail in mails]
+    return Finding(answer, sources, [mail.message_id for mail in mails])
 
 
 def source(mail: Email, answer: str) -> Source:

@@ -1,13 +1,12 @@
 """A language model writes scenarios from a mailbox.
 
-It is shown batches of one inbox's mails and writes questions whose answers stand in one of them
-each. What it wrote is checked twice: by rules (``environment.email_search.drafts``), and by asking
-again, with nothing but the question and its gold mail, for an answer that must be the same. Every
-draft is kept or counted under the reason why not.
+It sees batches of one inbox's mails and writes questions, each answered by one of them. Its drafts
+are checked twice: by rules (``environment.email_search.drafts``), and by asking again, with only the
+question and its gold mail, for an answer that must be the same. Every draft is kept, or counted under
+the reason it was not.
 
-Mails are data. They are quoted inside JSON to a model that has been told so, and whatever a mail
-may talk it into, a question can only cite a mail of its own batch, ask for what stands in it, and
-belong to the inbox that the batch was taken from.
+Mails are data, quoted inside JSON to a model that knows it. Whatever a mail talks it into, a question
+can only cite a mail of its own batch, ask for what that mail says, and belong to the batch's inbox.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from environment.base import StrictModel
 from environment.email_search.batches import Batch, plan_batches
 from environment.email_search.config import WriterConfig
 from environment.email_search.drafts import Seen, fault, scenario_of
@@ -38,23 +36,24 @@ from environment.email_search.writer_prompts import (
     write_prompt,
 )
 from environment.language_model import (
-    HostedModel,
     LlmBudgetSpent,
     LlmFailed,
+    StructuredModel,
+    UsageReport,
+    usage_report,
 )
 
 log = logging.getLogger(__name__)
 
-# Of the drafts that are paid for, so many may fail until an inbox is given up.
+# An inbox is given up after this many drafts per question that is wanted.
 _DRAFTS_PER_QUESTION = 3
 _FAILURES_IN_A_ROW = 8
-_GOES_ON = "run it again when this is mended, no reply so far is paid for twice"
+_GOES_ON = "fix this and run it again: no reply so far is paid for twice"
 
 
-class WriterReport(StrictModel):
-    """What came of it. ``drafts`` are all questions written: kept, or left out by reason."""
+class WriterReport(UsageReport):
+    """``drafts`` are all questions written: kept, or left out by reason."""
 
-    model: str
     ended_by: Literal["done", "budget"]
     inboxes: int
     batches: int
@@ -63,11 +62,6 @@ class WriterReport(StrictModel):
     kept: int
     left_out: dict[str, int]
     mails_not_shown: dict[str, int]
-    requests: int
-    cached: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float | None = Field(description="None where nobody knows the price.")
 
 
 Tell = Callable[[int], None]
@@ -75,23 +69,23 @@ Tell = Callable[[int], None]
 
 async def write_scenarios(
     config: WriterConfig,
-    model: HostedModel,
+    model: StructuredModel,
     database: EmailDatabase,
     tell: Tell = lambda done: None,
 ) -> tuple[list[EmailScenario], WriterReport]:
-    """Scenarios of all inboxes. When the model's budget is spent, those made so far.
+    """Scenarios from all inboxes, or those written when the model's budget ran out.
 
     Args:
-        tell: is told how many more questions are done with.
+        tell: called with the number of further questions that are settled.
 
     Raises:
-        LlmFailed: many requests in a row failed, or most batches: the model seems out of order.
+        LlmFailed: many requests in a row failed, or most batches did: the model seems broken.
     """
     return await _Writer(config, model, database, tell).write()
 
 
 def questions_wanted(config: WriterConfig, database: EmailDatabase) -> int:
-    """How many questions there can be at most."""
+    """At most."""
     return config.questions_per_inbox * len(_inboxes(config, database))
 
 
@@ -101,7 +95,7 @@ def _inboxes(config: WriterConfig, database: EmailDatabase) -> list[str]:
 
 class _Writer:
     def __init__(
-        self, config: WriterConfig, model: HostedModel, database: EmailDatabase, tell: Tell
+        self, config: WriterConfig, model: StructuredModel, database: EmailDatabase, tell: Tell
     ) -> None:
         self._config, self._model, self._database, self._tell = config, model, database, tell
         self._left_out: Counter[str] = Counter()
@@ -127,9 +121,8 @@ class _Writer:
                 f"from {self._model.config.model}; {_GOES_ON}. The last one: {self._last_failure}"
             )
         kept = [scenario for scenarios in of_inboxes for scenario in scenarios]
-        usage = self._model.usage
         return kept, WriterReport(
-            model=self._model.config.model,
+            **usage_report(self._model),
             ended_by="budget" if self._budget_spent else "done",
             inboxes=len(planned),
             batches=self._batches,
@@ -138,15 +131,10 @@ class _Writer:
             kept=len(kept),
             left_out=dict(sorted(self._left_out.items())),
             mails_not_shown=dict(sorted(not_shown.items())),
-            requests=usage.requests,
-            cached=usage.cached,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cost_usd=round(usage.cost_usd, 6) if self._model.priced else None,
         )
 
     async def _write_inbox(self, inbox: str, batches: Sequence[Batch]) -> list[EmailScenario]:
-        """One batch after the other, so that which questions are kept depends on no timing."""
+        """One batch after another, so that which questions are kept does not depend on timing."""
         wanted = self._config.questions_per_inbox
         kept: list[EmailScenario] = []
         seen = Seen()
@@ -154,15 +142,15 @@ class _Writer:
             if len(kept) == wanted:
                 break
             try:
-                found = await self._write_batch(inbox, batch, seen)
-            except LlmBudgetSpent:  # others go on: what they ask for may have been paid for before
+                questions = await self._write_batch(inbox, batch, seen)
+            except LlmBudgetSpent:  # other inboxes go on: their replies may be cached
                 self._budget_spent = True
                 break
-            self._count("more_than_asked", max(0, len(kept) + len(found) - wanted))
-            found = found[: wanted - len(kept)]
-            kept += found
-            if found:
-                self._tell(len(found))
+            self._count("more_than_asked", max(0, len(kept) + len(questions) - wanted))
+            questions = questions[: wanted - len(kept)]
+            kept += questions
+            if questions:
+                self._tell(len(questions))
         if len(kept) < wanted:
             self._tell(wanted - len(kept))
         return kept
@@ -199,7 +187,7 @@ class _Writer:
         return [s for (s, _), reason in zip(usable, reasons, strict=True) if not reason]
 
     async def _verify(self, scenario: EmailScenario, gold: Email) -> str:
-        """Why a reader of the gold mail does not come to its answer; empty if one does."""
+        """Why a reader of the gold mail does not reach its answer; empty if one does."""
         try:
             reply = await self._model.ask(read_prompt(scenario, gold), Answer)
         except LlmBudgetSpent:

@@ -1,4 +1,4 @@
-"""What the writer of scenarios and the reader who verifies them are told, and what they may reply."""
+"""Prompts and reply forms of the model that writes scenarios and of the one that verifies them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from environment.email_search.drafts import Draft
 from environment.email_search.models import Email, EmailScenario, parse_day
 from environment.language_model import Message, as_data
 
-# The same for every number of questions, so that a run with more of them asks for no batch again.
+# Independent of how many questions are wanted, so that a run for more of them reuses all replies.
 DRAFTS_PER_BATCH = 5
 
 _DATA = """
@@ -52,7 +52,7 @@ class Answer(BaseModel):
 def check_drafts(drafts: Drafts) -> None:
     """
     Raises:
-        ValueError: what no rule could count as a question at all; the text is for the model.
+        ValueError: these are no questions at all; the text is for the model.
     """
     if len(drafts.questions) > DRAFTS_PER_BATCH:
         raise ValueError(f"At most {DRAFTS_PER_BATCH} questions were asked for.")

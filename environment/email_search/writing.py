@@ -44,7 +44,7 @@ def write_scenarios(work: Work, settings: WriterConfig, database: Path) -> dict[
     work.out.mkdir()
     write_jsonl(work.out / _SCENARIOS, scenarios)
     (work.out / _REPORT).write_text(report.model_dump_json())
-    return report.model_dump()
+    return report.model_dump(exclude_none=True)
 
 
 def read_written(folder: Path) -> list[EmailScenario]:

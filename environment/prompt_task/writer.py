@@ -1,8 +1,8 @@
 """A language model writes examples of a task, to train on.
 
-It is asked for a few at a time, in rounds: those of a round at once, and in each round it is shown
-some that there are already, so that it writes others. Every draft is kept or counted under the reason
-why not. The model's answers are not checked by anything: without them there is RULER.
+It writes batches in rounds: all batches of a round at once, each shown some of the examples so far so
+that it writes others. Every draft is kept, or counted under the reason it was not. Nothing checks the
+model's answers; training with RULER needs none.
 """
 
 from __future__ import annotations
@@ -16,14 +16,21 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from environment.base import StrictModel
-from environment.language_model import HostedModel, LlmBudgetSpent, LlmFailed, Message, as_data
+from environment.language_model import (
+    LlmBudgetSpent,
+    LlmFailed,
+    Message,
+    StructuredModel,
+    UsageReport,
+    as_data,
+    usage_report,
+)
 from environment.prompt_task.models import Example
 from environment.prompt_task.verifiers import VerifierName, fault_of
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 10  # the same for every number, so that asking for more asks for no batch again
+_AT_ONCE = 10  # whatever the count, so that asking for more reuses all replies
 _ROUNDS = 4
 _SHOWN = 20
 _LONGEST = 20_000
@@ -58,27 +65,21 @@ class Drafts(BaseModel):
     examples: list[Draft]
 
 
-class ExamplesReport(StrictModel):
-    """What came of it. ``drafts`` are all examples written: kept, or left out by reason."""
+class ExamplesReport(UsageReport):
+    """``drafts`` are all examples written: kept, or left out by reason."""
 
-    model: str
     ended_by: Literal["done", "budget", "repeats"] = Field(
-        description="repeats: it wrote too few new ones, however often it was asked."
+        description="repeats: it wrote too few new ones in all rounds."
     )
     batches: int
     batches_failed: int = Field(description="Without a usable reply.")
     drafts: int
     kept: int
     left_out: dict[str, int]
-    requests: int
-    cached: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float | None = Field(description="None where nobody knows the price.")
 
 
 async def write_examples(
-    model: HostedModel,
+    model: StructuredModel,
     task_prompt: str,
     count: int,
     *,
@@ -86,15 +87,14 @@ async def write_examples(
     verifier: VerifierName | None = None,
     temperature: float | None = None,
 ) -> tuple[list[Example], ExamplesReport]:
-    """At most ``count`` different examples of a task; when the budget of ``model`` is spent, those
-    written so far.
+    """At most ``count`` different examples of a task, or those written when the model's budget ran out.
 
     Args:
-        answers: whether each shall have a reference answer.
-        verifier: what will compare answers with it, if that is known.
+        answers: whether each gets a reference answer.
+        verifier: what will compare answers with it, if known.
 
     Raises:
-        LlmFailed: no batch of a round had a usable reply: the model seems out of order.
+        LlmFailed: no batch of a round had a usable reply: the model seems broken.
     """
     return await _Writer(model, task_prompt, count, answers, verifier, temperature).write()
 
@@ -102,7 +102,7 @@ async def write_examples(
 class _Writer:
     def __init__(
         self,
-        model: HostedModel,
+        model: StructuredModel,
         task_prompt: str,
         count: int,
         answers: bool,
@@ -124,26 +124,20 @@ class _Writer:
             await self._round(-(-missing // _AT_ONCE))
         full = len(self._kept) >= self._count
         short = "budget" if self._budget_spent else "repeats"
-        usage = self._model.usage
         return list(self._kept.values()), ExamplesReport(
-            model=self._model.config.model,
+            **usage_report(self._model),
             ended_by="done" if full else short,
             batches=self._batches,
             batches_failed=self._failed,
             drafts=self._drafts,
             kept=len(self._kept),
             left_out=dict(sorted(self._left_out.items())),
-            requests=usage.requests,
-            cached=usage.cached,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cost_usd=round(usage.cost_usd, 6) if self._model.priced else None,
         )
 
     async def _round(self, batches: int) -> None:
-        """Ask for so many batches at once, and keep what is new in the order of the batches."""
+        """Ask for this many batches at once, and keep what is new, in their order."""
         known = [example.prompt for example in self._kept.values()]
-        # Any of them: the first would be shown again and again, and the last be all alike.
+        # A random choice: the first ones would be repeated every round, the last ones be alike.
         shown = random.Random(len(known)).sample(known, min(_SHOWN, len(known)))
         numbers = range(self._batches + 1, self._batches + batches + 1)
         replies = await asyncio.gather(*(self._batch(number, shown) for number in numbers))
@@ -169,13 +163,13 @@ class _Writer:
             return error
 
     def _prompt(self, number: int, shown: Sequence[str]) -> list[Message]:
-        told, form = _WITHOUT_ANSWERS, "null"
+        rule, form = _WITHOUT_ANSWERS, "null"
         if self._answers:
-            told, form = _WITH_ANSWERS + _VERIFIED.get(self._verifier or "", ""), '"..."'
-        asked = {"task": self._task_prompt, "batch": number, "there_are": list(shown)}
+            rule, form = _WITH_ANSWERS + _VERIFIED.get(self._verifier or "", ""), '"..."'
+        request = {"task": self._task_prompt, "batch": number, "there_are": list(shown)}
         return [
-            {"role": "system", "content": _INSTRUCTIONS % (told, form)},
-            {"role": "user", "content": as_data(asked)},
+            {"role": "system", "content": _INSTRUCTIONS % (rule, form)},
+            {"role": "user", "content": as_data(request)},
         ]
 
     def _take(self, draft: Draft) -> None:
@@ -193,7 +187,7 @@ class _Writer:
             self._kept[example.digest] = example
 
     def _fault(self, prompt: str, answer: str | None) -> str:
-        """Why a draft is of no use, in a word; empty if it is."""
+        """Why a draft is unusable, in a word; empty if it is usable."""
         answer = answer if self._answers else ""
         if not prompt:
             return "empty"
@@ -209,7 +203,7 @@ class _Writer:
 def _check(drafts: Drafts) -> None:
     """
     Raises:
-        ValueError: what was not asked for at all; the text is for the model.
+        ValueError: too many or none; the text is for the model.
     """
     if not 1 <= len(drafts.examples) <= _AT_ONCE:
         raise ValueError(f"From 1 to {_AT_ONCE} examples were asked for.")

@@ -1,7 +1,7 @@
 """The HTTP endpoints of a deployment, in the form that ZenML's deployment app takes them.
 
-``/invoke`` speaks ZenML's envelope. Unless runs are recorded it asks the agent itself: recording a
-request as a pipeline run with its artifacts takes several times as long as answering it.
+``/invoke`` speaks ZenML's envelope. Unless runs are recorded, it calls the agent directly: recording
+a request as a pipeline run with its artifacts takes several times as long as answering it.
 
 What a question consists of, the environment says: the handlers are made for its form. (So
 annotations are evaluated here, and not postponed.)
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import StreamingResponse
 from pydantic import Field, create_model
+from sse_starlette import EventSourceResponse
 from zenml.deployers.server import BaseDeploymentAppRunner
 from zenml.deployers.server.models import (
     BaseDeploymentInvocationRequest,
@@ -27,7 +27,7 @@ from zenml.steps.step_context import get_or_create_run_context
 
 from deployment.answer import Answer, Checkpoint
 from deployment.answerer import Answerer, Unavailable
-from deployment.http import add_error_answers, add_page, drain_on_sigterm, events
+from deployment.http import add_error_answers, add_page, answer_stream, drain_on_sigterm
 from environment.base import StrictModel
 from steps.inference.load_agent import deployable_of
 from web.guard import Guard, is_loopback
@@ -65,7 +65,7 @@ def _answerer() -> Answerer:
 
 def health(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
     async def check_health() -> dict[str, str]:
-        """Whether questions are answered."""
+        """Whether the deployment answers questions."""
         if not _answerer().healthy:
             raise Unavailable("the agent cannot answer")
         return {"status": "ok"}
@@ -136,14 +136,12 @@ def stream(app_runner: BaseDeploymentAppRunner, environment: str) -> Callable[..
     question = deployable_of(environment).question
     form: Any = create_model("StreamRequest", parameters=(question, ...))
 
-    async def stream_answer(request: form) -> StreamingResponse:
+    async def stream_answer(request: form) -> EventSourceResponse:
         """Answer a question as server-sent events: each search, each mail, then the answer with
         its sources."""
         answerer = _answerer()
         answerer.check(request.parameters)
-        return StreamingResponse(
-            events(answerer, request.parameters), media_type="text/event-stream"
-        )
+        return answer_stream(answerer, request.parameters)
 
     return stream_answer
 
@@ -157,8 +155,8 @@ def examples(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
 
 
 def about(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
-    async def tell_about() -> About:
-        """What answers here."""
+    async def describe() -> About:
+        """Which model answers."""
         deployment = app_runner.deployment
         return About(
             deployment=deployment.name,
@@ -166,19 +164,19 @@ def about(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
             checkpoint=_answerer().checkpoint,
         )
 
-    return tell_about
+    return describe
 
 
 def extend(app_runner: BaseDeploymentAppRunner) -> None:
-    """Put page, guards and error answers around the app.
+    """Add page, guard and error answers to the app.
 
     Raises:
-        RuntimeError: it would be reached from other machines without a key.
+        RuntimeError: it would be reachable from other machines without a key.
     """
     key, host = app_runner.deployment.auth_key, app_runner.settings.uvicorn_host
     if not key and not is_loopback(host):
         raise RuntimeError(
-            f"this deployment listens on {host} without a key, so anybody who reaches it could "
+            f"this deployment listens on {host} without a key, so anyone who can reach it could "
             "read the mails: set deployment.key, or deployment.host to 127.0.0.1"
         )
     app = app_runner.asgi_app

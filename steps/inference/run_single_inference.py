@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from zenml import get_step_context, step
+from zenml.steps import BaseStep
 
 from deployment.answerer import Answerer
+from steps.by_name import with_inputs
+from steps.inference.load_agent import deployable_of
+
+_OVER = "__over__"
 
 
-@step(enable_cache=False)
 def run_single_inference(
     asked: dict[str, str],
 ) -> tuple[
@@ -43,3 +47,24 @@ def run_single_inference(
         answer.turns,
         answer.latency_ms,
     )
+
+
+def step_over(environment: str) -> BaseStep:
+    """The step over an environment. Its parameters are the fields of a question, as ZenML hands a
+    pipeline's parameters on to the parameters of the same names in its steps."""
+    function = with_inputs(
+        run_single_inference,
+        deployable_of(environment).question.model_fields,
+        run_single_inference.__name__ + _OVER + environment,
+        into="asked",
+        form=str,
+    )
+    return step(name=run_single_inference.__name__, enable_cache=False)(function)
+
+
+def __getattr__(attribute: str) -> BaseStep:
+    """An environment's step by the name of its function, as ZenML looks it up."""
+    name, over, environment = attribute.partition(_OVER)
+    if name != run_single_inference.__name__ or not over:
+        raise AttributeError(attribute)
+    return step_over(environment)

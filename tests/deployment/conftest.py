@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
 from backends import Endpoint
 from backends.policy_server import ServedPolicy
@@ -21,17 +24,29 @@ from environment.email_search.config import EmailSearchConfig
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import Email, EmailQuestion
 from environment.email_search.tools import ANSWER, READ, SEARCH, EmailSession
-from tests.asgi import PATIENCE_S, until
-from tests.environment.email_search.builders import MAILS, question
+from tests.environment.email_search.builders import ANN, BOB, EVE, mail
 from tests.fakes.chat_server import ChatServer, Script, calls
 from training.config import RolloutConfig
 
+PATIENCE_S = 20.0
 CHECKPOINT = Checkpoint(
     model="email-agent", version="3", step=150, run="demo", trained_on="aa", mails="bb"
 )
+SECRET = "QX7731"
+PAGER_BODY = "Ann, my pager is 555-1234 now. Bob"
+MAILS = [
+    mail(1, subject="New pager", body=PAGER_BODY, cc=[EVE]),
+    mail(2, subject="Lunch", sender=EVE, body="Lunch at noon?"),
+    mail(3, subject="Vault", sender=EVE, to=[BOB], body=f"Bob, the vault opens with {SECRET}."),
+]
 LOOK = calls((SEARCH, {"keywords": ["pager"]}))
 OPEN = calls((READ, {"message_id": "<1@x>"}))
 TELL = calls((ANSWER, {"answer": "The pager is 555-1234", "source_ids": ["<1@x>"]}))
+
+
+def question(text: str = "What is Bob's pager number?", **changes: Any) -> Question:
+    defaults = {"question": text, "inbox_address": ANN, "query_date": "2001-12-31"}
+    return Question(**defaults | changes)
 
 
 class Scripted(ServedPolicy):
@@ -104,6 +119,13 @@ class Desk:
         return [message["content"] for message in messages if message["role"] == "tool"]
 
 
+def until(condition: Callable[[], bool], timeout: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
 def in_time(work: Callable[[], object], timeout: float = PATIENCE_S) -> bool:
     """Whether ``work`` returns; it is left behind if it does not."""
     thread = threading.Thread(target=work, daemon=True)
@@ -113,6 +135,14 @@ def in_time(work: Callable[[], object], timeout: float = PATIENCE_S) -> bool:
 
 
 OpenDesk = Callable[..., Desk]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[EmailDatabase]:
+    build_database(tmp_path / "mails.db", MAILS)
+    opened = EmailDatabase(tmp_path / "mails.db")
+    yield opened
+    opened.close()
 
 
 @contextmanager
@@ -129,7 +159,12 @@ def desks(folder: Path) -> Iterator[OpenDesk]:
             policy, inboxes = Scripted(server), Inboxes(EmailDatabase(path))
             settings = {"max_turns": 6, "timeout_s": 10 * PATIENCE_S} | rollout
             answerer = Answerer(
-                policy, inboxes, DEPLOYABLE, RolloutConfig(**settings), CHECKPOINT, at_once=at_once
+                policy,
+                inboxes,
+                DEPLOYABLE,
+                RolloutConfig(**settings),
+                CHECKPOINT,
+                at_once=at_once,
             )
             opened.callback(lambda: policy.closed or close_in_time(answerer))
             return Desk(server, policy, inboxes, answerer)
@@ -145,3 +180,18 @@ def open_desk(tmp_path: Path) -> Iterator[OpenDesk]:
 
 def close_in_time(answerer: Answerer) -> None:
     assert in_time(answerer.close), "close() does not return"
+
+
+@contextmanager
+def serve(app: Any, http: Any = "auto") -> Iterator[str]:
+    """Runs an ASGI app on loopback; yields its address."""
+    config = uvicorn.Config(app, log_level="critical", access_log=False, http=http)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        until(lambda: server.started)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()

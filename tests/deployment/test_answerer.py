@@ -18,17 +18,7 @@ from environment.deployable import Unanswerable
 from environment.email_search.answering import DEPLOYABLE, NOTHING_FOUND, Question
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.tools import ANSWER, READ, SEARCH
-from tests.asgi import PATIENCE_S, until
-from tests.environment.email_search.builders import (
-    ANN,
-    BOB,
-    EVE,
-    MAILS,
-    PAGER_BODY,
-    SECRET,
-    mail,
-    question,
-)
+from tests.environment.email_search.builders import ANN, BOB, EVE, mail
 from tests.fakes.chat_server import (
     Script,
     by_turn,
@@ -45,7 +35,11 @@ from training.config import RolloutConfig
 from .conftest import (
     CHECKPOINT,
     LOOK,
+    MAILS,
     OPEN,
+    PAGER_BODY,
+    PATIENCE_S,
+    SECRET,
     TELL,
     Desk,
     Inboxes,
@@ -53,6 +47,8 @@ from .conftest import (
     Scripted,
     close_in_time,
     in_time,
+    question,
+    until,
 )
 
 # Answers
@@ -113,7 +109,7 @@ def test_without_an_answer_it_says_so_and_why(
     answered = desk.ask()
     assert (answered.answer.success, answered.answer.answer) == (False, NOTHING_FOUND)
     assert reason in (answered.answer.reason or "")
-    assert (answered.answer.source_ids, list(answered.sources)) == ([], [])
+    assert (answered.answer.source_ids, answered.sources) == ([], [])
     assert answered.answer.turns == turns
     assert desk.inboxes.idle()
 
@@ -227,7 +223,6 @@ def test_an_inbox_that_is_not_there_is_refused_before_the_model_is_asked(
         desk.answerer.check(asked)
     with pytest.raises(Unanswerable, match=str(raised.value)):
         desk.ask(asked)
-    assert (raised.value.field, raised.value.kind) == ("inbox_address", "unknown_inbox")
     assert "x.com" not in str(raised.value)
     assert desk.server.requests == []
     assert desk.inboxes.asked == []
@@ -504,7 +499,7 @@ def told_by(open_desk: OpenDesk, *obeyed: str) -> tuple[Desk, Answer]:
     desk = open_desk(*obeying(*obeyed), mails=[*MAILS, INJECTION])
     answered = desk.ask()
     assert len(desk.server.requests) == 6
-    assert not answered.sources
+    assert answered.sources == []
     return desk, answered.answer
 
 

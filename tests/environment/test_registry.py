@@ -5,15 +5,15 @@ import pytest
 from environment import registry
 
 
-def test_every_environment_offers_what_the_registry_promises():
+def test_every_environment_offers_a_package():
     for name in registry.names():
         package = registry.environment_package(name)
         assert package.config().name == name
         stages = package.stages(package.data(), package.config())
         made = [stage.artifact for stage in stages]
         assert set(package.artifacts) <= set(made)
-        for at, stage in enumerate(stages):
-            assert set(stage.needs) <= set(made[:at]), "only of earlier stages"
+        for number, stage in enumerate(stages):
+            assert set(stage.needs) <= set(made[:number])
 
 
 def test_a_stage_can_be_found_again_by_name_wherever_it_runs():
@@ -28,8 +28,8 @@ def test_a_stage_can_be_found_again_by_name_wherever_it_runs():
                 assert importlib.import_module(code).__name__ == code
 
 
-def test_email_search_is_found_by_its_folder_name():
-    assert "email_search" in registry.names()
+def test_email_search_is_the_default():
+    assert registry.DEFAULT == "email_search"
     assert registry.environment_package("email_search").artifacts == ("database", "scenarios")
 
 

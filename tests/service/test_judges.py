@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.hosted.llm import LlmUnavailable
+from environment.language_model import LlmUnavailable
 from service.judges import check_judge_name
 from service.settings import ServiceSettings
 

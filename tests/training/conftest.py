@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.training.world import RankedEnvironment, run, run_spec, sample_files
+from tests.training.world import RankedEnvironment, run_spec, sample_files, train_run
 from training.run.run_log import Record
 from training.run.runner import RunOutput
 
@@ -44,7 +44,7 @@ def finished(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     forks.warm_up()
     folder = tmp_path_factory.mktemp("finished")
     environment = RankedEnvironment(files)
-    output = run(run_spec(max_steps=3, **EVALUATED), folder, environment)
+    output = train_run(run_spec(max_steps=3, **EVALUATED), folder, environment)
     environment.close()
     return Finished(folder, output)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,15 @@ from tests.backends.test_contract import WandbArtifacts
 from tests.fakes.tinker_server import KEY, TinkerServer
 from tests.fakes.vllm_server import writes
 from tests.fakes.wandb_server import WandbServer
-from tests.training.world import BACKEND, GROUPS, POCKET, SIZE, RankedEnvironment, run, run_spec
+from tests.training.world import (
+    BACKEND,
+    GROUPS,
+    POCKET,
+    SIZE,
+    RankedEnvironment,
+    run_spec,
+    train_run,
+)
 from training.run.runner import RunOutput
 from training.run.store import read_policy_record
 
@@ -23,10 +30,10 @@ ANSWER = (
 )
 
 
-def run_at(kind: str, folder: Path, environment: RankedEnvironment, **changes: Any) -> RunOutput:
+def run(kind: str, folder: Path, environment: RankedEnvironment, **changes: object) -> RunOutput:
     backend = BACKEND.model_copy(update={"kind": kind})
-    spec = run_spec(**{"max_steps": 1} | changes).model_copy(update={"backend": backend})
-    return run(spec, folder, environment)
+    spec = run_spec(**{"max_steps": 1} | changes)  # type: ignore[arg-type]
+    return train_run(spec.model_copy(update={"backend": backend}), folder, environment)
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def test_a_run_at_tinker_is_exact_and_leaves_its_adapter(
 ) -> None:
     with TinkerServer(BACKEND) as server:
         monkeypatch.setenv("TINKER_BASE_URL", server.url)
-        output = run_at("tinker", tmp_path, environment)
+        output = run("tinker", tmp_path, environment)
     (record,) = output.result.records
     assert record["data/dropped"] == {}
     assert record["data/step_trained_trajectories"] == GROUPS * SIZE
@@ -67,7 +74,7 @@ def test_a_run_at_wandb_trains_and_says_that_it_may_not_be_exact(
         caplog.at_level(logging.WARNING),
     ):
         monkeypatch.setattr(arts, "Client", lambda **_: Client(base_url=server.base_url))
-        output = run_at("serverless", tmp_path, environment)
+        output = run("serverless", tmp_path, environment)
     (record,) = output.result.records
     assert record["data/step_trained_trajectories"] == GROUPS * SIZE
     assert "loss/probs_corr" not in record

@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 from agent.rollout import Rollout
 from backends import BackendConfig
@@ -37,7 +38,6 @@ BACKEND = BackendConfig.model_validate(
 )
 ROLLOUT = RolloutConfig(max_turns=6, max_reply_tokens=64, max_tokens=2048, timeout_s=60)
 GROUPS, SIZE = 2, 4
-DATA = {"database": "d", "scenarios": "s"}
 
 
 def training_config(max_steps: int, **changes: Any) -> TrainingConfig:
@@ -64,11 +64,14 @@ def run_spec(max_steps: int, seed: int = 0, **changes: Any) -> RunSpec:
     )
 
 
-def run(
+DATA = {"database": "d", "scenarios": "s"}
+
+
+def train_run(
     spec: RunSpec,
     folder: Path,
     environment: Environment[Any, Any],
-    data: Mapping[str, str] = DATA,
+    data: Mapping[str, str] = MappingProxyType(DATA),
 ) -> RunOutput:
     return asyncio.run(run_training(spec, folder, environment, data))
 
@@ -131,7 +134,7 @@ class RankedEnvironment(EmailSearchEnvironment):
 class ConstantEnvironment(RankedEnvironment):
     """The sample inboxes, where nothing the agent does makes a difference."""
 
-    verdicts: ClassVar[dict[str, str]] = {"constant": "as every other"}
+    verdicts = MappingProxyType({"constant": "whatever it was"})
 
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return Reward(0.5, success=False, reason="constant")
@@ -140,7 +143,7 @@ class ConstantEnvironment(RankedEnvironment):
 class SoonConstantEnvironment(RankedEnvironment):
     """The sample inboxes, where everything is worth the same after the first step."""
 
-    verdicts: ClassVar[dict[str, str]] = {"given": "whatever it did"}
+    verdicts = MappingProxyType({"given": "by the order of the rollouts"})
 
     def __init__(self, files: dict[str, Path]) -> None:
         super().__init__(files)

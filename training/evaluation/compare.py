@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from agent.hosted.prompted import Spending
+from agent.hosted.ledger import Ledger
 from agent.rollout import Rollout
 from backends import BackendConfig, check_serves_adapters, install_adapter, open_policy
 from environment.base import Environment
@@ -64,14 +64,14 @@ async def run_policies(
                 usd_per_hour=evaluation.usd_per_hour,
                 samples=evaluation.samples,
             )
-    spending = Spending(evaluation.max_cost_usd)
+    ledger = Ledger(evaluation.max_cost_usd)
     for entry in evaluation.hosted:
         rows += await evaluate_hosted(
             entry,
             environment,
             scenarios,
             rollout,
-            spending,
+            ledger,
             on_done=_watch(progress, entry.name),
             samples=evaluation.samples,
         )

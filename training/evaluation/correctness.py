@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from agent.hosted.llm import LlmBudgetSpent
-from agent.judge import CorrectnessJudge, JudgeFailed
+from agent.judge import CorrectnessJudge
+from environment.language_model import LlmBudgetSpent, LlmFailed
 from training.evaluation.evaluate import EvaluationRow
 from training.evaluation.statistics import cohens_kappa
 
@@ -70,7 +70,7 @@ async def _judge(judge: CorrectnessJudge, question: str, gold: str, answer: str)
     """The verdict, or None and why there is none."""
     try:
         return await judge.is_correct(question, gold, answer), ""
-    except JudgeFailed as error:
+    except LlmFailed as error:
         log.warning("no verdict on an answer: %s", error)
         return None, "judge_failed"
     except LlmBudgetSpent:

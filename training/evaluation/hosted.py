@@ -7,27 +7,31 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.failures import BUDGET
-from agent.hosted.prompted import Endpoint, PromptedModel, Spending, check_endpoint
+from agent.hosted.connection import check_llm
+from agent.hosted.ledger import Ledger
+from agent.hosted.prices import cost_usd
+from agent.hosted.prompted import PromptedModel
 from agent.rollout import Limits, Rollout
 from environment.base import Environment, Scenario
+from environment.language_model import LlmConfig
 from training.config import EvaluatedModel, EvaluationConfig, RolloutConfig
 from training.evaluation.evaluate import EvaluationRow, Mode, rollouts_of_each, row_of
 from training.loop.gather import gather_rollouts
 
 log = logging.getLogger(__name__)
 
-# Of a whole conversation. Ours is bounded by what the trainer takes; a hosted model counts in
-# tokens of its own, and an agent that is slow to come to an end runs out of turns.
+# Of a whole conversation. Our own limit is what the trainer takes; a hosted model counts tokens of
+# its own, and an agent that does not finish runs out of turns.
 _MAX_TOKENS = 100_000
 
 
 def check_hosted(config: EvaluationConfig) -> None:
     """
     Raises:
-        LlmUnavailable: a model cannot be asked; see ``check_endpoint``.
+        LlmUnavailable: a model cannot be used; see ``check_llm``.
     """
     for entry in config.hosted:
-        check_endpoint(_endpoint(entry), priced=config.max_cost_usd is not None)
+        check_llm(_llm(entry).model_copy(update={"max_cost_usd": config.max_cost_usd}))
 
 
 async def evaluate_hosted(
@@ -35,15 +39,15 @@ async def evaluate_hosted(
     environment: Environment[Any, Any],
     scenarios: Sequence[Scenario],
     config: RolloutConfig,
-    spending: Spending,
+    ledger: Ledger,
     on_done: Callable[[Rollout], None] | None = None,
     samples: int = 1,
 ) -> list[EvaluationRow]:
-    """Run the model on every scenario at its own temperature, ``samples`` times if that is not 0;
-    once ``spending`` is at its limit the others are not run, and their rows say so."""
+    """Run the model on every scenario at its own temperature, ``samples`` times unless that is 0.
+    Rollouts that the ledger's budget does not cover are not run, and their rows say so."""
     mode = mode_of(entry)
     played = [(s, n) for s in scenarios for n in range(rollouts_of_each(mode, samples))]
-    model = prompted_model(entry, environment, spending)
+    model = prompted_model(entry, environment, ledger)
     try:
         rollouts = await gather_rollouts(
             model,
@@ -63,19 +67,18 @@ async def evaluate_hosted(
             mode,
             rollout,
             at_once,
-            _cost_usd(model, rollout),
+            _cost_usd(_llm(entry), rollout),
             entry.model or "",
             sample,
         )
         for rollout, (_, sample) in zip(rollouts, played, strict=True)
     ]
-    unasked = sum(row.error == BUDGET for row in rows)
-    if unasked:
+    cut_short = sum(row.error == BUDGET for row in rows)
+    if cut_short:
         log.warning(
-            "evaluation.max_cost_usd (%g) is spent: %d of %d rollouts of %s were not run to their "
-            "end",
-            spending.limit_usd,
-            unasked,
+            "evaluation.max_cost_usd (%g) is spent: %d of %d rollouts of %s did not finish",
+            ledger.limit_usd,
+            cut_short,
             len(rows),
             entry.name,
         )
@@ -87,16 +90,15 @@ def mode_of(entry: EvaluatedModel) -> Mode:
 
 
 def prompted_model(
-    entry: EvaluatedModel, environment: Environment[Any, Any], spending: Spending
+    entry: EvaluatedModel, environment: Environment[Any, Any], ledger: Ledger
 ) -> PromptedModel:
     return PromptedModel(
-        _endpoint(entry),
-        spending,
+        _llm(entry),
+        ledger,
         tools=environment.tool_schemas,
         temperature=entry.temperature,
         max_tokens=entry.max_tokens,
-        timeout_s=entry.timeout_s,
-        connections=entry.concurrency,
+        key=entry.api_key_env,
     )
 
 
@@ -104,19 +106,12 @@ def hosted_limits(entry: EvaluatedModel, config: RolloutConfig) -> Limits:
     return Limits(config.max_turns, _MAX_TOKENS, entry.timeout_s)
 
 
-def _endpoint(entry: EvaluatedModel) -> Endpoint:
-    assert entry.model is not None
-    prices = entry.usd_per_million_in, entry.usd_per_million_out
-    return Endpoint(
-        model=entry.model,
-        api_base=entry.api_base,
-        api_key_env=entry.api_key_env,
-        usd_per_million=None if prices[0] is None or prices[1] is None else (prices[0], prices[1]),
-    )
+def _llm(entry: EvaluatedModel) -> LlmConfig:
+    return LlmConfig.model_validate(entry.model_dump(include=set(LlmConfig.model_fields)))
 
 
-def _cost_usd(model: PromptedModel, rollout: Rollout) -> float | None:
+def _cost_usd(config: LlmConfig, rollout: Rollout) -> float | None:
     """None if the cost of any reply is unknown."""
-    costs = [model.cost_usd(reply.get("usage") or {}) for reply in rollout.replies]
+    costs = [cost_usd(config, reply.get("usage") or {}) for reply in rollout.replies]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if len(known) == len(costs) else None

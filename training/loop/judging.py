@@ -1,4 +1,4 @@
-"""Put a judge's scores in the place of the environment's own rewards, and tell how far to trust it.
+"""Replace the environment's own rewards with a judge's scores, and measure how far to trust it.
 
 Where the environment has a reward of its own, the judge is measured against it: the rank correlation
 of the two within each group, which is all that GRPO sees of a reward.
@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from agent.judge import JudgeFailed, RulerJudge, rank_correlation
+from agent.judge import RulerJudge, rank_correlation
 from agent.rollout import NOT_THE_AGENTS_FAULT, Rollout
 from environment.base import Environment
+from environment.language_model import LlmFailed
 from training.run.run_log import Record
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ async def _judge_group(
         return _Judgement()
     try:
         judged = await judge.score([r.messages for r in shown], environment.tool_schemas)
-    except JudgeFailed as error:
+    except LlmFailed as error:
         return _Judgement(str(error))
     own_rewards = [rollout.reward for rollout in shown]
     for rollout, own, score in zip(shown, own_rewards, judged.scores, strict=True):

@@ -70,6 +70,7 @@ async def run_training(
         RunMismatch: the folder holds a run with other settings.
         BackendError: the backend cannot run as configured.
         UnknownPrice: there is a budget in dollars, and no price.
+        Mismatch: sampler and trainer do not see the same policy.
         EmptySteps: there was nothing to train on, several steps in a row.
         Interrupted: the process was asked to stop.
     """

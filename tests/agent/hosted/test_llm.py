@@ -8,18 +8,13 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import litellm
 import pytest
 from pydantic import BaseModel
 
-from agent.hosted.llm import (
-    LanguageModel,
-    LlmBudgetSpent,
-    LlmConfig,
-    LlmFailed,
-    LlmUnavailable,
-    check_llm,
-)
-from environment.language_model import as_data
+from agent.hosted.connection import check_llm
+from agent.hosted.llm import LanguageModel
+from environment.language_model import LlmBudgetSpent, LlmConfig, LlmFailed, LlmUnavailable, as_data
 from tests.fakes.completions import CompletionsServer, completion, http_error
 from tests.fakes.loopback import Response
 
@@ -52,7 +47,7 @@ async def ask(model: LanguageModel, text: str = "How many?") -> int:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits hardly at all where the server does not say how long."""
-    monkeypatch.setattr("agent.hosted.llm._FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("agent.hosted.retries.FIRST_WAIT_S", 0.001)
 
 
 async def test_an_answer_comes_in_the_form_asked_for() -> None:
@@ -114,7 +109,7 @@ async def test_a_date_to_wait_for_is_understood_too() -> None:
 
 
 async def test_a_wait_without_end_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.hosted.llm._LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr("agent.hosted.retries.LONGEST_WAIT_S", 0.01)
     with CompletionsServer(http_error(429, Retry_After="86400"), number(7)) as server:
         assert await ask(model_on(server)) == 7
 
@@ -240,6 +235,51 @@ async def test_a_kept_answer_that_is_no_good_is_asked_for_again(kept: str, tmp_p
     assert len(server.requests) == 2
 
 
+async def test_a_provider_is_reached_through_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the form, its errors, its waits and its price."""
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    limited = http_error(429, Retry_After="0.4")
+    with CompletionsServer(limited, number(7, tokens=(1_000_000, 0))) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.base_url)
+        model = LanguageModel(LlmConfig(model="openai/gpt-4.1-mini", timeout_s=20))
+        started = time.monotonic()
+        assert await ask(model) == 7
+        assert 0.4 <= time.monotonic() - started < 5
+    assert {request["model"] for request in server.requests} == {"gpt-4.1-mini"}
+    assert server.requests[-1]["response_format"]["json_schema"]["strict"]
+    assert server.headers[-1]["authorization"] == "Bearer secret"
+    assert model.usage.cost_usd == pytest.approx(
+        1e6 * litellm.model_cost["gpt-4.1-mini"]["input_cost_per_token"]
+    )
+
+
+@pytest.mark.parametrize("cost", ["much", None, [1]])
+async def test_a_cost_that_is_no_number_is_unknown(cost: object) -> None:
+    body: Any = number(7).body
+    priced = body | {"usage": body["usage"] | {"cost": cost}}
+    with CompletionsServer(Response(priced)) as server:
+        model = model_on(server)
+        assert await ask(model) == 7
+    assert model.usage.cost_usd == 0
+
+
+async def test_totals_survive_a_restart(tmp_path: Path) -> None:
+    with CompletionsServer(number(7, tokens=(1_000_000, 0))) as server:
+        for _ in range(2):
+            model = model_on(server, **PRICE, max_cost_usd=2)
+            model.ledger.keep(tmp_path / "spent.json")
+            assert await ask(model) == 7
+        assert model.usage.requests == 2
+        with pytest.raises(LlmBudgetSpent):
+            await ask(model)
+
+
+async def test_half_a_surrogate_pair_in_a_bad_answer_can_be_shown_again() -> None:
+    with CompletionsServer(completion("seven \ud83d"), number(7)) as server:
+        assert await ask(model_on(server)) == 7
+    assert server.requests[1]["messages"][1]["content"].startswith("seven ")
+
+
 async def test_what_it_costs_is_counted_bad_answers_too() -> None:
     with CompletionsServer(number(12, tokens=(500, 50)), number(7, tokens=(1000, 100))) as server:
         model = model_on(server, **PRICE)
@@ -344,11 +384,11 @@ async def test_a_fault_of_form_tells_the_form() -> None:
 async def test_a_temperature_is_sent_and_asks_anew(tmp_path: Path) -> None:
     with CompletionsServer(number(1), number(2), number(3)) as server:
         model = model_on(server, tmp_path)
-        found = [
+        answers = [
             (await model.ask(ASKED, Number, temperature=temperature)).value
             for temperature in (None, 0.8, 0.2, 0.8, None)
         ]
-    assert found == [1, 2, 3, 2, 1]
+    assert answers == [1, 2, 3, 2, 1]
     assert [request.get("temperature") for request in server.requests] == [None, 0.8, 0.2]
 
 
@@ -357,11 +397,11 @@ async def test_a_key_that_a_server_repeats_is_not_told(
     status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "hidden-value-123")
-    told = completion("hidden-value-123 " * 9)
+    reply = completion("hidden-value-123 " * 9)
     if status == 401:
-        told = http_error(status)
-        told.body["error"]["message"] = "no such key: hidden-value-123"
-    with CompletionsServer(told) as server, pytest.raises(LlmFailed, match="secret") as failed:
+        reply = http_error(status)
+        reply.body["error"]["message"] = "no such key: hidden-value-123"
+    with CompletionsServer(reply) as server, pytest.raises(LlmFailed, match="secret") as failed:
         await ask(model_on(server))
     assert server.requests
     assert "hidden-value" not in str(failed.value)

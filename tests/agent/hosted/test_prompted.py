@@ -7,17 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import litellm
-import openai
 import pytest
 
-from agent.failures import BudgetSpent
-from agent.hosted.llm import LlmUnavailable
-from agent.hosted.prompted import Endpoint, PromptedModel, Spending, check_endpoint
+from agent.hosted.connection import check_llm
+from agent.hosted.ledger import Ledger
+from agent.hosted.prompted import PromptedModel
 from agent.rollout import Limits, Rollout, run_rollout
 from environment.base import StopReason
+from environment.language_model import LlmConfig, LlmUnavailable
 from tests.agent.words import WordEnvironment, WordScenario
 from tests.fakes.anthropic_server import AnthropicServer
-from tests.fakes.chat_server import ChatServer, Script, calls, fails, says, sends, silence
+from tests.fakes.chat_server import ChatServer, Script, calls, fails, reply, says, sends, silence
+from tests.fakes.loopback import Response
 from training.evaluation.evaluate import row_of
 
 CLAUDE, MINI = "anthropic/claude-sonnet-4-20250514", "openai/gpt-4.1-mini"
@@ -26,15 +27,10 @@ Run = Callable[..., Any]
 
 
 async def play(
-    endpoint: Endpoint, spending: Spending | None = None, word: str = "tax", **changes: Any
+    config: LlmConfig, ledger: Ledger | None = None, word: str = "tax", **changes: Any
 ) -> Rollout:
     environment = WordEnvironment()
-    settings: dict[str, Any] = {
-        "temperature": None, "max_tokens": None, "timeout_s": 20, "connections": 4
-    }  # fmt: skip
-    model = PromptedModel(
-        endpoint, spending or Spending(), tools=environment.tool_schemas, **settings | changes
-    )
+    model = PromptedModel(config, ledger or Ledger(), tools=environment.tool_schemas, **changes)
     try:
         scenario = WordScenario(id="1", word=word)
         return await run_rollout(model, environment, scenario, Limits(4, 10_000, 20), seed=3)
@@ -42,16 +38,19 @@ async def play(
         await model.close()
 
 
-def at(model: str, api_base: str | None = None, **changes: Any) -> Endpoint:
-    fields: dict[str, Any] = {"api_key_env": "OPENAI_API_KEY", "usd_per_million": None}
-    return Endpoint(model=model, api_base=api_base, **fields | changes)
+def at(model: str, api_base: str | None = None, **changes: Any) -> LlmConfig:
+    return LlmConfig(model=model, api_base=api_base, **{"timeout_s": 20} | changes)
+
+
+def priced(usd_per_million: float) -> dict[str, float]:
+    return {"usd_per_million_in": usd_per_million, "usd_per_million_out": 2 * usd_per_million}
 
 
 @pytest.fixture
-def at_openai(monkeypatch: pytest.MonkeyPatch) -> Callable[[ChatServer], Endpoint]:
+def at_openai(monkeypatch: pytest.MonkeyPatch) -> Callable[[ChatServer], LlmConfig]:
     """The provider OpenAI, as a server on loopback that LiteLLM finds by its name."""
 
-    def at_openai(server: ChatServer) -> Endpoint:
+    def at_openai(server: ChatServer) -> LlmConfig:
         monkeypatch.setenv("OPENAI_API_BASE", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "secret")
         return at(MINI)
@@ -60,8 +59,8 @@ def at_openai(monkeypatch: pytest.MonkeyPatch) -> Callable[[ChatServer], Endpoin
 
 
 @pytest.fixture
-def at_anthropic(monkeypatch: pytest.MonkeyPatch) -> Callable[[AnthropicServer], Endpoint]:
-    def at_anthropic(server: AnthropicServer) -> Endpoint:
+def at_anthropic(monkeypatch: pytest.MonkeyPatch) -> Callable[[AnthropicServer], LlmConfig]:
+    def at_anthropic(server: AnthropicServer) -> LlmConfig:
         monkeypatch.setenv("ANTHROPIC_API_BASE", server.root_url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
         return at(CLAUDE)
@@ -71,9 +70,8 @@ def at_anthropic(monkeypatch: pytest.MonkeyPatch) -> Callable[[AnthropicServer],
 
 async def test_another_dialect_plays_the_same_agent(at_anthropic: Run) -> None:
     with AnthropicServer() as server:
-        endpoint = at_anthropic(server)
-        spending = Spending()
-        played = await play(endpoint, spending)
+        ledger = Ledger()
+        played = await play(at_anthropic(server), ledger)
     assert played.stop is StopReason.FINISHED
     assert played.outcome.turns == 2
     assert [m["role"] for m in played.messages] == [
@@ -86,7 +84,8 @@ async def test_another_dialect_plays_the_same_agent(at_anthropic: Run) -> None:
     # 1,000 tokens in and 100 out, twice, at the provider's price.
     price = litellm.model_cost[CLAUDE.removeprefix("anthropic/")]
     cost = 2 * (1000 * price["input_cost_per_token"] + 100 * price["output_cost_per_token"])
-    assert spending.usd == pytest.approx(cost)
+    assert ledger.usage.cost_usd == pytest.approx(cost)
+    assert (ledger.usage.prompt_tokens, ledger.usage.completion_tokens) == (2000, 200)
     assert (played.prompt_tokens, played.completion_tokens) == (2000, 200)
 
 
@@ -94,6 +93,18 @@ async def test_a_refusal_is_known_in_every_dialect(at_anthropic: Run) -> None:
     with AnthropicServer() as server:
         played = await play(at_anthropic(server), word="bomb")
     assert row_of("claude", "sampled", played, 1, None).error == "refused"
+
+
+async def test_a_refusal_of_openais_own_gets_through_litellm(at_openai: Run) -> None:
+    refusal = {"role": "assistant", "content": None, "refusal": "I will not."}
+
+    def refuses(request: dict[str, Any]) -> Response:
+        return Response(reply(request, refusal, "stop"))
+
+    with ChatServer(refuses) as server:
+        for endpoint in (at_openai(server), at("any", server.base_url)):
+            played = await play(endpoint)
+            assert row_of("m", "sampled", played, 1, None).error == "refused", endpoint
 
 
 async def test_a_provider_that_is_busy_is_asked_again(at_anthropic: Run) -> None:
@@ -129,7 +140,7 @@ async def test_the_provider_says_how_long_to_wait(at_openai: Run) -> None:
 async def test_failures_have_the_same_names_through_litellm_and_directly(
     at_openai: Run, script: Script, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.hosted.prompted._RETRIES", 1)
+    monkeypatch.setattr("agent.hosted.prompted._ATTEMPTS", 2)
     with ChatServer(script) as server:
         through, directly = at_openai(server), at("any", server.base_url)
         for endpoint in (through, directly):
@@ -142,10 +153,11 @@ async def test_failures_have_the_same_names_through_litellm_and_directly(
 async def test_a_server_that_is_silent_or_gone_fails_the_rollout(
     at_openai: Run, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.hosted.prompted._RETRIES", 0)
+    monkeypatch.setattr("agent.hosted.prompted._ATTEMPTS", 1)
     with ChatServer(silence) as server:
         endpoint = at("any", server.base_url) if direct else at_openai(server)
-        assert (await play(endpoint, timeout_s=0.3)).failure == "timeout"
+        hasty = endpoint.model_copy(update={"timeout_s": 0.3})
+        assert (await play(hasty)).failure == "timeout"
     assert (await play(endpoint)).failure in ("connection", "server_error")
 
 
@@ -171,27 +183,20 @@ async def test_what_is_not_set_is_left_to_the_model(at_openai: Run) -> None:
 async def test_an_endpoint_of_ones_own_is_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OWN_KEY", "mine")
     with ChatServer(*SOLVED) as server:
-        endpoint = at(
-            "openai/Qwen/Qwen3-8B",
-            server.base_url,
-            api_key_env="OWN_KEY",
-            usd_per_million=(1.0, 2.0),
-        )
-        spending = Spending()
-        played = await play(endpoint, spending)
+        ledger = Ledger()
+        endpoint = at("openai/Qwen/Qwen3-8B", server.base_url, **priced(1.0))
+        played = await play(endpoint, ledger, key="OWN_KEY")
     assert {request["model"] for request in server.requests} == {"Qwen/Qwen3-8B"}
     assert server.headers[0]["authorization"] == "Bearer mine"
     expected = (played.prompt_tokens + 2 * played.completion_tokens) / 1e6
-    assert spending.usd == pytest.approx(expected)
+    assert ledger.usage.cost_usd == pytest.approx(expected)
 
 
 async def test_nothing_is_asked_once_the_budget_is_spent() -> None:
     with ChatServer(*SOLVED) as server:
-        priced = at("any", server.base_url, usd_per_million=(1e6, 1e6))
-        played = await play(priced, Spending(limit_usd=5.0))
+        played = await play(at("any", server.base_url, **priced(1e6)), Ledger(5.0))
     assert len(server.requests) == 1
     assert (played.stop, played.failure) == (StopReason.ERROR, "budget")
-    assert issubclass(BudgetSpent, openai.OpenAIError)
 
 
 async def test_a_reply_that_is_none_fails_the_rollout() -> None:
@@ -200,7 +205,7 @@ async def test_a_reply_that_is_none_fails_the_rollout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "keys", "told"),
+    ("endpoint", "keys", "fault"),
     [
         (at(MINI), {}, "needs OPENAI_API_KEY in the environment"),
         (at("gemini/gemini-2.5-pro"), {}, "GOOGLE_API_KEY or GEMINI_API_KEY"),
@@ -211,28 +216,28 @@ async def test_a_reply_that_is_none_fails_the_rollout() -> None:
     ],
 )
 def test_a_model_that_cannot_be_asked_is_told_before_any_work(
-    endpoint: Endpoint, keys: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+    endpoint: LlmConfig, keys: dict[str, str], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(LlmUnavailable, match=told):
-        check_endpoint(endpoint, priced=True)
+    with pytest.raises(LlmUnavailable, match=fault):
+        check_llm(endpoint.model_copy(update={"max_cost_usd": 1.0}))
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "priced"),
+    "endpoint",
     [
-        (at(MINI), True),
-        (at("gemini/gemini-2.5-pro"), True),
-        (at("any", "http://127.0.0.1:9/v1"), False),
-        (at("any", "http://127.0.0.1:9/v1", usd_per_million=(0.0, 0.0)), True),
+        at(MINI, max_cost_usd=1),
+        at("gemini/gemini-2.5-pro", max_cost_usd=1),
+        at("any", "http://127.0.0.1:9/v1"),
+        at("any", "http://127.0.0.1:9/v1", max_cost_usd=1, **priced(0.0)),
     ],
 )
 def test_a_model_that_can_be_asked_passes(
-    endpoint: Endpoint, priced: bool, monkeypatch: pytest.MonkeyPatch
+    endpoint: LlmConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OPENAI_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.setenv(name, "k")
-    check_endpoint(endpoint, priced=priced)
+    check_llm(endpoint)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from agent.hosted.llm import LanguageModel, LlmBudgetSpent, LlmConfig
-from agent.judge import CorrectnessJudge, JudgeFailed, Verdict
+from agent.hosted.llm import LanguageModel
+from agent.judge import CorrectnessJudge, Verdict
+from environment.language_model import LlmBudgetSpent, LlmConfig, LlmFailed
 from tests.fakes.completions import CompletionsServer, completion, http_error
 from tests.fakes.loopback import Response
 
@@ -47,13 +48,13 @@ async def test_a_verdict_has_its_reason(correct: bool) -> None:
 async def test_a_bad_verdict_is_none(bad: Response) -> None:
     with CompletionsServer(bad, verdict(True)) as server:
         assert await judge_at(server).is_correct(*ASKED)
-    with CompletionsServer(bad) as server, pytest.raises(JudgeFailed, match="not JSON of the form"):
+    with CompletionsServer(bad) as server, pytest.raises(LlmFailed, match="not JSON of the form"):
         await judge_at(server).is_correct(*ASKED)
     assert len(server.requests) == 2
 
 
 async def test_a_judge_that_cannot_be_reached_gives_no_verdict() -> None:
-    with CompletionsServer(http_error(401)) as server, pytest.raises(JudgeFailed, match="not now"):
+    with CompletionsServer(http_error(401)) as server, pytest.raises(LlmFailed, match="not now"):
         await judge_at(server).is_correct(*ASKED)
 
 

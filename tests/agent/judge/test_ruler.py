@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.hosted.llm import LanguageModel
-from agent.judge import JudgeConfig, JudgeFailed, JudgeUnavailable, RulerJudge, check_judge
+from agent.judge import JudgeConfig, RulerJudge
+from environment.language_model import LlmFailed, LlmUnavailable
+from pipelines.config import load_config
+from pipelines.readiness import checks
 from tests.fakes import judge_server as judges
 from tests.fakes.judge_server import JudgeServer, Manner, shown
 
@@ -54,7 +57,7 @@ async def scores_of(
 def hasty() -> Iterator[None]:
     """Waits hardly at all before it asks again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.hosted.llm._FIRST_WAIT_S", 0.001)
+        patch.setattr("agent.hosted.retries.FIRST_WAIT_S", 0.001)
         yield
 
 
@@ -118,7 +121,7 @@ async def test_a_bad_reply_is_shown_its_fault_and_a_good_second_one_counts(
 
 @bad_manners
 async def test_a_second_bad_reply_fails_the_judgement(manner: Manner, fault: str) -> None:
-    with JudgeServer(manner) as server, pytest.raises(JudgeFailed, match=fault):
+    with JudgeServer(manner) as server, pytest.raises(LlmFailed, match=fault):
         await scores_of(server)
     assert len(server.requests) == 2
 
@@ -143,7 +146,7 @@ def test_however_a_judge_misbehaves_no_attempt_gets_a_wrong_score(
     with JudgeServer(*manners) as server:
         try:
             scores = asyncio.run(scores_of(server, second_order_share=float(twice)))
-        except JudgeFailed:
+        except LlmFailed:
             assert any(manner not in ANY_MANNER[:2] for manner in manners)
         else:
             assert scores == QUALITIES
@@ -151,7 +154,7 @@ def test_however_a_judge_misbehaves_no_attempt_gets_a_wrong_score(
 
 @pytest.mark.parametrize("manner", [judges.no_choices, judges.web_page])
 async def test_a_server_that_answers_nonsense_fails_the_judgement(manner: Manner) -> None:
-    with JudgeServer(manner) as server, pytest.raises(JudgeFailed, match="openai/judge"):
+    with JudgeServer(manner) as server, pytest.raises(LlmFailed, match="openai/judge"):
         await scores_of(server)
 
 
@@ -165,19 +168,19 @@ async def test_a_judge_that_recovers_is_asked_again(status: int) -> None:
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
 async def test_a_judge_that_keeps_failing_fails_the_judgement(status: int) -> None:
     failing = judges.failing(status, Retry_After="0.01")
-    with JudgeServer(failing) as server, pytest.raises(JudgeFailed, match="openai/judge"):
+    with JudgeServer(failing) as server, pytest.raises(LlmFailed, match="openai/judge"):
         await scores_of(server)
 
 
 async def test_a_silent_judge_fails_the_judgement() -> None:
-    with JudgeServer(judges.silence) as server, pytest.raises(JudgeFailed, match="openai/judge"):
+    with JudgeServer(judges.silence) as server, pytest.raises(LlmFailed, match="openai/judge"):
         await scores_of(server, timeout_s=0.1)
 
 
 async def test_a_judge_that_is_not_there_fails_the_judgement() -> None:
     with JudgeServer(judges.good) as server:
         judge = judge_at(server)
-    with pytest.raises(JudgeFailed, match="openai/judge"):
+    with pytest.raises(LlmFailed, match="openai/judge"):
         await judge.score(GROUP, TOOLS)
 
 
@@ -280,7 +283,7 @@ async def test_a_judge_that_puts_all_on_a_level_has_no_consistency() -> None:
 
 @bad_manners
 async def test_a_second_order_that_fails_fails_the_judgement(manner: Manner, fault: str) -> None:
-    with JudgeServer(judges.good, manner) as server, pytest.raises(JudgeFailed, match=fault):
+    with JudgeServer(judges.good, manner) as server, pytest.raises(LlmFailed, match=fault):
         await scores_of(server, second_order_share=1)
     assert len(server.requests) == 3
 
@@ -311,10 +314,15 @@ async def test_the_judge_is_asked_for_the_form_of_its_answer() -> None:
 
 def test_a_judge_without_a_key_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(JudgeUnavailable, match="openai/o4-mini needs OPENAI_API_KEY") as raised:
-        check_judge(JudgeConfig())
+    config = load_config([], ["training.reward=ruler", "backend.kind=embedded"])
+
+    def check() -> None:
+        for run_check in checks(config, ("train",), ("train_agent",)):
+            run_check()
+
+    with pytest.raises(LlmUnavailable, match=r"^judge: .*o4-mini needs OPENAI_API_KEY") as raised:
+        check()
     assert "api_base" in str(raised.value)
     assert "training.reward: verifiable" in str(raised.value)
-    check_judge(JudgeConfig(api_base="http://127.0.0.1:1/v1"))
     monkeypatch.setenv("OPENAI_API_KEY", "set")
-    check_judge(JudgeConfig())
+    check()

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agent.hosted.llm import LanguageModel, LlmBudgetSpent
-from agent.judge import JudgeConfig, JudgeFailed, Scored, Trajectory, TrajectoryJudge
+from agent.hosted.llm import LanguageModel
+from agent.judge import JudgeConfig, Scored, Trajectory, TrajectoryJudge
+from environment.language_model import LlmBudgetSpent, LlmFailed
 from tests.agent.judge.test_ruler import bad_manners
 from tests.fakes import judge_server as judges
 from tests.fakes.judge_server import JudgeServer, Manner, shown
@@ -43,7 +44,7 @@ def values(scored: Scored) -> list[float]:
 @pytest.fixture(autouse=True, scope="module")
 def hasty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.hosted.llm._FIRST_WAIT_S", 0.001)
+        patch.setattr("agent.hosted.retries.FIRST_WAIT_S", 0.001)
         yield
 
 
@@ -97,7 +98,7 @@ async def test_a_bad_reply_is_shown_its_fault_once(manner: Manner, fault: str) -
     with JudgeServer(manner, judges.good) as server:
         assert values(await judge_at(server).score(given, CRITERIA)) == [0.25, 0.75]
         assert fault in server.requests[1]["messages"][-1]["content"]
-    with JudgeServer(manner) as server, pytest.raises(JudgeFailed, match=fault):
+    with JudgeServer(manner) as server, pytest.raises(LlmFailed, match=fault):
         await judge_at(server).score(given, CRITERIA)
     assert len(server.requests) == 2
 
@@ -130,7 +131,7 @@ async def test_when_one_part_fails_the_others_are_kept(tmp_path: Path) -> None:
 
     with JudgeServer(sulks_at_the_worst) as server:
         for requests in (2 + 2, 2 + 2 + 2):
-            with pytest.raises(JudgeFailed, match="each once"):
+            with pytest.raises(LlmFailed, match="each once"):
                 await judge_at(server, tmp_path).score(some(24), CRITERIA)
             assert len(server.requests) == requests
 
@@ -150,7 +151,7 @@ async def test_long_trajectories_are_shown_in_smaller_parts() -> None:
         scored = await judge_at(server, window_tokens=1_500).score(long, CRITERIA)
     assert values(scored) == [n / 6 for n in range(6)]
     assert [len(shown(request)["attempts"]) for request in server.requests] == [2, 2, 2]
-    with JudgeServer(judges.good) as server, pytest.raises(JudgeFailed, match="window_tokens"):
+    with JudgeServer(judges.good) as server, pytest.raises(LlmFailed, match="window_tokens"):
         await judge_at(server, window_tokens=1_000).score([trajectory(1, "x" * 9_000)], CRITERIA)
 
 

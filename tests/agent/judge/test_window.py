@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.hosted.llm import LanguageModel
-from agent.judge import JudgeConfig, JudgeFailed, RulerJudge
+from agent.judge import JudgeConfig, RulerJudge
 from agent.judge.window import shortened
-from environment.language_model import as_data
+from environment.language_model import LlmFailed, as_data
 from tests.fakes.judge_server import JudgeServer, good, shown
 
 MARK = re.compile(r"\[\.\.\. (\d+) characters cut for the judge \.\.\.\]")
@@ -97,7 +97,7 @@ def test_no_more_is_cut_than_needed() -> None:
 
 def test_what_cannot_fit_fails_the_judgement_with_the_numbers() -> None:
     told = [conversation("a" * 9000, answer="z" * 4000)]
-    with pytest.raises(JudgeFailed, match=r"need about 1,\d+ tokens .*window_tokens is 1,000"):
+    with pytest.raises(LlmFailed, match=r"need about 1,\d+ tokens .*window_tokens is 1,000"):
         cut(told, 1000)
 
 
@@ -116,6 +116,6 @@ async def test_a_group_that_no_cut_makes_fit_is_not_asked_about() -> None:
     group = [conversation("m", answer=f"{q}" * 9000) for q in (1, 2)]
     with JudgeServer(good) as server:
         config = JudgeConfig(model="openai/judge", api_base=server.base_url, window_tokens=2000)
-        with pytest.raises(JudgeFailed, match="window_tokens is 2,000"):
+        with pytest.raises(LlmFailed, match="window_tokens is 2,000"):
             await RulerJudge(LanguageModel(config), config).score(group, [])
     assert not server.requests

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from environment.email_search.answering import Question
 from environment.email_search.models import Email, EmailScenario
 
 ANN, BOB, EVE = "ann@x.com", "bob@x.com", "eve@x.com"
@@ -27,21 +24,6 @@ def mail(number: int, **fields) -> Email:
         "body": f"hello body {number}",
     }
     return Email(message_id=f"<{number}@x>", **defaults | fields)
-
-
-SECRET = "QX7731"
-PAGER_BODY = "Ann, my pager is 555-1234 now. Bob"
-MAILS = [
-    mail(1, subject="New pager", body=PAGER_BODY, cc=[EVE]),
-    mail(2, subject="Lunch", sender=EVE, body="Lunch at noon?"),
-    mail(3, subject="Vault", sender=EVE, to=[BOB], body=f"Bob, the vault opens with {SECRET}."),
-]
-
-
-def question(text: str = "What is Bob's pager number?", **changes: Any) -> Question:
-    """Asked of Ann's inbox."""
-    defaults = {"question": text, "inbox_address": ANN, "query_date": "2001-12-31"}
-    return Question(**defaults | changes)
 
 
 def scenario(number: int = 1, **fields) -> EmailScenario:

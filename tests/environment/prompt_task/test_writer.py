@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.hosted.llm import LanguageModel, LlmConfig, LlmFailed
+from agent.hosted.llm import LanguageModel
+from environment.language_model import LlmConfig, LlmFailed
 from environment.prompt_task.models import Example
 from environment.prompt_task.writer import ExamplesReport, write_examples
 from tests.fakes.completions import completion, http_error
@@ -34,7 +35,7 @@ async def write(
 @pytest.fixture(autouse=True, scope="module")
 def hasty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.hosted.llm._FIRST_WAIT_S", 0.001)
+        patch.setattr("agent.hosted.retries.FIRST_WAIT_S", 0.001)
         yield
 
 

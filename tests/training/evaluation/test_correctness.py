@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.hosted.llm import LanguageModel, LlmConfig
+from agent.hosted.llm import LanguageModel
 from agent.judge import CorrectnessJudge
+from environment.language_model import LlmConfig
 from tests.fakes.chat_server import ChatServer
 from tests.fakes.hosted_models import WRONG, judges, paraphrase
 from tests.training.rows import row

@@ -134,8 +134,8 @@ def test_source_accuracy_is_of_the_right_answers() -> None:
         row("o3", "c", False, cites_source=True),
     ]
     assert compare(found, 0.95).policies["o3"]["sampled"].source_accuracy == 0.5
-    none_wanted = [row("o3", "a", True, cites_source=None)]
-    assert compare(none_wanted, 0.95).policies["o3"]["sampled"].source_accuracy is None
+    nothing_cited = [row("o3", "a", True, cites_source=None)]
+    assert compare(nothing_cited, 0.95).policies["o3"]["sampled"].source_accuracy is None
 
 
 @pytest.mark.parametrize(

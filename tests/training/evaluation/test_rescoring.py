@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
 
 import pytest
 
@@ -35,7 +35,7 @@ def stored(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 class Stricter(RankedEnvironment):
     """Another reward: nothing is right."""
 
-    verdicts: ClassVar[dict[str, str]] = {"too_easy": "whatever was answered"}
+    verdicts = MappingProxyType({"too_easy": "right, but not right enough"})
 
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return replace(super().reward(scenario, outcome), success=False, reason="too_easy")

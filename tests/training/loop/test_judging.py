@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from agent.hosted.llm import LanguageModel, LlmBudgetSpent
+from agent.hosted.llm import LanguageModel
 from agent.judge import JudgeConfig, RulerJudge
 from agent.rollout import Rollout
 from environment.base import StopReason
+from environment.language_model import LlmBudgetSpent
 from tests.fakes.judge_server import (
     JudgeServer,
     Manner,

@@ -13,7 +13,7 @@ from tests.fakes.judge_server import JudgeServer, good
 from tests.training import victims
 from tests.training.conftest import EVALUATED, Finished, Start
 from tests.training.run.test_tracking import history
-from tests.training.world import DATA, POCKET, RankedEnvironment, run, run_spec
+from tests.training.world import DATA, POCKET, RankedEnvironment, run_spec, train_run
 from training.config import BudgetConfig
 from training.report import Sample
 from training.run.run_log import STEP
@@ -51,8 +51,7 @@ def test_the_samples_before_are_greedy_rollouts_of_held_out_scenarios(
     ("changes", "key"),
     [
         ({"seed": 1}, "seed"),
-        ({"data": {"database": "other"}}, "data.database"),
-        ({"environment": {"name": "email_search"}}, "environment.max_hits"),
+        ({"data": {"database": "other", "scenarios": "s"}}, "data.database"),
         ({"learning_rate": 0.5}, "training.learning_rate"),
         ({"rollouts_per_group": 5}, "training.rollouts_per_group"),
         ({"rollout": {"max_turns": 5}}, "rollout.max_turns"),
@@ -61,23 +60,21 @@ def test_the_samples_before_are_greedy_rollouts_of_held_out_scenarios(
     ],
 )
 def test_other_settings_are_another_run(
-    finished: Finished, environment: RankedEnvironment, changes: dict[str, object], key: str
+    finished: Finished, environment: RankedEnvironment, changes: dict[str, Any], key: str
 ) -> None:
-    spec, data = run_spec(max_steps=4, **EVALUATED), DATA
+    spec = run_spec(max_steps=4, **EVALUATED)
+    data = changes.pop("data", DATA)
     for name, value in changes.items():
         section = getattr(spec, name, None)
-        if name == "data":
-            data = DATA | value  # type: ignore[operator]
-        elif section is None:
-            training = spec.training.model_copy(update={name: value})
-            spec = spec.model_copy(update={"training": training})
+        if section is None:
+            changed = {"training": spec.training.model_copy(update={name: value})}
         elif isinstance(section, StrictModel):
-            changed = type(section).model_validate(section.model_dump() | value)  # type: ignore[operator]
-            spec = spec.model_copy(update={name: changed})
+            changed = {name: type(section).model_validate(section.model_dump() | value)}
         else:
-            spec = spec.model_copy(update={name: value})
+            changed = {name: value}
+        spec = spec.model_copy(update=changed)
     with pytest.raises(RunMismatch, match=f"with {key} = "):
-        run(spec, finished.folder, environment, data)
+        train_run(spec, finished.folder, environment, data)
 
 
 def test_free_settings_may_change_between_attempts(
@@ -93,7 +90,7 @@ def test_free_settings_may_change_between_attempts(
         min_probs_corr=0.5,
         budget=BudgetConfig(minutes=60),
     )
-    assert run(changed, folder, environment).result.records == finished.records
+    assert train_run(changed, folder, environment).result.records == finished.records
 
 
 def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
@@ -102,7 +99,7 @@ def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
     folder = tmp_path / "run"
     shutil.copytree(finished.folder, folder)
     budget = BudgetConfig(minutes=finished.output.result.spent["minutes"])
-    output = run(run_spec(max_steps=9, **EVALUATED, budget=budget), folder, environment)
+    output = train_run(run_spec(max_steps=9, **EVALUATED, budget=budget), folder, environment)
     assert (output.result.stopped_by, output.result.step) == ("minutes", 3)
     assert read_policy_record(output.adapter).step == 3
     assert "(training.budget.minutes) was used up" in (folder / "report.html").read_text()
@@ -115,21 +112,18 @@ def test_other_base_weights_are_another_run(environment: RankedEnvironment, tmp_
     spec = run_spec(max_steps=1)
     backend = spec.backend.model_copy(update={"base_model": str(base)})
     spec = spec.model_copy(update={"backend": backend})
-    run(spec, tmp_path / "run", environment)
+    train_run(spec, tmp_path / "run", environment)
     weights = load_file(base / "model.safetensors")
     save_file({k: w * 1.01 for k, w in weights.items()}, base / "model.safetensors")
+    longer = spec.model_copy(update={"training": run_spec(2).training})
     with pytest.raises(RunMismatch, match=r"(?i)base"):
-        run(
-            spec.model_copy(update={"training": run_spec(2).training}),
-            tmp_path / "run",
-            environment,
-        )
+        train_run(longer, tmp_path / "run", environment)
 
 
 def test_a_run_of_no_steps_leaves_the_untrained_policy(
     environment: RankedEnvironment, tmp_path: Path
 ) -> None:
-    output = run(run_spec(max_steps=0), tmp_path, environment)
+    output = train_run(run_spec(max_steps=0), tmp_path, environment)
     assert (output.result.step, output.result.records) == (0, [])
     assert read_policy_record(output.adapter).step == 0
     assert "no data yet" in output.report
@@ -139,9 +133,12 @@ def test_a_run_with_a_judge_asks_the_configured_one(
     environment: RankedEnvironment, tmp_path: Path
 ) -> None:
     with JudgeServer(lambda deserved: good({i: n / 9 for n, i in enumerate(deserved)})) as server:
-        spec = run_spec(max_steps=1, reward="ruler")
+        spec = run_spec(
+            max_steps=1,
+            reward="ruler",
+        )
         judge = JudgeConfig(model="openai/judge", api_base=server.base_url)
-        output = run(spec.model_copy(update={"judge": judge}), tmp_path, environment)
+        output = train_run(spec.model_copy(update={"judge": judge}), tmp_path, environment)
     (record,) = output.result.records
     assert {request["model"] for request in server.requests} == {"judge"}
     assert "train/independent_reward" in record
@@ -160,11 +157,12 @@ def test_a_run_with_a_judge_asks_the_configured_one(
 def test_what_decides_a_judges_scores_is_part_of_a_run_judged_by_it(
     changes: dict[str, Any], another_run: bool
 ) -> None:
-    changed = {"judge": JudgeConfig(**changes)}
+    changed = JudgeConfig(**changes)
     judged = run_spec(max_steps=1, reward="ruler")
-    assert (judged.lasting() != judged.model_copy(update=changed).lasting()) == another_run
+    other = judged.model_copy(update={"judge": changed})
+    assert (judged.lasting() != other.lasting()) == another_run
     verifiable = run_spec(max_steps=1)
-    assert verifiable.model_copy(update=changed).lasting() == verifiable.lasting()
+    assert verifiable.model_copy(update={"judge": changed}).lasting() == verifiable.lasting()
 
 
 def test_a_resumed_run_is_tracked_without_gap_or_duplicate(

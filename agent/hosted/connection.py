@@ -1,0 +1,98 @@
+"""One way to every hosted model: its address and key, retries, and a ledger of what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import httpx
+import openai
+
+from agent.hosted.ledger import Ledger
+from agent.hosted.litellm_transport import BASE_URL, LiteLlmTransport
+from agent.hosted.prices import cost_usd, is_priced
+from agent.hosted.providers import provider_fault
+from agent.hosted.retries import retrying
+from environment.language_model import LlmConfig, LlmUnavailable
+
+Reply = TypeVar("Reply")
+KEY = "OPENAI_API_KEY"
+# LiteLLM's prefixes for any OpenAI-compatible server, which knows its models without them.
+_PREFIX = re.compile(r"^(openai|hosted_vllm|litellm_proxy)/")
+
+
+def check_llm(config: LlmConfig, section: str = "", alternative: str = "") -> None:
+    """Check what can be checked without a request.
+
+    Args:
+        section, alternative: for the message: where the model is configured, and what works without.
+
+    Raises:
+        LlmUnavailable: the provider is unknown, its key is not set, or the cost is bounded but the
+            price unknown.
+    """
+    fault = "" if config.api_base else provider_fault(config.model)
+    if not fault and config.max_cost_usd is not None and not is_priced(config):
+        fault = (
+            f"max_cost_usd is set, but nobody knows what {config.model} costs: set "
+            "usd_per_million_in and usd_per_million_out"
+        )
+    if fault:
+        raise LlmUnavailable(f"{section}: {fault} ({alternative})" if section else fault)
+
+
+class Connection:
+    """A hosted model as an OpenAI client reaches it, whoever its provider is.
+
+    Attributes:
+        base_url, name, api_key: for the client, whose own retries must be off.
+        transport: what carries the client's requests instead of the network; None if nothing does.
+
+    Args:
+        ledger: is charged for every reply, and may be shared with other models.
+        key: the environment variable with the key of ``api_base``; providers have their own.
+        attempts: at one request.
+    """
+
+    def __init__(
+        self, config: LlmConfig, ledger: Ledger, *, key: str = KEY, attempts: int = 4
+    ) -> None:
+        self.config, self.ledger = config, ledger
+        self.api_key = os.environ.get(key) or "none"
+        self.base_url, self.name = BASE_URL, config.model
+        self.transport: httpx.AsyncBaseTransport | None = None
+        if config.api_base:
+            self.base_url, self.name = config.api_base, _PREFIX.sub("", config.model)
+        else:
+            self.transport = LiteLlmTransport()
+        self._slots = asyncio.Semaphore(config.concurrency)
+        self._attempts = attempts
+
+    async def run(self, request: Callable[[], Awaitable[Reply]]) -> Reply:
+        """The result of a request that calls ``charge``, retried after transient failures.
+
+        Raises:
+            openai.OpenAIError: it failed for good.
+            LlmBudgetSpent: the ledger's limit is reached.
+        """
+        return await retrying(self.config.model, self._attempts)(self._once, request)
+
+    async def _once(self, request: Callable[[], Awaitable[Reply]]) -> Reply:
+        async with self._slots:
+            self.ledger.check(self.config.model)
+            try:
+                # Of the whole reply: a client's own timeout is between two bytes.
+                async with asyncio.timeout(self.config.timeout_s):
+                    return await request()
+            except TimeoutError as error:
+                raise openai.APITimeoutError(httpx.Request("POST", self.base_url)) from error
+
+    def charge(self, usage: Mapping[str, Any]) -> None:
+        """
+        Args:
+            usage: of one reply, in OpenAI's form.
+        """
+        self.ledger.charge(usage, cost_usd(self.config, usage))
