@@ -46,6 +46,25 @@ def test_the_steps_are_those_of_the_pipelines(finished: Finished) -> None:
         assert GPU_STEPS.get(part, steps[0]) in steps
 
 
+@pytest.mark.parametrize(
+    ("values", "steps"),
+    [
+        ((), ("download_enron_data", "create_database", "load_scenarios")),
+        (
+            ("data.scenarios=llm",),
+            ("download_enron_data", "create_database", "write_scenarios", "load_scenarios"),
+        ),
+        (("environment.name=code",), ("load_problems",)),
+        (("environment.name=prompt_task",), ("load_examples",)),
+        (("environment.name=prompt_task", "data.write=2"), ("write_examples",)),
+    ],
+)
+def test_the_steps_of_the_data_are_the_environments_stages(
+    values: tuple[str, ...], steps: tuple[str, ...]
+) -> None:
+    assert steps_of(load_config([], values), "data") == steps
+
+
 def test_without_a_word_everything_runs_here() -> None:
     config = parse_config({})
     check_steps(config)
