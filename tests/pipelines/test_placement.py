@@ -24,6 +24,7 @@ from pipelines.placement import (
     steps_of,
     zenml_options,
 )
+from steps.ticks import HOOK
 from tests.pipelines.conftest import ROOT, Finished, Project, settings
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
@@ -50,16 +51,20 @@ def test_without_a_word_everything_runs_here() -> None:
     config = parse_config({})
     check_steps(config)
     assert all(runs_here(config, s) for part in PARTS for s in steps_of(config, part))
-    assert zenml_options(config, "train") == {"settings": {}, "steps": {}}
+    hook = {"success_hook_source": HOOK}
+    steps = dict.fromkeys(steps_of(config, "train"), hook)
+    assert zenml_options(config, "train") == {"settings": {}, "steps": steps}
 
 
 def test_a_pipeline_gets_the_configuration_of_its_own_steps() -> None:
     config = parse_config(
         {"steps": {"train_agent": {"enable_cache": False}, "run_inference": {"extra": {"a": 1}}}}
     )
-    assert zenml_options(config, "train")["steps"] == {"train_agent": {"enable_cache": False}}
-    assert zenml_options(config, "eval")["steps"] == {"run_inference": {"extra": {"a": 1}}}
-    assert zenml_options(config, "data")["steps"] == {}
+    train, evaluation = (zenml_options(config, part)["steps"] for part in ("train", "eval"))
+    assert train["train_agent"] == {"enable_cache": False, "success_hook_source": HOOK}
+    assert evaluation["run_inference"] == {"extra": {"a": 1}, "success_hook_source": HOOK}
+    assert train.keys() == set(steps_of(config, "train"))
+    assert zenml_options(config, "data")["steps"].keys() == set(steps_of(config, "data"))
 
 
 @pytest.mark.parametrize(
