@@ -40,7 +40,7 @@ test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/.installed-dev
-	$(PYTEST) --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

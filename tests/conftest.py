@@ -16,7 +16,7 @@ os.environ["ZENML_ANALYTICS_OPT_IN"] = "false"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 # What `make test` leaves to `make test-all`: kills, whole jobs and deployments, clusters, browsers,
-# and generators that are run from end to end. docs/promises.md says which promise is tested where.
+# and generators that are run from end to end.
 SLOW = (
     "environment/code/test_bundled.py",
     "pipelines/test_code.py",

@@ -87,7 +87,8 @@ def _date(month: int, day: int, year: str | None) -> str:
 
 def _number(match: re.Match[str]) -> str:
     value = Decimal(match[1].replace(",", "")) * _UNITS.get(match[2], 1)
-    return f"{value:f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
+    text = f"{value:f}"  # not by arithmetic, which Decimal refuses beyond 28 digits
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def content_words(text: str) -> tuple[Counter[str], Counter[str]]:

@@ -32,7 +32,6 @@ from tests.pipelines.conftest import ROOT, Project, settings
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 ELSEWHERE = {"training_k8s": "train", "evaluation_k8s": "eval"}
 PARTS = ("data", "train", "eval")
-TICK = {"success_hook_source": HOOK}
 GPU_STEPS = {"train": "train_agent", "eval": "run_inference"}
 
 
@@ -69,7 +68,8 @@ def test_without_a_word_everything_runs_here() -> None:
     config = parse_config({})
     check_steps(config)
     assert all(runs_here(config, s) for part in PARTS for s in steps_of(config, part))
-    steps = dict.fromkeys(steps_of(config, "train"), TICK)
+    hook = {"success_hook_source": HOOK}
+    steps = dict.fromkeys(steps_of(config, "train"), hook)
     assert zenml_options(config, "train") == {"settings": {}, "steps": steps}
 
 
@@ -77,14 +77,11 @@ def test_a_pipeline_gets_the_configuration_of_its_own_steps() -> None:
     config = parse_config(
         {"steps": {"train_agent": {"enable_cache": False}, "run_inference": {"extra": {"a": 1}}}}
     )
-    own: dict[str, dict[str, Any]] = {
-        "data": {},
-        "train": {"train_agent": {"enable_cache": False}},
-        "eval": {"run_inference": {"extra": {"a": 1}}},
-    }
-    for part, of_part in own.items():
-        expected = {name: TICK | of_part.get(name, {}) for name in steps_of(config, part)}
-        assert zenml_options(config, part)["steps"] == expected
+    train, evaluation = (zenml_options(config, part)["steps"] for part in ("train", "eval"))
+    assert train["train_agent"] == {"enable_cache": False, "success_hook_source": HOOK}
+    assert evaluation["run_inference"] == {"extra": {"a": 1}, "success_hook_source": HOOK}
+    assert train.keys() == set(steps_of(config, "train"))
+    assert zenml_options(config, "data")["steps"].keys() == set(steps_of(config, "data"))
 
 
 @pytest.mark.parametrize(

@@ -199,3 +199,8 @@ def test_any_two_texts_have_one_verdict(answer, gold):
     verdict = answers_match(answer, gold)
     assert verdict in (True, False)
     assert answers_match(answer, gold) is verdict
+
+
+def test_a_number_of_any_length_is_compared() -> None:
+    assert answers_match("1" + "0" * 28, "1" + "0" * 28)
+    assert not answers_match("1" + "0" * 28, "1" + "0" * 29)
