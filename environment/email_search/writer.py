@@ -39,8 +39,8 @@ from environment.language_model import (
     LlmConfig,
     LlmFailed,
     StructuredModel,
-    UsageReport,
-    usage_report,
+    WriterReport,
+    usage_of,
 )
 
 log = logging.getLogger(__name__)
@@ -59,23 +59,13 @@ class WriterConfig(LlmConfig):
     mails_per_batch: int = Field(20, ge=1, description="Mails shown at once, at most.")
     batch_chars: int = Field(40_000, ge=1_000, description="Characters of these mails, at most.")
     min_realism: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Questions the writer itself finds less realistic are left out.",
+        0.5, ge=0, le=1, description="Questions the writer finds less realistic are left out."
     )
 
 
-class WriterReport(UsageReport):
-    """``drafts`` are all questions written: kept, or left out by reason."""
-
+class ScenariosReport(WriterReport):
     ended_by: Literal["done", "budget"]
     inboxes: int
-    batches: int
-    batches_failed: int = Field(description="Without a usable reply.")
-    drafts: int
-    kept: int
-    left_out: dict[str, int]
     mails_not_shown: dict[str, int]
 
 
@@ -87,7 +77,7 @@ async def write_scenarios(
     model: StructuredModel,
     database: EmailDatabase,
     tell: Tell = lambda done: None,
-) -> tuple[list[EmailScenario], WriterReport]:
+) -> tuple[list[EmailScenario], ScenariosReport]:
     """Scenarios from all inboxes, or those written when the model's budget ran out.
 
     Args:
@@ -118,7 +108,7 @@ class _Writer:
         self._budget_spent = False
         self._last_failure = ""
 
-    async def write(self) -> tuple[list[EmailScenario], WriterReport]:
+    async def write(self) -> tuple[list[EmailScenario], ScenariosReport]:
         config = self._config
         planned, not_shown = plan_batches(
             self._database.emails(),
@@ -136,15 +126,15 @@ class _Writer:
                 f"from {self._model.config.model}; {_GOES_ON}. The last one: {self._last_failure}"
             )
         kept = [scenario for scenarios in of_inboxes for scenario in scenarios]
-        return kept, WriterReport(
-            **usage_report(self._model),
+        return kept, ScenariosReport(
+            **usage_of(self._model),
             ended_by="budget" if self._budget_spent else "done",
             inboxes=len(planned),
             batches=self._batches,
             batches_failed=self._failed_batches,
             drafts=self._drafts,
             kept=len(kept),
-            left_out=dict(sorted(self._left_out.items())),
+            left_out=dict(sorted((+self._left_out).items())),
             mails_not_shown=dict(sorted(not_shown.items())),
         )
 
@@ -161,7 +151,7 @@ class _Writer:
             except LlmBudgetSpent:  # other inboxes go on: their replies may be cached
                 self._budget_spent = True
                 break
-            self._count("more_than_asked", max(0, len(kept) + len(questions) - wanted))
+            self._left_out["more_than_asked"] += max(0, len(kept) + len(questions) - wanted)
             questions = questions[: wanted - len(kept)]
             kept += questions
             if questions:
@@ -189,16 +179,15 @@ class _Writer:
         usable = []
         for draft in reply.questions:
             if reason := fault(draft, mails, self._config.min_realism):
-                self._count(reason)
+                self._left_out[reason] += 1
                 continue
             scenario = scenario_of(draft, mails, inbox)
             if seen.again(scenario):
-                self._count("duplicate")
+                self._left_out["duplicate"] += 1
                 continue
             usable.append((scenario, mails[draft.message_ids[0]]))
         reasons = await asyncio.gather(*(self._verify(*pair) for pair in usable))
-        for reason in filter(None, reasons):
-            self._count(reason)
+        self._left_out.update(filter(None, reasons))
         return [s for (s, _), reason in zip(usable, reasons, strict=True) if not reason]
 
     async def _verify(self, scenario: EmailScenario, gold: Email) -> str:
@@ -222,7 +211,3 @@ class _Writer:
             raise LlmFailed(
                 f"{self._failures} requests in a row failed; {_GOES_ON}. The last one: {error}"
             ) from error
-
-    def _count(self, reason: str, number: int = 1) -> None:
-        if number:
-            self._left_out[reason] += number

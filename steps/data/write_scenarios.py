@@ -15,7 +15,7 @@ from agent.hosted.llm import LanguageModel
 from environment.email_search import writer as scenario_writer
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.scenarios import ScenarioError, write_jsonl
-from environment.email_search.writer import WriterConfig, WriterReport
+from environment.email_search.writer import ScenariosReport, WriterConfig
 from steps.materializers import FileMaterializer, scratch_folder
 from training.run.progress import Progress
 
@@ -75,11 +75,11 @@ def write_scenarios(
     return folder
 
 
-def report_of(written: Path) -> WriterReport:
-    return WriterReport.model_validate(json.loads((written / REPORT).read_text()))
+def report_of(written: Path) -> ScenariosReport:
+    return ScenariosReport.model_validate(json.loads((written / REPORT).read_text()))
 
 
-def _tell(report: WriterReport, writer: WriterConfig) -> None:
+def _tell(report: ScenariosReport, writer: WriterConfig) -> None:
     reasons = ", ".join(f"{n} {reason}" for reason, n in report.left_out.items()) or "none left out"
     if not report.kept:
         failed = f", {report.batches_failed} batches without a reply" * bool(report.batches_failed)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.hosted.llm import LanguageModel
 from agent.judge import JudgeConfig, RulerJudge
-from environment.language_model import LlmFailed
+from environment.language_model import LlmFailed, LlmUnavailable
 from pipelines.config import load_config
 from pipelines.readiness import checks
 from tests.fakes import judge_server as judges
@@ -314,13 +314,13 @@ async def test_the_judge_is_asked_for_the_form_of_its_answer() -> None:
 
 def test_a_judge_without_a_key_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    config = load_config([], ["training.reward=ruler"])
+    config = load_config([], ["training.reward=ruler", "backend.kind=embedded"])
 
     def check() -> None:
         for run_check in checks(config, ("train",), ("train_agent",)):
             run_check()
 
-    with pytest.raises(LlmUnavailable, match="^judge: .*o4-mini needs OPENAI_API_KEY") as raised:
+    with pytest.raises(LlmUnavailable, match=r"^judge: .*o4-mini needs OPENAI_API_KEY") as raised:
         check()
     assert "api_base" in str(raised.value)
     assert "training.reward: verifiable" in str(raised.value)

@@ -16,7 +16,7 @@ from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import Email, EmailScenario
 from environment.email_search.scenarios import select
 from environment.email_search.synthesis import split_of_inbox
-from environment.email_search.writer import WriterConfig, WriterReport
+from environment.email_search.writer import ScenariosReport, WriterConfig
 from environment.language_model import LlmFailed
 from tests.environment.email_search.builders import mail
 from tests.fakes import writer_server as writers
@@ -24,7 +24,7 @@ from tests.fakes.writer_server import INJECTION, Manner, WriterServer
 
 ANN, BOB = "ann@x.com", "bob@x.com"
 Open = Callable[[list[Email]], EmailDatabase]
-Written = tuple[list[EmailScenario], WriterReport]
+Written = tuple[list[EmailScenario], ScenariosReport]
 
 
 def prices(count: int, **fields: Any) -> list[Email]:
