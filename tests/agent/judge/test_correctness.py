@@ -83,6 +83,6 @@ async def test_a_spent_budget_is_no_verdict() -> None:
     price = {"usd_per_million_in": 1e6, "usd_per_million_out": 0.0, "max_cost_usd": 1.0}
     with CompletionsServer(verdict(True)) as server:
         judge = judge_at(server, **price)
-        assert await judge.is_correct(*ASKED)
+        assert await judge.verdict(*ASKED)
         with pytest.raises(LlmBudgetSpent):
-            await judge.is_correct(*ASKED)
+            await judge.verdict(*ASKED)
