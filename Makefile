@@ -1,5 +1,6 @@
 # make demo   the whole thing on this machine: mails, training, evaluation
-# make test   the tests
+# make test   the tests, without those that kill, deploy or start clusters and browsers
+# make test-all   all of them, as CI does
 PYTHON ?= python3
 VENV ?= .venv
 NAME ?= demo
@@ -10,11 +11,11 @@ NO_CUDA := $(shell for p in cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13
 	echo --no-emit-package nvidia-$$p; done) --no-emit-package triton \
 	--no-emit-package cuda-bindings --no-emit-package cuda-pathfinder --no-emit-package cuda-toolkit
 
-.PHONY: help demo test lint bench lock check-locks clean
+.PHONY: help demo test test-all lint bench lock check-locks clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -2
-	@echo 'make lint   format check, ruff, mypy'
+	@sed -n 's/^# make/make/p' Makefile
+	@echo 'make lint   format check, ruff, mypy, oxlint'
 	@echo 'make bench  the benchmarks behind the figures in the README'
 	@echo 'make lock   new requirements*.txt from the *.in files (needs uv)'
 	@echo 'make check-locks   do the locks still resolve as the *.in files say?'
@@ -32,13 +33,20 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 demo: $(VENV)/.installed
 	$(BIN)/python run.py --pipeline all --name $(NAME)
 
+# Two workers, each with the tests of whole files; a worker computes on one thread.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/.installed-dev
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-fail-under=85
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/oxlint web service/page
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.rl_step

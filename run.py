@@ -86,6 +86,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--base-url", help="with --model: an OpenAI-compatible server that has it, such as vLLM"
     )
+    parser.add_argument(
+        "--verbose", action="store_true", help="show what ZenML and other libraries say, too"
+    )
     parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
     arguments = parser.parse_args()
     if arguments.rescore and arguments.pipeline != "eval":
@@ -112,16 +115,18 @@ def main() -> int:
     arguments = parse_arguments()
     os.chdir(ROOT)
     _prepare_process()
+    from environment.base import UserError
     from pipelines import rehearsal
-    from pipelines.config import ConfigError, load_config
-    from pipelines.errors import USER_ERRORS
-    from pipelines.launch import Run, keep_log
+    from pipelines.config import load_config
+    from pipelines.console import keep_log, quiet_console
+    from pipelines.launch import Run
     from pipelines.preflight import preflight
     from pipelines.readiness import checks
     from pipelines.rescoring import find_rollouts
-    from steps.model_versions import MissingArtifact
 
     parts = PIPELINES[arguments.pipeline]
+    if not arguments.verbose:
+        quiet_console()
     try:
         config = load_config(arguments.config or [DEFAULT_CONFIG], arguments.set)
         if arguments.dry_run == "plan":
@@ -136,17 +141,13 @@ def main() -> int:
             arguments.model = rehearsal.preflight(config, arguments.model, arguments.base_url)
         else:
             preflight(config, parts)
-    except (ConfigError, MissingArtifact, *USER_ERRORS) as error:
+    except UserError as error:
         _fail(str(error))
     folder = ROOT / "runs" / arguments.name
     folder.mkdir(parents=True, exist_ok=True)
     keep_log(folder)
     run = Run(config, arguments.pipeline, arguments.name, arguments.seed, folder)
-    try:
-        return _run_parts(run, parts, arguments)
-    except (ConfigError, MissingArtifact) as error:
-        run.write_summary("failed")
-        _fail(str(error))
+    return _run_parts(run, parts, arguments)
 
 
 def _dry_run(config: ProjectConfig, pipeline: str) -> int:
@@ -158,31 +159,30 @@ def _dry_run(config: ProjectConfig, pipeline: str) -> int:
 
 
 def _serve(config: ProjectConfig, arguments: argparse.Namespace) -> int:
-    from pipelines.deploy import DeploymentFailed, run_deploy, run_rollback
+    from pipelines.deploy import run_deploy, run_rollback
     from pipelines.deployed import lines
 
-    try:
-        if arguments.pipeline == "rollback":
-            deployed = run_rollback(config, arguments.name)
-        else:
-            deployed = run_deploy(config, arguments.name, arguments.model_version)
-    except DeploymentFailed as error:
-        _fail(str(error))
+    if arguments.pipeline == "rollback":
+        deployed = run_rollback(config, arguments.name)
+    else:
+        deployed = run_deploy(config, arguments.name, arguments.model_version)
     for line in lines(deployed):
         print(line)
     return 0
 
 
 def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) -> int:
+    from environment.base import UserError
     from pipelines import launch
-    from pipelines.errors import USER_ERRORS, Interrupted
     from pipelines.placement import active_stack
     from pipelines.rehearsal import run_rehearsal
     from pipelines.rescoring import run_rescore
+    from training.run.signals import Interrupted
 
     try:
         with active_stack(run.config.stack):
             for part in parts:
+                print(part, flush=True)
                 if part == "data":
                     launch.run_data(run, use_cache=not arguments.no_cache)
                 elif arguments.dry_run:
@@ -197,7 +197,7 @@ def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) 
         run.write_summary("interrupted")
         print(f"\n{error}", file=sys.stderr)
         return INTERRUPTED
-    except USER_ERRORS as error:
+    except UserError as error:
         run.write_summary("failed")
         _fail(str(error))
     except BaseException:

@@ -304,7 +304,7 @@ async def run_rollout(
             messages=played.messages,
             replies=played.replies,
             outcome=outcome,
-            reward=environment.reward(scenario, outcome),
+            reward=environment.score(scenario, outcome),
             seconds=played.seconds,
             error=played.error,
             failure=played.failure,

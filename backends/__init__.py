@@ -9,25 +9,22 @@ What differs between backends stays behind ``PolicyHandle``.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from backends import checkpoints
+from backends import art_compat, checkpoints
 from backends.config import BackendConfig
 from backends.errors import BackendError
 from backends.handle import Endpoint, PolicyHandle
 from backends.needs import check, check_serves_adapters, device, gpus
-
-# Read while ART is imported; without it that import fetches a price list over the network.
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 __all__ = [
     "BackendConfig",
     "BackendError",
     "Endpoint",
     "PolicyHandle",
+    "art_compat",
     "check",
     "check_serves_adapters",
     "device",
@@ -56,6 +53,10 @@ def _create(config: BackendConfig, path: Path, seed: int) -> Any:
 
 
 def _handle_of(kind: str) -> type[PolicyHandle]:
+    if kind == "embedded":
+        from backends.embedded.backend import EmbeddedPolicy
+
+        return EmbeddedPolicy
     if kind == "serverless":
         from backends.serverless import ServerlessPolicy
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -91,16 +91,11 @@ class PolicyHandle:
 
     async def skip_step(self) -> None:
         """Advance the checkpoint without training, where a step had nothing to train on."""
-        if hasattr(self._backend, "skip_step"):
-            await self._backend.skip_step(self._model)
-        else:
-            await self._backend.train(self._model, [])
+        await self._backend.train(self._model, [])
 
     async def sampler_stats(self) -> dict[str, float] | None:
-        """Totals of the embedded sampler; None for other backends."""
-        if not hasattr(self._backend, "service"):
-            return None
-        return asdict((await self._backend.service(self._model)).engine.stats())
+        """Totals of the sampler; None where it is not ours."""
+        return None
 
     def checkpoint(self, step: int) -> Path:
         return checkpoints.checkpoint_dir(self.model_dir, step)

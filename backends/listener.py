@@ -1,8 +1,9 @@
-"""An HTTP server in a thread of its own."""
+"""HTTP servers: run where asyncio may be patched, or in a thread of their own."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 
 import uvicorn
@@ -10,16 +11,36 @@ from fastapi import FastAPI
 
 from backends.errors import BackendError
 
+# Of an idle connection: longer than any training step, in which the client asks nothing.
+KEEP_ALIVE_S = 3_600
+
+
+def run_server(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+    """Serve until the server is told to exit.
+
+    Not ``server.run()``, which goes through ``asyncio.run``: a library may have replaced that.
+    """
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=sockets))
+
 
 class Listener:
-    """Serves an app until it is stopped."""
+    """Serves an app in a thread until it is stopped."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         self._address = f"{host}:{port}"
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
-        self._thread = threading.Thread(target=self._server.run, name="openai-server", daemon=True)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=run_server, args=(self._server,), name="policy-server", daemon=True
+        )
 
     async def start(self) -> None:
         """

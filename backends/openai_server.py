@@ -26,8 +26,7 @@ from jinja2 import TemplateError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from backends.embedded.engine import Engine, NoSuchCheckpoint
-from backends.embedded.sampler import Sample, SampleRequest
+from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest, SamplingEngine
 from backends.tool_calls import parse_tool_calls, template_messages
 
 _DEFAULT_MAX_TOKENS = 512
@@ -82,7 +81,7 @@ class _Refusal(HTTPException):
         super().__init__(status, {"message": message, "type": kind, "code": code})
 
 
-def create_app(engine: Engine, name: str, api_key: str | None = None) -> FastAPI:
+def create_app(engine: SamplingEngine, name: str, api_key: str | None = None) -> FastAPI:
     """
     Args:
         name: the model's name, without a step.
@@ -145,7 +144,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": detail | {"code": "invalid_request"}}, 400)
 
 
-def _prompt_ids(body: ChatRequest, engine: Engine) -> list[int]:
+def _prompt_ids(body: ChatRequest, engine: SamplingEngine) -> list[int]:
     if field := body.refused():
         raise _Refusal(400, f"{field}: this value is not supported here", "unsupported")
     unknown = {str(m.get("role")) for m in body.messages} - _ROLES

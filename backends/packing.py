@@ -10,7 +10,7 @@ continues the row so far is appended to it; one that does not begins a row of it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -87,12 +87,16 @@ def advantages(rewards: Sequence[float], scale: bool = True) -> list[float]:
     return [c / (deviation + 1e-6) for c in centred]
 
 
-def choices_of(trajectory: Trajectory) -> Iterator[Sequence[Choice]]:
-    """The sampled turns of each history of a trajectory."""
+def training_rows(trajectory: Trajectory) -> list[Row]:
+    """The rows of all histories of a trajectory, in order.
+
+    Raises:
+        NoTokens: a turn came without its tokens.
+    """
+    rows: list[Row] = []
     for history in (trajectory, *trajectory.additional_histories):
-        choices = [m for m in history.messages_and_choices if isinstance(m, Choice)]
-        if choices:
-            yield choices
+        rows += rows_of([m for m in history.messages_and_choices if isinstance(m, Choice)])
+    return rows
 
 
 def pack_groups(
@@ -119,6 +123,8 @@ def pack_groups(
     from art.preprocessing.pack import packed_tensors_from_tokenized_results
     from art.preprocessing.tokenize import TokenizedResult
 
+    from backends.trajectory import ExactTrajectory
+
     results: list[TokenizedResult] = []
     for group in groups:
         if not group.trajectories:
@@ -127,7 +133,8 @@ def pack_groups(
         for trajectory, advantage in zip(group.trajectories, values, strict=True):
             if advantage == 0:
                 continue
-            rows = [row for choices in choices_of(trajectory) for row in rows_of(choices)]
+            exact = isinstance(trajectory, ExactTrajectory)
+            rows = trajectory.rows if exact else training_rows(trajectory)
             weight = 1 / (sum(sum(row.written) for row in rows) + 1e-6)
             for row in rows:
                 if max_tokens is not None and len(row.ids) > max_tokens:

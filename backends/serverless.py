@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from backends.art_compat import delete_checkpoints, newest_step, pull_checkpoint
 from backends.handle import PolicyHandle
 
 _STEPS = "steps.json"
@@ -52,18 +53,16 @@ class ServerlessPolicy(PolicyHandle):
     async def fetch_adapter(self, step: int) -> Path:
         folder = self.checkpoint(step)
         if not (folder / _WEIGHTS).exists():
-            await self._backend._experimental_pull_model_checkpoint(
-                self._model, step=self._steps()[step], local_path=str(folder)
-            )
+            await pull_checkpoint(self._backend, self._model, self._steps()[step], str(folder))
         return folder
 
     async def prune(self, keep: Iterable[int]) -> None:
         steps = self._steps()
         kept = sorted({steps[step] for step in keep if 0 <= step < len(steps)})
-        await self._backend._delete_checkpoint_files(self._model, kept)
+        await delete_checkpoints(self._backend, self._model, kept)
 
     async def _newest(self) -> int:
-        return int(await self._backend._get_step(self._model))
+        return await newest_step(self._backend, self._model)
 
     def _steps(self) -> list[int]:
         path = self.model_dir / _STEPS

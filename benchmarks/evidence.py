@@ -14,14 +14,16 @@ import asyncio
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from agent.rollout import Rollout
 from backends import install_adapter, open_policy
-from deployment.answer import judge_outcome
+from deployment.answer import no_answer
 from environment.email_search import EmailSearchEnvironment
+from environment.email_search.answering import finding, question_of
+from environment.registry import environment_package
 from pipelines.config import load_config
 from steps.model_versions import PRODUCTION, adapter_of, data_artifacts, model_version
-from steps.open_environment import open_environment
 from training.loop.gather import chat_model, gather_rollouts, limits
 
 _CONFIG = Path(__file__).resolve().parents[1] / "configs" / "laptop.yaml"
@@ -33,8 +35,8 @@ def main() -> None:
     config = load_config([_CONFIG])
     found = model_version(config.model_name, parser.parse_args().version)
     data = {name: a.load() for name, a in data_artifacts(config.environment.name).items()}
-    environment = open_environment(
-        config.environment.name, config.environment.model_dump(), config.rollout.max_turns, data
+    environment = environment_package(config.environment.name).open(
+        data, config.environment, config.rollout.max_turns
     )
     assert isinstance(environment, EmailSearchEnvironment)
 
@@ -58,8 +60,11 @@ def main() -> None:
 
     counts: Counter[str] = Counter()
     for rollout in asyncio.run(ask_all()):
-        inbox = rollout.scenario.inbox_address  # type: ignore[attr-defined]
-        _, _, reason = judge_outcome(rollout.outcome, inbox, environment.database)  # type: ignore[arg-type]
+        outcome: Any = rollout.outcome
+        if outcome.answer is None:
+            reason = no_answer(outcome).reason
+        else:
+            reason = finding(environment, question_of(rollout.scenario), outcome).reason  # type: ignore[arg-type]
         truth = "right" if rollout.reward.success else "wrong"
         counts[f"{truth}, {'served' if reason is None else f'refused: {reason}'}"] += 1
     for what, count in counts.most_common():

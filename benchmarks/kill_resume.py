@@ -34,7 +34,8 @@ def train(folder: Path, steps: int, seed: int) -> None:
     from environment.email_search.email_db import EmailDatabase, build_database
     from environment.email_search.sample.corpus import generate, scenarios_of
     from pipelines.config import load_config
-    from training.run.runner import RunSpec, run_training
+    from training.run.runner import run_training
+    from training.spec import RunSpec
 
     config = load_config(
         [Path("configs/laptop.yaml")],
@@ -54,15 +55,13 @@ def train(folder: Path, steps: int, seed: int) -> None:
     spec = RunSpec(
         project="art-rl",
         name="kill",
-        folder=folder,
         seed=seed,
         backend=config.backend,
         training=config.training,
         rollout=config.rollout,
-        environment=config.environment.model_dump(),
-        data={},
+        environment=config.environment.model_dump(mode="json"),
     )
-    asyncio.run(run_training(spec, environment))
+    asyncio.run(run_training(spec, folder, environment, {}))
 
 
 def start(folder: Path, steps: int, seed: int) -> subprocess.Popen[bytes]:

@@ -37,7 +37,8 @@ from tests.fakes.loopback import LoopbackServer, Response
 from training.evaluation.evaluate import EvaluationRow, evaluate_policy
 from training.evaluation.summaries import compare
 from training.loop.judging import judge_summary
-from training.run.runner import RunOutput, RunSpec, run_training
+from training.run.runner import RunOutput, run_training
+from training.spec import RunSpec
 
 _WORST, _BEST = -2.2, 1.7  # a little outside what email_reward gives
 
@@ -89,20 +90,16 @@ class NoisyJudge(LoopbackServer):
         return min(1.0, max(0.0, (own - _WORST) / (_BEST - _WORST) + noise))
 
 
-def spec_of(
-    config: ProjectConfig, folder: Path, seed: int, judge: JudgeConfig | None = None
-) -> RunSpec:
+def spec_of(config: ProjectConfig, seed: int, judge: JudgeConfig | None = None) -> RunSpec:
     reward = "ruler" if judge else "verifiable"
     return RunSpec(
         project="benchmark",
         name=reward,
-        folder=folder / reward,
         seed=seed,
         backend=config.backend,
         training=config.training.model_copy(update={"reward": reward}),
         rollout=config.rollout,
-        environment=config.environment.model_dump(),
-        data={},
+        environment=config.environment.model_dump(mode="json"),
         judge=judge or JudgeConfig(),
     )
 
@@ -132,9 +129,9 @@ async def measure(config: ProjectConfig, folder: Path, seed: int, noise: float) 
     seconds: dict[str, float] = {}
     with NoisyJudge(environment, noise) as server:
         judge = JudgeConfig(model="openai/scripted", api_base=server.base_url)
-        for spec in (spec_of(config, folder, seed), spec_of(config, folder, seed, judge)):
+        for spec in (spec_of(config, seed), spec_of(config, seed, judge)):
             started = time.monotonic()
-            outputs[spec.name] = await run_training(spec, environment)
+            outputs[spec.name] = await run_training(spec, folder / spec.name, environment, {})
             seconds[spec.name] = time.monotonic() - started
     rows: list[EvaluationRow] = []
     for label in ("base", *outputs):

@@ -1,20 +1,10 @@
-"""What the service is asked, and what it answers."""
+"""What a deployment answers, whatever environment it answers from."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from environment.base import Outcome, StopReason, StrictModel
+from environment.deployable import Finding
 
-from pydantic import AfterValidator, Field
-
-from environment.base import StopReason, StrictModel
-from environment.email_search.email_db import EmailDatabase
-from environment.email_search.evidence import marks, stands_in
-from environment.email_search.matching import is_no_answer
-from environment.email_search.models import Email, EmailOutcome, EmailQuestion
-
-MAX_QUESTION_CHARS = 2_000
-_MAX_ADDRESS_CHARS = 320  # RFC 3696, erratum 1690
-NOTHING_FOUND = "I found no answer to this in the mails of this inbox."
 _WHY_NOT = {
     StopReason.NO_TOOL_CALL: "the agent stopped without giving an answer",
     StopReason.MALFORMED_CALL: "the agent made a call that could not be read",
@@ -24,36 +14,13 @@ _WHY_NOT = {
 }
 
 
-def _with_content(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be empty")
-    return text
-
-
-_Text = Annotated[str, AfterValidator(_with_content)]
-
-
-class Question(EmailQuestion):
-    """A question as it arrives from outside, within bounds."""
-
-    question: _Text = Field(max_length=MAX_QUESTION_CHARS)
-    inbox_address: _Text = Field(max_length=_MAX_ADDRESS_CHARS)
-    query_date: str = Field(
-        json_schema_extra={"format": "date"}, description="The day it is for the agent: YYYY-MM-DD."
-    )
-
-
-class UnknownInbox(LookupError):
-    """There is no mail to or from this address."""
-
-
 class Checkpoint(StrictModel):
-    """Which weights answered, and from which mails.
+    """Which weights answered, and from which data.
 
     Args:
         run: the training run that made it; its folder holds every step.
-        trained_on: digest of the mail database it was trained on.
-        mails: digest of the mail database it answers from.
+        trained_on: digest of the data it was trained on.
+        mails: digest of the data it answers from.
     """
 
     model: str
@@ -62,19 +29,6 @@ class Checkpoint(StrictModel):
     run: str
     trained_on: str
     mails: str
-
-
-class Source(StrictModel):
-    """A cited mail. ``marks`` are the ranges of characters of ``body`` that hold words of the
-    answer."""
-
-    message_id: str
-    date: str
-    sender: str
-    to: list[str]
-    subject: str
-    body: str
-    marks: list[tuple[int, int]]
 
 
 class Answer(StrictModel):
@@ -91,32 +45,6 @@ class Answer(StrictModel):
     latency_ms: float
 
 
-def judge_outcome(
-    outcome: EmailOutcome, inbox: str, database: EmailDatabase
-) -> tuple[str | None, list[Email], str | None]:
-    """The answer with the mails it stands in, or else the reason why it is none."""
-    if outcome.answer is None:
-        return None, [], _WHY_NOT.get(outcome.stop, "the agent gave no answer")
-    if is_no_answer(outcome.answer):
-        return None, [], "the agent found no answer in this inbox"
-    # Once each, in the order it cited them; an id from elsewhere is not to be told apart from one
-    # that does not exist.
-    cited = [database.read(inbox, message_id) for message_id in dict.fromkeys(outcome.source_ids)]
-    mails = [mail for mail in cited if mail is not None]
-    if not mails:
-        return None, [], "the agent cited no mail of this inbox for its answer"
-    if not stands_in(outcome.answer, mails):
-        return None, [], "the agent's answer does not stand in the mails that it cited"
-    return outcome.answer, mails, None
-
-
-def source(mail: Email, answer: str) -> Source:
-    return Source(
-        message_id=mail.message_id,
-        date=mail.date,
-        sender=mail.sender,
-        to=[*mail.to, *mail.cc],
-        subject=mail.subject,
-        body=mail.body,
-        marks=marks(answer, mail.body),
-    )
+def no_answer(outcome: Outcome) -> Finding:
+    """Of a rollout that ended without an answer: why."""
+    return Finding(None, reason=_WHY_NOT.get(outcome.stop, "the agent gave no answer"))

@@ -19,18 +19,9 @@ from typing import Any, TypeVar
 from agent.model import ChatModel
 from agent.rollout import Limits, play
 from backends.policy_server import ServedPolicy
-from deployment.answer import (
-    NOTHING_FOUND,
-    Answer,
-    Checkpoint,
-    Question,
-    Source,
-    UnknownInbox,
-    judge_outcome,
-    source,
-)
-from environment.base import StopReason, Watch
-from environment.email_search import EmailSearchEnvironment
+from deployment.answer import Answer, Checkpoint, no_answer
+from environment.base import Environment, StopReason, StrictModel, Watch
+from environment.deployable import Deployable
 from training.config import RolloutConfig
 
 log = logging.getLogger(__name__)
@@ -45,10 +36,10 @@ class Unavailable(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer with the mails it stands in."""
+    """An answer with the sources it stands in."""
 
     answer: Answer
-    sources: list[Source]
+    sources: list[StrictModel]
 
 
 class Answerer:
@@ -63,15 +54,17 @@ class Answerer:
     def __init__(
         self,
         policy: ServedPolicy,
-        environment: EmailSearchEnvironment,
+        environment: Environment[Any, Any],
+        deployable: Deployable,
         config: RolloutConfig,
         checkpoint: Checkpoint,
-        examples: Sequence[Question] = (),
+        examples: Sequence[StrictModel] = (),
         at_once: int = _AT_ONCE,
     ) -> None:
         self.checkpoint = checkpoint
         self.examples = list(examples)
         self._policy, self._environment = policy, environment
+        self._deployable = deployable
         self._limits = Limits(config.max_turns, config.max_tokens, config.timeout_s)
         self._at_once = at_once
         self._running: set[asyncio.Task[Any]] = set()
@@ -106,32 +99,38 @@ class Answerer:
         """Seconds since somebody asked last; 0 while a question is being answered."""
         return 0.0 if self._running else time.monotonic() - self._last_asked
 
-    def check(self, question: Question) -> None:
+    def question(self, fields: dict[str, str]) -> StrictModel:
+        """
+        Raises:
+            ValidationError: it is not as the environment wants it.
+        """
+        return self._deployable.question.model_validate(fields)
+
+    def check(self, question: Any) -> None:
         """Whether the question can be asked at all.
 
         Raises:
-            UnknownInbox, Unavailable: see ``answer``.
+            Unanswerable, Unavailable: see ``answer``.
         """
         self._last_asked = time.monotonic()
         if self._ending:
             raise Unavailable("the service is shutting down")
         if len(self._running) >= self._at_once:
             raise Unavailable(f"{self._at_once} questions are being answered; try again")
-        if not self._environment.database.has_inbox(question.inbox_address):
-            raise UnknownInbox("there is no such inbox here")
+        self._deployable.check(self._environment, question)
 
-    async def answer(self, question: Question, watch: Watch | None = None) -> Answered:
+    async def answer(self, question: Any, watch: Watch | None = None) -> Answered:
         """
         Args:
             watch: told of each search and each mail opened, on the agent's thread.
 
         Raises:
-            UnknownInbox: nothing is known of this inbox.
+            Unanswerable: the question cannot be asked here.
             Unavailable: it cannot answer now.
         """
         return await asyncio.wrap_future(self.submit(question, watch))
 
-    def submit(self, question: Question, watch: Watch | None = None) -> Future[Answered]:
+    def submit(self, question: Any, watch: Watch | None = None) -> Future[Answered]:
         """``answer`` for callers without a loop. Cancelling the future stops the agent."""
         with self._lock:
             if not self._closed:
@@ -143,7 +142,7 @@ class Answerer:
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def _answer(self, question: Question, watch: Watch | None) -> Answered:
+    async def _answer(self, question: Any, watch: Watch | None) -> Answered:
         self.check(question)
         task = asyncio.current_task()
         assert task is not None
@@ -157,12 +156,13 @@ class Answerer:
         finally:
             self._running.discard(task)
 
-    async def _work(self, question: Question, watch: Watch | None) -> Answered:
+    async def _work(self, question: Any, watch: Watch | None) -> Answered:
         started = time.perf_counter()
-        session = self._environment.ask(question)
+        deployable, environment = self._deployable, self._environment
+        session = deployable.session(environment, question)
         session.watch = watch
         try:
-            played = await play(self._model, session, self._environment.system_prompt, self._limits)
+            played = await play(self._model, session, environment.system_prompt, self._limits)
             outcome = session.outcome(played.stop, played.turns)
         finally:
             session.close()
@@ -170,24 +170,29 @@ class Answerer:
             # Its text may hold parts of the prompt.
             log.error("the model server failed: %s", played.error.partition(" - ")[0])
             raise Unavailable("the model server failed")
-        found, mails, reason = judge_outcome(
-            outcome, question.inbox_address, self._environment.database
-        )
+        if outcome.answer is None:
+            finding = no_answer(outcome)
+        else:
+            finding = deployable.finding(environment, question, outcome)
+        success = finding.answer is not None
         answer = Answer(
             question=question.question,
-            answer=NOTHING_FOUND if found is None else found,
-            source_ids=[mail.message_id for mail in mails],
-            success=found is not None,
-            reason=reason,
+            answer=finding.answer if success else deployable.nothing_found,
+            source_ids=finding.source_ids,
+            success=success,
+            reason=finding.reason,
             checkpoint=self.checkpoint,
             turns=outcome.turns,
             latency_ms=round(1000 * (time.perf_counter() - started), 1),
         )
         # Without the question: mails and what is asked about them are private.
         log.info(
-            "answered in %.0f ms, %d turns: %s", answer.latency_ms, answer.turns, reason or "found"
+            "answered in %.0f ms, %d turns: %s",
+            answer.latency_ms,
+            answer.turns,
+            finding.reason or "found",
         )
-        return Answered(answer, [source(mail, answer.answer) for mail in mails])
+        return Answered(answer, finding.sources)
 
     def drain(self, grace_s: float) -> None:
         """Take no more questions, and break off what is not answered ``grace_s`` seconds from

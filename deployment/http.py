@@ -1,4 +1,4 @@
-"""The parts of the HTTP service that know nothing of ZenML: the page, the stream, the end."""
+"""The parts of a deployment that know nothing of ZenML: the page, the stream, the shutdown."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from deployment.answer import Question, UnknownInbox
 from deployment.answerer import Answerer, Unavailable
-from web.guard import FAILED, failed, invalid, json_answer, server_sent
+from environment.deployable import Unanswerable
+from web.events import event_stream, server_sent
+from web.guard import FAILED, failed, invalid, json_answer
+from web.page import ASSETS, page_router
 
 WEB = Path(__file__).parents[1] / "web"
 _KEEP_ALIVE_S = 10
@@ -29,33 +32,33 @@ log = logging.getLogger(__name__)
 
 
 def add_page(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(WEB / "index.html")
-
-    app.mount("/assets", StaticFiles(directory=WEB / "assets"), name="assets")
+    app.include_router(page_router(WEB / "index.html", "assets", ASSETS))
 
 
 def add_error_answers(app: FastAPI) -> None:
-    """Every mistake of a caller gets an answer that names the field, every failure of ours that
-    will pass a 503."""
+    """Answer a caller's mistake with the field at fault, and a passing failure of ours with 503."""
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(UnknownInbox, _unknown_inbox)
+    app.add_exception_handler(Unanswerable, _unanswerable)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(Exception, failed)
 
 
-async def _unknown_inbox(_: Request, error: Exception) -> Response:
-    loc = ["body", "parameters", "inbox_address"]
-    return json_answer(422, {"detail": [{"loc": loc, "msg": str(error), "type": "unknown_inbox"}]})
+async def _unanswerable(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Unanswerable)
+    loc = ["body", "parameters", error.field]
+    return json_answer(422, {"detail": [{"loc": loc, "msg": str(error), "type": error.kind}]})
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:
     return json_answer(503, {"detail": str(error)}, **{"Retry-After": str(_RETRY_AFTER_S)})
 
 
-async def events(answerer: Answerer, question: Question) -> AsyncIterator[bytes]:
-    """What the agent does, as server-sent events, ending with ``answer`` or ``error``."""
+def answer_stream(answerer: Answerer, question: Any) -> EventSourceResponse:
+    """Each search, each mail opened, then ``answer`` or ``error``, as server-sent events."""
+    return event_stream(_events(answerer, question), _KEEP_ALIVE_S)
+
+
+async def _events(answerer: Answerer, question: Any) -> AsyncIterator[ServerSentEvent]:
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[str, Any] | None] = asyncio.Queue()
 
@@ -68,40 +71,38 @@ async def events(answerer: Answerer, question: Question) -> AsyncIterator[bytes]
     working = answerer.submit(question, watch)
     working.add_done_callback(lambda _: put(None))
     try:
-        while True:
-            try:
-                item = await asyncio.wait_for(queue.get(), _KEEP_ALIVE_S)
-            except TimeoutError:
-                yield b": still at work\n\n"
-                continue
-            if item is None:
-                break
+        while (item := await queue.get()) is not None:
             yield server_sent(*item)
-        try:
-            done = working.result()
-        except Unavailable as error:
-            yield server_sent("error", {"message": str(error)})
-            return
-        except Exception:
-            log.exception("the agent failed")
-            yield server_sent("error", {"message": FAILED})
-            return
+        done = working.result()
+    except Unavailable as error:
+        yield server_sent("error", {"message": str(error)})
+    except Exception:
+        log.exception("the agent failed")
+        yield server_sent("error", {"message": FAILED})
+    else:
         sources = [source.model_dump(mode="json") for source in done.sources]
         yield server_sent("answer", done.answer.model_dump(mode="json") | {"sources": sources})
     finally:
-        working.cancel()  # whoever asked has gone
+        working.cancel()  # the client may have left
 
 
 def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:
-    """On SIGTERM take no more questions, and give those in flight ``grace_s`` seconds; only then
-    hand on to the handler that was there (uvicorn's), which closes the socket. Until it is closed
-    who comes gets a clean 503. In the main thread only."""
+    """On SIGTERM, take no more questions and give those in flight ``grace_s`` seconds; until then new
+    requests are answered with 503. Then stop accepting connections, answer what those accepted
+    still send, and only then call the handler installed before, uvicorn's, which cuts whatever
+    connection is between two requests. Main thread only."""
     previous = signal.getsignal(signal.SIGTERM)
 
-    def wind_down(number: int, frame: Any) -> None:
-        deadline = time.monotonic() + grace_s + _LINGER_S
+    def wait_until_idle(at_most_s: float) -> None:
+        deadline = time.monotonic() + at_most_s
         while answerer.idle_s < _LINGER_S and time.monotonic() < deadline:
             time.sleep(0.05)
+
+    def wind_down(number: int, frame: Any) -> None:
+        wait_until_idle(grace_s + _LINGER_S)
+        _stop_accepting(previous)
+        time.sleep(_LINGER_S)
+        wait_until_idle(_LINGER_S)
         if callable(previous):
             previous(number, frame)
 
@@ -110,3 +111,11 @@ def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:
         threading.Thread(target=wind_down, args=(number, frame), daemon=True).start()
 
     signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _stop_accepting(handler: Any) -> None:
+    """Close the listening sockets of the uvicorn server whose signal handler this is."""
+    server = getattr(handler, "__self__", None)
+    if isinstance(server, uvicorn.Server):
+        for listening in server.servers:
+            listening.get_loop().call_soon_threadsafe(listening.close)

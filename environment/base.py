@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.tools import BaseTool
@@ -45,15 +46,25 @@ class UserError(Exception):
     """A failure that is the user's to mend; shown without a traceback."""
 
 
-class WorldFailed(RuntimeError):
-    """Something that the environment depends on failed, which is not the agent's doing: the rollout
-    ends with ``StopReason.ERROR``, counts for nothing and is reported by ``kind``, a word."""
+class WorldFailed(UserError):
+    """Something the environment depends on failed, through no fault of the agent: the rollout ends
+    with ``StopReason.ERROR``, counts for nothing and is reported under ``kind``, one word."""
 
     kind = "environment"
 
 
-class EnvironmentUnavailable(RuntimeError):
-    """The environment cannot work on this machine; the text says what to install or to change."""
+class EnvironmentUnavailable(UserError):
+    """The environment cannot work on this machine; the text says what to install or change."""
+
+
+class UndeclaredReward(UserError):
+    """A reward with a reason or a metric that its environment does not declare."""
+
+    def __init__(self, environment: str, attribute: str, name: str) -> None:
+        super().__init__(
+            f"environment {environment} gave {name!r}: declare it, with its meaning, in the "
+            f"environment's {attribute}"
+        )
 
 
 def is_utf8(text: str) -> bool:
@@ -76,20 +87,48 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+@dataclass(frozen=True, slots=True)
+class ScenarioView:
+    """What a report shows of a scenario.
+
+    Args:
+        question: the task, in words.
+        gold: the right answer, if there is one to show.
+        kind: results are broken down by it.
+        cluster: scenarios of one cluster depend on each other (the same mail, the same source), so
+            intervals resample whole clusters; by default each is its own.
+    """
+
+    question: str = ""
+    gold: str = ""
+    kind: str = "all"
+    cluster: str = ""
+
+
 class Scenario(StrictModel):
     """One task of an environment. Subclasses add the prompt parts and the gold answer."""
 
     id: str
     split: Split
 
+    @property
+    def view(self) -> ScenarioView:
+        """What a report shows of it."""
+        return ScenarioView(question=self.id)
+
 
 @dataclass(slots=True)
 class Outcome:
-    """What one rollout did, as the session saw it. Subclasses add what their reward needs."""
+    """What one rollout did, as the session saw it. Subclasses add what their reward needs.
+
+    Args:
+        answer: what the agent answered, for reports and judges; None if it gave no answer.
+    """
 
     stop: StopReason
     turns: int = 0
     tool_errors: int = 0
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +138,19 @@ class Reward:
     Args:
         value: the scalar that GRPO compares within a group; its scale is the environment's own.
         success: whether the task was solved; the share of successes is what evaluations report.
-        metrics: named numbers worth averaging over rollouts.
-        reason: one short word for a report: why the value is what it is.
+        reason: one short word for a report: why the value is what it is. Either a stop reason or
+            one of the environment's ``verdicts``.
+        metrics: numbers worth averaging over rollouts, each declared in the environment's
+            ``metrics``.
+        cites_source: whether the answer cites a source it stands in; None where the environment
+            asks for no sources.
     """
 
     value: float
     success: bool
     reason: str
     metrics: Mapping[str, float] = field(default_factory=dict)
+    cites_source: bool | None = None
 
 
 Watch = Callable[[dict[str, Any]], None]
@@ -168,12 +212,16 @@ class Environment(ABC, Generic[ScenarioT, OutcomeT]):
         system_prompt: what every agent in it is told.
         tool_schemas: the tools as OpenAI function schemas; the same for every session.
         has_reward: False where ``reward`` can tell nothing, and a judge must.
+        verdicts: the reasons of its rewards beside the stop reasons, each with its meaning.
+        metrics: the names of its rewards' metrics, each with its meaning.
     """
 
     name: str
     system_prompt: str
     tool_schemas: Sequence[dict[str, Any]]
     has_reward: bool = True
+    verdicts: Mapping[str, str] = MappingProxyType({})
+    metrics: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def scenarios(
@@ -188,6 +236,19 @@ class Environment(ABC, Generic[ScenarioT, OutcomeT]):
     @abstractmethod
     def reward(self, scenario: ScenarioT, outcome: OutcomeT) -> Reward:
         """Score an outcome: pure and deterministic."""
+
+    def score(self, scenario: ScenarioT, outcome: OutcomeT) -> Reward:
+        """``reward``, held to what the environment declares.
+
+        Raises:
+            UndeclaredReward: it has a reason or a metric that the environment does not declare.
+        """
+        reward = self.reward(scenario, outcome)
+        if reward.reason not in self.verdicts and reward.reason not in set(StopReason):
+            raise UndeclaredReward(self.name, "verdicts", reward.reason)
+        if undeclared := reward.metrics.keys() - self.metrics.keys():
+            raise UndeclaredReward(self.name, "metrics", min(undeclared))
+        return reward
 
     def close(self) -> None:
         """Release what the environment holds (a database, a pool)."""

@@ -94,7 +94,7 @@ class StructuredModel(Protocol):
         """
 
 
-class WriterReport(StrictModel):
+class WritingReport(StrictModel):
     """How a model's writing went. ``drafts`` are all it wrote: kept, or left out by reason."""
 
     model: str

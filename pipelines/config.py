@@ -17,11 +17,10 @@ from agent.judge import JudgeConfig
 from backends.config import BackendConfig
 from environment.base import StrictModel
 from environment.configuration import ConfigError, explain, read_yaml
-from environment.email_search.writer import WriterConfig
-from environment.registry import UnknownEnvironment, environment_package
+from environment.registry import DEFAULT, UnknownEnvironment, environment_package
 from training.config import EvaluationConfig, RolloutConfig, TrainingConfig
 
-_DEFAULT_ENVIRONMENT = "email_search"
+_RENAMED = {"scenario_writer": "data.writer"}
 
 
 class DeploymentConfig(StrictModel):
@@ -63,7 +62,6 @@ class ProjectConfig(StrictModel):
     )
     environment: Any
     data: Any
-    scenario_writer: WriterConfig = WriterConfig()
     backend: BackendConfig = BackendConfig()
     rollout: RolloutConfig = RolloutConfig()
     training: TrainingConfig = TrainingConfig()
@@ -100,8 +98,11 @@ def parse_config(raw: Mapping[str, Any]) -> ProjectConfig:
     Raises:
         ConfigError: see ``load_config``.
     """
+    for old, new in _RENAMED.items():
+        if old in raw:
+            raise ConfigError(f"{old} is {new} now")
     section = raw.get("environment") or {}
-    name = section.get("name", _DEFAULT_ENVIRONMENT) if isinstance(section, Mapping) else section
+    name = section.get("name", DEFAULT) if isinstance(section, Mapping) else section
     try:
         package = environment_package(str(name))
     except UnknownEnvironment as error:
@@ -109,8 +110,8 @@ def parse_config(raw: Mapping[str, Any]) -> ProjectConfig:
     model = create_model(
         "ProjectConfig",
         __base__=ProjectConfig,
-        environment=(package.Config, package.Config()),
-        data=(package.DataConfig, Field(default_factory=package.DataConfig)),
+        environment=(package.config, package.config()),
+        data=(package.data, Field(default_factory=package.data)),
     )
     try:
         return model.model_validate(raw)

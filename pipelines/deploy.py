@@ -15,10 +15,12 @@ from zenml import Model
 from zenml.client import Client
 from zenml.deployers.exceptions import DeployerError
 
+from environment.base import UserError
 from pipelines.config import ConfigError, DeploymentConfig, ProjectConfig
 from pipelines.deployed import Deployed
-from pipelines.inference import deployment_settings, inference_pipeline
+from pipelines.inference import deployment_settings, pipeline_of
 from pipelines.placement import active_stack
+from steps.inference.load_agent import deployable_of
 from steps.model_versions import (
     PRODUCTION,
     MissingArtifact,
@@ -29,10 +31,9 @@ from steps.model_versions import (
 from web.guard import is_loopback
 
 log = logging.getLogger(__name__)
-_ENVIRONMENT = "email_search"
 
 
-class DeploymentFailed(RuntimeError):
+class DeploymentFailed(UserError):
     """The service did not become healthy; the text says what it logged last."""
 
 
@@ -40,12 +41,13 @@ def run_deploy(config: ProjectConfig, name: str, version: str | None) -> Deploye
     """Deploy a version, or what is in production, and wait until it is healthy.
 
     Raises:
+        NotDeployable: the environment answers no free questions.
         ConfigError: the configuration asks for what cannot or must not be.
         MissingArtifact: there is nothing to deploy yet.
         DeploymentFailed: the service did not start.
     """
-    if config.environment.name != _ENVIRONMENT:
-        raise ConfigError(f"environment.name: only {_ENVIRONMENT} can be deployed")
+    environment = config.environment.name
+    inference_pipeline = pipeline_of(environment)
     key = deployment_key(config.deployment)
     with active_stack(config.stack):
         flavor = _deployer_flavor()
@@ -60,7 +62,7 @@ def run_deploy(config: ProjectConfig, name: str, version: str | None) -> Deploye
                 f"deployment.key: a {flavor} deployment can be reached from other machines, so it "
                 "needs one: generate, or $NAME of an environment variable"
             )
-        data_artifacts(_ENVIRONMENT)
+        data_artifacts(environment)
         found = model_version(config.model_name, version or PRODUCTION)
         pipeline = inference_pipeline.with_options(
             model=Model(name=config.model_name, version=found.number),
@@ -78,6 +80,7 @@ def run_deploy(config: ProjectConfig, name: str, version: str | None) -> Deploye
         except DeployerError as error:
             raise DeploymentFailed(f"{name} did not start: {error}{_last_words(name)}") from error
     about, example = _introduce(deployment.url, deployment.auth_key)
+    example = example or deployable_of(environment).example
     seconds = time.monotonic() - started
     return Deployed(name, deployment.url, deployment.auth_key, seconds, about, example)
 
@@ -139,7 +142,7 @@ def zenml_settings(config: ProjectConfig, flavor: str, key: str | None) -> dict[
         deployer |= {"address": config.deployment.host, "port": config.deployment.port}
     return settings | {
         f"deployer.{flavor}": deployer,
-        "deployment": deployment_settings(config.deployment.record_runs),
+        "deployment": deployment_settings(config.environment.name, config.deployment.record_runs),
     }
 
 

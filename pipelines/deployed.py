@@ -15,7 +15,7 @@ class Deployed:
 
     Args:
         about: what it said of itself; None where it cannot be reached from here.
-        example: a question that it answers well.
+        example: a question to try.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Deployed:
     key: str | None
     seconds: float
     about: dict[str, Any] | None
-    example: dict[str, str] | None
+    example: dict[str, str]
 
 
 def lines(deployed: Deployed) -> Iterator[str]:
@@ -47,13 +47,8 @@ def lines(deployed: Deployed) -> Iterator[str]:
 
 def curl(deployed: Deployed) -> str:
     """A command that asks the service a question."""
-    question = deployed.example or {
-        "question": "Who can I contact for Power Operations when Sally is in London?",
-        "inbox_address": "john.smith@enron.com",
-        "query_date": "2001-05-15",
-    }
     lines = [f"curl -X POST {deployed.url}/invoke", '-H "Content-Type: application/json"']
     if deployed.key:
         lines.append(f'-H "Authorization: Bearer {deployed.key}"')
-    lines.append(f"-d {shlex.quote(json.dumps({'parameters': question}))}")
+    lines.append(f"-d {shlex.quote(json.dumps({'parameters': deployed.example}))}")
     return " \\\n  ".join(lines)

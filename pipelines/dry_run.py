@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from backends.config import BackendConfig
+from environment.registry import environment_package
 from pipelines.config import ProjectConfig
-from pipelines.placement import STEPS, operator_of
+from pipelines.placement import operator_of, stages_of, steps_of
 from pipelines.readiness import keys_needed, not_ready, requested_gpus, zenml_settings
 from training.evaluation.evaluate import MODES, rollouts_of_each
 
@@ -53,19 +54,18 @@ def _block(title: str, rows: Iterable[Row]) -> list[str]:
 
 
 def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
+    package = environment_package(config.environment.name)
     rows = [("stack", _stack(config.stack))]
+    rows += [("environment", config.environment.name)]
+    rows += package.describe(config.data, config.environment).items()
     if {"train", "eval"} & set(parts):
         rows += [
             (step, f"step operator {operator}")
             for part in parts
-            for step in STEPS.get(part, ())
+            for step in steps_of(config, part)
             if (operator := operator_of(config, step))
         ]
         rows += [("backend", _backend(config.backend)), ("GPU request", _gpu_request(config))]
-    if sandbox := getattr(config.environment, "sandbox", None):
-        limits = sandbox.limits
-        bounds = f"each at most {limits.wall_s:g} s and {limits.memory_mib} MiB"
-        rows.append(("sandbox", f"{sandbox.kind}; {sandbox.workers} programs at once, {bounds}"))
     return rows
 
 
@@ -115,14 +115,13 @@ def _gpu_request(config: ProjectConfig) -> str:
 
 def _data(config: ProjectConfig) -> list[Row]:
     chosen = config.data.model_dump(mode="json", exclude_unset=True)
-    if hasattr(config.data, "source"):
-        chosen = {"source": config.data.source} | chosen
-    rows = [("environment", config.environment.name)]
+    rows = [("steps", ", ".join(steps_of(config, "data")) or "none: it needs no data")]
     rows += [(name, str(value)) for name, value in chosen.items()]
-    if getattr(config.data, "llm_writes", False):
-        writer, most = config.scenario_writer, config.scenario_writer.max_cost_usd
-        bound = "no bound on its cost" if most is None else f"at most {most:g} US dollars"
-        rows.append(("writer", f"{writer.model}, {bound}"))
+    for stage in stages_of(config):
+        if stage.model is not None:
+            most = stage.model.max_cost_usd
+            bound = "no bound on its cost" if most is None else f"at most {most:g} US dollars"
+            rows.append((stage.name, f"asks {stage.model.model}, {bound}"))
     return rows
 
 
@@ -182,10 +181,10 @@ def _bounds(config: ProjectConfig, rollouts: int) -> list[Row]:
     cost = _cost_bound(config, gpu_hours, tokens)
     return [
         ("tokens", f"at most {tokens:,}, prompts counted anew each turn"),
-        ("minutes", _bound(minutes, "training.run.budget.minutes")),
+        ("minutes", _bound(minutes, "training.budget.minutes")),
         ("", f"replies alone: at most {waves * rollout.timeout_s / 60:,.0f}, by their timeout"),
-        ("GPU hours", _bound(gpu_hours, "training.run.budget.gpu_hours")),
-        ("US dollars", _bound(cost, "training.run.budget.cost_usd")),
+        ("GPU hours", _bound(gpu_hours, "training.budget.gpu_hours")),
+        ("US dollars", _bound(cost, "training.budget.cost_usd")),
         ("", "a budget ends a run after the step in which it is reached"),
     ]
 

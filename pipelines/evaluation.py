@@ -3,71 +3,67 @@ an earlier evaluation scored again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
-from steps.evaluation import (
-    compute_metrics,
-    describe_model,
-    judge_answers,
-    load_trained_model,
-    promote,
-    rescore_rollouts,
-    run_inference,
-)
-from steps.evaluation.run_inference import EvaluateSettings
+from steps.evaluation.compute_metrics import compute_metrics
+from steps.evaluation.describe_model import describe_model
+from steps.evaluation.judge_answers import judge_answers
+from steps.evaluation.load_trained_model import load_trained_model
+from steps.evaluation.promote import promote
+from steps.evaluation.rescore_rollouts import RESCORE_ROLLOUTS
+from steps.evaluation.run_inference import RUN_INFERENCE
+from training.spec import EvaluationSpec
 
 
-# Not the default mode: that one replaces a step's error by its own, which has no cause in it.
-@pipeline(name="evaluation", execution_mode=ExecutionMode.FAIL_FAST)
 def evaluation_pipeline(
-    settings: EvaluateSettings,
-    adapter: Any,
-    scenarios: Any = None,
-    database: Any = None,
-    incumbent: Any = None,
-) -> None:
-    """
+    spec: EvaluationSpec, adapter: Any, incumbent: Any, data: Mapping[str, Any]
+) -> Any:
+    """The pipeline; call it without arguments.
+
     Args:
-        adapter, incumbent: adapters of the version under test and of the one in production.
-        scenarios, database: artifact versions of the data pipeline.
+        adapter, incumbent: adapters of the version under test and of the one in production, if any.
+        data: artifact versions of the data pipeline, by name.
     """
-    trained_model = load_trained_model(adapter=adapter, backend=settings.backend)
-    rows = run_inference(
-        trained_model=trained_model,
-        adapter=adapter,
-        scenarios=scenarios,
-        database=database,
-        incumbent=incumbent,
-        settings=settings,
-    )
-    if settings.evaluation.correctness != "match":
-        rows = judge_answers(rows=rows, settings=settings)
-    _, decision, _ = compute_metrics(
-        rows=rows, trained_model=trained_model, confidence=settings.evaluation.confidence
-    )
-    describe_model(promoted=promote(decision=decision))
+
+    # Not the default mode: that one replaces a step's error by its own, which has no cause in it.
+    @pipeline(execution_mode=ExecutionMode.FAIL_FAST)
+    def evaluation() -> None:
+        trained_model = load_trained_model(adapter=adapter, backend=spec.backend)
+        rows = RUN_INFERENCE.taking(data)(
+            trained_model=trained_model, adapter=adapter, incumbent=incumbent, spec=spec, **data
+        )
+        if spec.evaluation.correctness != "match":
+            rows = judge_answers(rows=rows, spec=spec)
+        _, decision, _ = compute_metrics(
+            rows=rows, trained_model=trained_model, confidence=spec.evaluation.confidence
+        )
+        describe_model(promoted=promote(decision=decision))
+
+    return evaluation
 
 
-@pipeline(name="rescoring", execution_mode=ExecutionMode.FAIL_FAST)
-def rescoring_pipeline(
-    settings: EvaluateSettings, stored: Any, scenarios: Any = None, database: Any = None
-) -> None:
-    """
+def rescoring_pipeline(spec: EvaluationSpec, stored: Any, data: Mapping[str, Any]) -> Any:
+    """The pipeline; call it without arguments.
+
     Args:
         stored: the artifact version of the rollouts.
-        scenarios, database: artifact versions of the data pipeline.
+        data: artifact versions of the data pipeline, by name.
     """
-    rows, trained_model = rescore_rollouts(
-        stored=stored, settings=settings, scenarios=scenarios, database=database
-    )
-    if settings.evaluation.correctness != "match":
-        rows = judge_answers(rows=rows, settings=settings)
-    compute_metrics(
-        rows=rows,
-        trained_model=trained_model,
-        confidence=settings.evaluation.confidence,
-        rescored=True,
-    )
+
+    @pipeline(execution_mode=ExecutionMode.FAIL_FAST)
+    def rescoring() -> None:
+        rows, trained_model = RESCORE_ROLLOUTS.taking(data)(stored=stored, spec=spec, **data)
+        if spec.evaluation.correctness != "match":
+            rows = judge_answers(rows=rows, spec=spec)
+        compute_metrics(
+            rows=rows,
+            trained_model=trained_model,
+            confidence=spec.evaluation.confidence,
+            rescored=True,
+        )
+
+    return rescoring

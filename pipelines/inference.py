@@ -6,6 +6,7 @@ zenml pipeline deploy pipelines.inference.inference_pipeline --name my-email-age
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from zenml import get_pipeline_context, pipeline
@@ -21,11 +22,14 @@ from zenml.config import (
 )
 from zenml.enums import ExecutionMode
 
-from steps.inference import endpoints, run_single_inference
-from steps.inference.load_agent import MODEL_NAME, load_agent, release_agent
+from environment.registry import DEFAULT
+from steps.inference import endpoints
+from steps.inference.load_agent import MODEL_NAME, deployable_of, load_agent, release_agent
+from steps.inference.run_single_inference import step_over
 from steps.model_versions import PRODUCTION, data_artifacts, model_version
-from web.guard import CONTENT_SECURITY_POLICY
+from web.page import CONTENT_SECURITY_POLICY
 
+_PREFIX = "inference_over_"
 _ASK: dict[str, Any] = {
     "responses": {
         422: {"description": "A field is wrong; the text names it."},
@@ -34,12 +38,13 @@ _ASK: dict[str, Any] = {
 }
 
 
-def deployment_settings(record_runs: bool = False) -> DeploymentSettings:
-    """What the service consists of, beside the pipeline itself."""
-    default = DeploymentDefaultEndpoints
+def deployment_settings(environment: str, record_runs: bool = False) -> DeploymentSettings:
+    """What a deployment consists of, beside the pipeline itself."""
+    default, deployable = DeploymentDefaultEndpoints, deployable_of(environment)
+    asked = {"environment": environment}
     return DeploymentSettings(
-        app_title="Email agent",
-        app_description="Answers questions from the mails of an inbox, with its sources.",
+        app_title=deployable.title,
+        app_description=deployable.description,
         include_default_endpoints=default.DOC | default.HEALTH | default.INFO | default.METRICS,
         # No other site may read answers out of somebody's browser.
         include_default_middleware=DeploymentDefaultMiddleware.SECURE_HEADERS,
@@ -51,15 +56,18 @@ def deployment_settings(record_runs: bool = False) -> DeploymentSettings:
             _endpoint("GET", "/health", endpoints.health, auth_required=False),
             _endpoint("GET", "/about", endpoints.about, auth_required=False),
             _endpoint("GET", "/examples", endpoints.examples),
-            _endpoint("POST", "/invoke", endpoints.invoke, {"record_runs": record_runs}, _ASK),
-            _endpoint("POST", "/submit", endpoints.submit, extra=_ASK),
-            _endpoint("POST", "/stream", endpoints.stream, extra=_ASK),
+            _endpoint(
+                "POST", "/invoke", endpoints.invoke, asked | {"record_runs": record_runs}, _ASK
+            ),
+            _endpoint("POST", "/submit", endpoints.submit, asked, _ASK),
+            _endpoint("POST", "/stream", endpoints.stream, asked, _ASK),
         ],
         app_extensions=[AppExtensionSpec(extension=endpoints.extend)],
         startup_hook=endpoints.on_startup,
         # Requests in flight are broken off after five seconds; this is the net below that.
         uvicorn_kwargs={
             "timeout_graceful_shutdown": 8,
+            "timeout_keep_alive": 75,  # longer than clients keep an idle connection
             "access_log": False,
             "server_header": False,
         },
@@ -84,27 +92,49 @@ def _endpoint(
     )
 
 
-# The defaults let the pipeline be compiled without a question; the service asks for all three.
-@pipeline(
-    name="inference",
-    enable_cache=False,
-    execution_mode=ExecutionMode.FAIL_FAST,
-    on_init=load_agent,
-    on_cleanup=release_agent,
-    settings={"deployment": deployment_settings()},
-)
-def inference_pipeline(
-    question: str = "", inbox_address: str = "", query_date: str = ""
-) -> tuple[Any, ...]:
-    """
+def pipeline_of(environment: str) -> Any:
+    """The inference pipeline over an environment; its parameters are the fields of a question.
+
     Raises:
-        MissingArtifact: there is no version in production.
+        NotDeployable: the environment cannot answer free questions.
     """
-    if get_pipeline_context().model is None:
-        # Deployed by ZenML's own command: find out now, not in the log of a service that died.
-        model_version(MODEL_NAME, PRODUCTION)
-        data_artifacts("email_search")
-    # A tuple: of a list, which the step gives, ZenML makes no outputs of the pipeline.
-    return tuple(
-        run_single_inference(question=question, inbox_address=inbox_address, query_date=query_date)
+    fields = deployable_of(environment).question.model_fields
+
+    def inference(**asked: str) -> tuple[Any, ...]:
+        """
+        Raises:
+            MissingArtifact: there is no version in production.
+        """
+        if get_pipeline_context().model is None:
+            # Deployed by ZenML's own command: find out now, not in the log of a dead process.
+            model_version(MODEL_NAME, PRODUCTION)
+            data_artifacts(environment)
+        # A tuple: of a list, which the step gives, ZenML makes no outputs of the pipeline.
+        answer = step_over(environment)
+        return tuple(answer(**{name: asked.get(name, "") for name in fields}))
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    # The defaults let the pipeline be compiled without a question; the endpoints ask for all.
+    parameters = [inspect.Parameter(name, kind, default="", annotation=str) for name in fields]
+    inference.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        parameters, return_annotation=tuple[Any, ...]
     )
+    inference.__name__ = _PREFIX + environment
+    return pipeline(
+        name="inference",
+        enable_cache=False,
+        execution_mode=ExecutionMode.FAIL_FAST,
+        on_init=load_agent,
+        on_cleanup=release_agent,
+        settings={"deployment": deployment_settings(environment)},
+    )(inference)
+
+
+def __getattr__(attribute: str) -> Any:
+    """An environment's pipeline by the name of its function, as ZenML looks it up."""
+    if not attribute.startswith(_PREFIX):
+        raise AttributeError(attribute)
+    return pipeline_of(attribute.removeprefix(_PREFIX))
+
+
+inference_pipeline = pipeline_of(DEFAULT)

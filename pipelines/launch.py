@@ -11,17 +11,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
-from pipelines.errors import USER_ERRORS, Interrupted
+from pipelines.data import data_pipeline
 from pipelines.evaluation_results import keep_evaluation
 from pipelines.placement import runs_here, zenml_options
 from pipelines.pods import watched
-from pipelines.preparation import data_pipeline
 from steps.model_versions import (
-    DATA_PIPELINES,
     adapter_of,
     data_artifacts,
     model_version,
@@ -31,9 +29,7 @@ from steps.model_versions import (
 from training.loop.judging import judge_summary
 from training.run.files import write_atomically
 from training.run.run_log import first_and_last
-
-if TYPE_CHECKING:
-    from steps.evaluation.run_inference import EvaluateSettings
+from training.spec import EvaluationSpec, RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -72,25 +68,6 @@ class Run:
         write_atomically(self.folder / "summary.json", text)
 
 
-def keep_log(folder: Path) -> None:
-    """Append everything that is logged from now on to ``run.log`` in the run's folder. There alone
-    the user's own errors have their traceback, which ZenML logs when a step fails."""
-    handler = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    import zenml  # noqa: F401 (sets up its handlers)
-
-    root = logging.getLogger()
-    for console in root.handlers:
-        console.addFilter(_without_traceback_of_user_errors)
-    root.handlers.insert(0, handler)
-
-
-def _without_traceback_of_user_errors(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], (*USER_ERRORS, Interrupted)):
-        record.exc_info = record.exc_text = None
-    return True
-
-
 def _peak_rss_mib() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     own, children = (
@@ -108,18 +85,28 @@ def _peak_rss_mib() -> float:
 def run_data(run: Run, use_cache: bool) -> None:
     """Raises ConfigError if the environment has no data pipeline."""
     name = run.config.environment.name
-    if not environment_package(name).ARTIFACTS:
+    package = environment_package(name)
+    if not package.artifacts:
         raise ConfigError(f"environment {name} needs no data: go on with --pipeline train")
-    pipeline, arguments = data_pipeline(config_with_seed(run), run.folder.parent)
     started = time.monotonic()
     options = {"enable_cache": use_cache, **zenml_options(run.config, "data")}
-    made = pipeline.with_options(**options)(**arguments)
+    made = data_pipeline(config_with_seed(run), run.folder.parent).with_options(**options)()
     run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
-    steps = made.steps
+    steps = made.steps.values()
+    for step in steps:
+        if step.status == "cached":
+            log.info("  ✓ %s cached", step.name)
     run.summary["data"] = {
-        artifact: dict(_output(steps[step], artifact).run_metadata)
-        for artifact, step in DATA_PIPELINES[name][1].items()
-    } | {"cached": all(step.status == "cached" for step in steps.values())}
+        artifact: _own(versions[0].run_metadata)
+        for step in steps
+        for artifact, versions in step.outputs.items()
+        if artifact in package.artifacts
+    } | {"cached": all(step.status == "cached" for step in steps)}
+
+
+def _own(metadata: Any) -> dict[str, Any]:
+    """Without what ZenML measures of every artifact."""
+    return {name: value for name, value in metadata.items() if name != "storage_size"}
 
 
 def config_with_seed(run: Run) -> ProjectConfig:
@@ -134,31 +121,28 @@ def run_train(run: Run) -> None:
     from zenml import Model
 
     from pipelines.training import training_pipeline
-    from steps.training.train_agent import TrainSettings
 
     config = run.config
-    settings = TrainSettings(
+    spec = RunSpec(
         project=config.project,
-        run_name=run.name,
-        run_folder=run.folder if runs_here(config, "train_agent") else None,
+        name=run.name,
         seed=run.seed,
-        environment=config.environment.name,
-        environment_settings=config.environment.model_dump(),
+        environment=config.environment.model_dump(mode="json"),
         backend=config.backend,
         training=config.training,
         rollout=config.rollout,
         judge=config.judge,
     )
+    run_folder = run.folder if runs_here(config, "train_agent") else None
     data = data_artifacts(config.environment.name)
     started = time.monotonic()
-    model = Model(name=config.model_name, description="Answers questions from an inbox.")
-    options = zenml_options(config, "train")
+    options = {"model": Model(name=config.model_name), **zenml_options(config, "train")}
     with watched(config, "training", "train_agent"):
-        made = training_pipeline.with_options(model=model, **options)(settings=settings, **data)
+        made = training_pipeline(spec, run_folder, data).with_options(**options)()
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     step = made.steps["train_agent"]
     records = _output(step, "training_metrics").load()
-    if settings.run_folder is None:
+    if run_folder is None:
         lines = "".join(json.dumps(record) + "\n" for record in records)
         write_atomically(run.folder / "metrics.jsonl", lines)
     ended = {key: made.model_version.run_metadata[key] for key in ("stopped_by", "spent")}
@@ -207,12 +191,12 @@ def run_eval(run: Run, version: str | None) -> None:
     model = Model(name=config.model_name, version=trained.number)
     options = zenml_options(config, "eval")
     with watched(config, "evaluation", "run_inference"):
-        made = evaluation_pipeline.with_options(model=model, **options)(
-            settings=evaluate_settings(run, others),
-            adapter=adapter_of(trained),
-            incumbent=adapter_of(incumbent) if incumbent is not None else None,
-            **data,
-        )
+        made = evaluation_pipeline(
+            evaluation_spec(run, others),
+            adapter_of(trained),
+            adapter_of(incumbent) if incumbent is not None else None,
+            data,
+        ).with_options(model=model, **options)()
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
     decision = keep_evaluation(run.folder, run.summary, made, "run_inference", "evaluation_rows")
     run.summary["promoted"] = decision["promote"]
@@ -225,16 +209,13 @@ def run_eval(run: Run, version: str | None) -> None:
     }
 
 
-def evaluate_settings(run: Run, versions: dict[str, int]) -> EvaluateSettings:
-    from steps.evaluation.run_inference import EvaluateSettings
-
+def evaluation_spec(run: Run, versions: dict[str, int]) -> EvaluationSpec:
     config = run.config
-    return EvaluateSettings(
+    return EvaluationSpec(
         project=config.project,
         model_name=config.model_name,
         seed=run.seed,
-        environment=config.environment.name,
-        environment_settings=config.environment.model_dump(),
+        environment=config.environment.model_dump(mode="json"),
         backend=config.backend,
         evaluation=config.evaluation,
         rollout=config.rollout,

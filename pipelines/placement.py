@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,17 +12,12 @@ from zenml.client import Client
 from zenml.config.step_configurations import StepConfigurationUpdate
 from zenml.enums import StackComponentType
 
+from environment.package import Stage
+from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
+from steps.ticks import HOOK
 
-STEPS = {
-    "data": (
-        "download_enron_data",
-        "create_database",
-        "write_scenarios",
-        "load_scenarios",
-        "load_problems",
-        "load_examples",
-    ),
+_STEPS = {
     "train": ("setup_art_model", "train_agent"),
     "eval": (
         "load_trained_model",
@@ -33,6 +28,19 @@ STEPS = {
         "describe_model",
     ),
 }
+
+
+def stages_of(config: ProjectConfig) -> Sequence[Stage]:
+    """How the data of the configured environment is made."""
+    package = environment_package(config.environment.name)
+    return package.stages(config.data, config.environment)
+
+
+def steps_of(config: ProjectConfig, part: str) -> tuple[str, ...]:
+    """The names of a pipeline's steps; none for what is no pipeline of steps."""
+    if part == "data":
+        return tuple(stage.name for stage in stages_of(config))
+    return _STEPS.get(part, ())
 
 
 @contextmanager
@@ -62,7 +70,8 @@ def active_stack(name: str | None) -> Iterator[None]:
 
 def zenml_options(config: ProjectConfig, pipeline: str) -> dict[str, Any]:
     """What ``with_options`` of a pipeline takes of the configuration."""
-    steps = {name: step for name, step in config.steps.items() if name in STEPS[pipeline]}
+    hook = {"success_hook_source": HOOK}
+    steps = {name: hook | config.steps.get(name, {}) for name in steps_of(config, pipeline)}
     return {"settings": config.settings, "steps": steps}
 
 
@@ -83,7 +92,7 @@ def check_steps(config: ProjectConfig) -> None:
         ConfigError: a step or a key of it does not exist, or the active stack has no such step
             operator. ZenML would ignore the first two, and the step would run here.
     """
-    known = {name for names in STEPS.values() for name in names}
+    known = {name for part in ("data", *_STEPS) for name in steps_of(config, part)}
     for name, step in config.steps.items():
         if name not in known:
             raise ConfigError(

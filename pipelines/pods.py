@@ -16,6 +16,7 @@ from zenml.orchestrators import publish_utils, step_launcher
 from zenml.orchestrators.signal_handler import SignalHandler
 from zenml.utils.time_utils import utc_now
 
+from environment.base import UserError
 from pipelines.config import ProjectConfig
 from pipelines.placement import operator_of
 from training.run.signals import Interrupted
@@ -26,7 +27,7 @@ _FLAVOR = "kubernetes"
 _EVENTS = 3
 
 
-class PodFailed(RuntimeError):
+class PodFailed(UserError):
     """A step's pod was killed, ran out of time or never started."""
 
 

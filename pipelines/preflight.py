@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from backends.loading import load_tokenizer
 from pipelines.config import ProjectConfig
-from pipelines.placement import STEPS, active_stack, check_steps, runs_here
+from pipelines.placement import active_stack, check_steps, runs_here, steps_of
 from pipelines.readiness import checks
 
 
@@ -23,7 +23,7 @@ def preflight(config: ProjectConfig, parts: Sequence[str]) -> None:
     """
     with active_stack(config.stack):
         check_steps(config)
-        here = {s for part in parts for s in STEPS.get(part, ()) if runs_here(config, s)}
+        here = {s for part in parts for s in steps_of(config, part) if runs_here(config, s)}
     for run_check in checks(config, parts, here):
         run_check()
     if "train" in parts or "eval" in parts:

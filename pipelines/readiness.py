@@ -13,11 +13,11 @@ from agent.judge import JudgeConfig
 from backends import check, check_serves_adapters, gpus
 from backends.loading import is_folder
 from backends.needs import KEYS
+from environment.base import UserError
 from environment.language_model import LlmConfig
 from environment.registry import check_environment
 from pipelines.config import ConfigError, ProjectConfig
-from pipelines.errors import USER_ERRORS
-from pipelines.placement import STEPS, operator_of
+from pipelines.placement import operator_of, stages_of, steps_of
 from training.evaluation.hosted import check_hosted
 from training.run.budget import check_prices
 
@@ -59,11 +59,12 @@ def keys_needed(
     """
     keys: list[str] = []
     if steps is None:
-        steps = [step for part in parts for step in STEPS.get(part, ())]
+        steps = [step for part in parts for step in steps_of(config, part)]
     if not {"train_agent", "run_inference"}.isdisjoint(steps):
         keys += KEYS[config.backend.kind]
-    if "data" in parts and getattr(config.data, "llm_writes", False):
-        keys += _provider_keys(config.scenario_writer)
+    if "data" in parts:
+        for stage in stages_of(config):
+            keys += _provider_keys(stage.model) if stage.model is not None else []
     if judges(config, steps):
         keys += _provider_keys(config.judge)
     if "run_inference" in steps:
@@ -111,12 +112,13 @@ def checks(
     backend = config.backend
     if "data" in parts:
         yield partial(_check_paths, config)
-        if getattr(config.data, "llm_writes", False):
-            without = "data.scenarios: synthesise needs no model"
-            yield partial(check_llm, config.scenario_writer, "scenario_writer", without)
+        for stage in stages_of(config):
+            if stage.model is not None:
+                yield partial(check_llm, stage.model, f"the step {stage.name} asks a model")
     if not {"train_agent", "run_inference"}.isdisjoint(here):
         yield partial(check, backend)
-    if not {"train_agent", "run_inference", "load_problems"}.isdisjoint(here):
+    sandboxed = {stage.name for stage in stages_of(config) if stage.sandboxed}
+    if not {"train_agent", "run_inference", *sandboxed}.isdisjoint(here):
         yield partial(check_environment, config.environment, config.rollout.max_turns)
     if "eval" in parts:
         yield partial(check_serves_adapters, backend)
@@ -130,21 +132,22 @@ def checks(
 
 
 def _check_paths(config: ProjectConfig) -> None:
-    for key in ("path", "scenarios_path"):
-        path = getattr(config.data, key, None)
-        if path is not None and not path.exists():
-            raise ConfigError(f"data.{key}: there is no {path}")
+    for key, value in config.data:
+        if isinstance(value, Path) and not value.exists():
+            raise ConfigError(f"data.{key}: there is no {value}")
 
 
 def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
     """Why the command would fail on this machine as it is."""
-    here = [step for part in parts for step in STEPS.get(part, ()) if not operator_of(config, step)]
+    here = [
+        step for part in parts for step in steps_of(config, part) if not operator_of(config, step)
+    ]
     unset = [key for key in keys_needed(config, parts, here) if not os.environ.get(key)]
     faults = [f"the environment variable {key} is not set" for key in unset]
     for run_check in checks(config, parts, here):
         try:
             run_check()
-        except (ConfigError, *USER_ERRORS) as error:
+        except UserError as error:
             if not any(key in str(error) for key in unset):  # which is told already
                 faults.append(str(error))
     model = config.backend.base_model

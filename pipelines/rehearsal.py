@@ -17,12 +17,11 @@ from agent.hosted.ledger import Ledger
 from agent.model import ChatModel
 from backends import open_policy
 from environment.base import Environment
-from environment.registry import check_environment
+from environment.registry import check_environment, environment_package
 from pipelines.config import ProjectConfig
 from pipelines.launch import Run
 from pipelines.readiness import checks
 from steps.model_versions import data_artifacts
-from steps.open_environment import open_environment
 from training.config import EvaluatedModel
 from training.evaluation.hosted import check_hosted, hosted_limits, prompted_model
 from training.loop.gather import chat_model, limits
@@ -64,12 +63,10 @@ def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], 
         Interrupted: by a signal.
     """
     config = run.config
-    made = data_artifacts(config.environment.name)
-    environment = open_environment(
-        config.environment.name,
-        config.environment.model_dump(),
-        config.rollout.max_turns,
-        {name: artifact.load() for name, artifact in made.items()},
+    name = config.environment.name
+    artifacts = {name: one.load() for name, one in data_artifacts(name).items()}
+    environment = environment_package(name).open(
+        artifacts, config.environment, config.rollout.max_turns
     )
     name = entry.model if entry else config.backend.base_model
     show(f"rollouts of {name}; nothing is trained")

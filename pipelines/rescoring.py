@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.config import ConfigError
 from pipelines.evaluation_results import ROLLOUTS, keep_evaluation
-from pipelines.launch import Run, evaluate_settings
+from pipelines.launch import Run, evaluation_spec
 from steps.model_versions import data_artifacts
 
 
@@ -39,6 +39,6 @@ def run_rescore(run: Run, rollouts: Path) -> None:
     data = data_artifacts(run.config.environment.name)
     started = time.monotonic()
     stored = save_artifact(rollouts, "stored_rollouts", materializer=FileMaterializer)
-    made = rescoring_pipeline(settings=evaluate_settings(run, {}), stored=stored, **data)
+    made = rescoring_pipeline(evaluation_spec(run, {}), stored, data)()
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
     keep_evaluation(run.folder, run.summary, made, "rescore_rollouts", "rescored_rows")

@@ -8,6 +8,8 @@ from typing import Any
 
 from training.config import POLICIES
 
+_SPLITS = {"train": "to train on", "test": "held out"}
+
 
 def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     seconds = {name: s for name, s in summary["seconds"].items() if s is not None}
@@ -17,18 +19,9 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
         + ", ".join(f"{name} {s:.0f} s" for name, s in seconds.items())
         + f", peak memory {summary['peak_rss_mib']:.0f} MiB"
     )
-    if data := summary["data"]:
-        scenarios = data["scenarios"]
-        if stored := data.get("database"):
-            left_out = sum(stored["skipped"].values())
-            yield f"mails       {stored['stored']:,} stored, {left_out:,} left out"
-            for reason, count in stored["skipped"].items():
-                yield f"              {count:,} {reason}"
-        yield f"scenarios   {scenarios['train']:,} to train on, {scenarios['test']:,} held out"
-        for reason, count in scenarios.get("skipped", {}).items():
-            yield f"              {count:,} left out: {reason}"
-        if writer := scenarios.get("writer"):
-            yield from _written(writer)
+    for artifact, facts in (summary["data"] or {}).items():
+        if artifact != "cached":
+            yield from _made(artifact, facts)
     if train := summary["train"]:
         yield (
             f"training    {train['steps']} steps (ended by {train['stopped_by']}), {train['trained']:,} of "
@@ -42,6 +35,18 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     if evaluation := summary["eval"]:
         yield from _evaluation(evaluation)
     yield f"details     {folder}/"
+
+
+def _made(artifact: str, facts: dict[str, Any]) -> Iterator[str]:
+    """An artifact of the data pipeline: its counts, and what was left out of it."""
+    counts = {name: n for name, n in facts.items() if isinstance(n, int)}
+    names = [*(name for name in _SPLITS if name in counts), *sorted(counts.keys() - _SPLITS.keys())]
+    shown = ", ".join(f"{counts[name]:,} {_SPLITS.get(name, name)}" for name in names)
+    yield f"{artifact:<11} {shown}"
+    for reason, count in facts.get("skipped", {}).items():
+        yield f"              {count:,} left out: {reason}"
+    if writer := facts.get("writer"):
+        yield from _written(writer)
 
 
 def _judge(judge: dict[str, Any]) -> str:

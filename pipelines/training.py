@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
-from steps.training import setup_art_model, train_agent
-from steps.training.train_agent import TrainSettings
+from steps.training.setup_art_model import setup_art_model
+from steps.training.train_agent import TRAIN_AGENT
+from training.spec import RunSpec
 
 
-# Not the default mode: that one replaces a step's error by its own, which has no cause in it.
-@pipeline(name="training", execution_mode=ExecutionMode.FAIL_FAST)
-def training_pipeline(settings: TrainSettings, scenarios: Any = None, database: Any = None) -> None:
-    """
+def training_pipeline(spec: RunSpec, run_folder: Path | None, data: Mapping[str, Any]) -> Any:
+    """The pipeline; call it without arguments.
+
     Args:
-        scenarios, database: artifact versions of the data pipeline, where the environment has one.
+        run_folder: None where the training step runs on another machine.
+        data: artifact versions of the data pipeline, by name.
     """
-    policy_spec = setup_art_model(backend=settings.backend)
-    train_agent(policy_spec=policy_spec, scenarios=scenarios, database=database, settings=settings)
+
+    # Not the default mode: that one replaces a step's error by its own, which has no cause in it.
+    @pipeline(execution_mode=ExecutionMode.FAIL_FAST)
+    def training() -> None:
+        policy_spec = setup_art_model(backend=spec.backend)
+        TRAIN_AGENT.taking(data)(policy_spec=policy_spec, spec=spec, run_folder=run_folder, **data)
+
+    return training

@@ -1,3 +1,3 @@
-"""Train agents over HTTP: durable jobs, one worker process each, and a stream of what they do."""
+"""The training service: durable jobs over HTTP, one worker process each, with a stream of events."""
 
 VERSION = "0.1.0"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from backends.listener import run_server
 from service.app import create_app
 from service.folders import Folders
 from service.locks import LockHeld, holding
@@ -18,28 +19,23 @@ from service.settings import CONFIG, DOTENV, ConfigError, ServiceSettings, load_
 
 _LOCK_PATIENCE_S = 5.0
 _STREAMS_END_S = 5
+_KEEP_ALIVE_S = 75  # longer than clients keep an idle connection: they close it, not we
 log = logging.getLogger(__name__)
-
-
-class Server(uvicorn.Server):
-    """Ends its streams first: a client that follows a job would keep it open for as long."""
-
-    async def shutdown(self, sockets: object = None) -> None:
-        self.config.app.state.service.feed.end()
-        await super().shutdown(sockets)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG, help="a YAML file")
-    parser.add_argument("--env-file", type=Path, default=DOTENV, help="variables to add, if any")
+    parser.add_argument(
+        "--env-file", type=Path, default=DOTENV, help="environment variables, one NAME=value a line"
+    )
     arguments = parser.parse_args()
     try:
         settings = load_settings(arguments.config, arguments.env_file)
     except ConfigError as error:
         parser.error(str(error))
     log_to_stderr(settings.log_level)
-    os.umask(0o077)  # prompts, answers and weights are nobody else's on this machine
+    os.umask(0o077)  # prompts, answers and weights are private on this machine
     try:
         with holding(Folders(settings.data).service_lock, _LOCK_PATIENCE_S):
             serve(settings)
@@ -49,7 +45,7 @@ def main() -> int:
 
 
 def serve(settings: ServiceSettings) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT."""
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
@@ -58,8 +54,9 @@ def serve(settings: ServiceSettings) -> None:
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=_STREAMS_END_S,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
     )
-    Server(config).run()
+    run_server(uvicorn.Server(config))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""The app: one router per resource, and what stands around them all."""
+"""The app: one router per resource, and the middleware around them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sqlite3
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter
@@ -18,21 +17,21 @@ from fastapi.responses import Response
 
 from environment.language_model import LlmBudgetSpent, LlmFailed, LlmUnavailable
 from service import VERSION
-from service.auth import BearerAuth, RateLimit
 from service.checker import Checker, CheckerFailed
 from service.folders import Folders
-from service.metrics import Requests
+from service.metrics import CountResponses, Metrics
 from service.redaction import redact
 from service.schemas import Problem
-from service.settings import ServiceSettings, token
+from service.settings import ServiceSettings
 from service.store import KeyReused, ModelBusy, NoSuchJob, QueueFull, Store
 from service.stream import Feed, TooManyStreams
 from service.supervisor import Supervisor, worker_environ
+from web.auth import BearerAuth, RateLimit
 from web.guard import Guard, failed, invalid, json_answer
 
 log = logging.getLogger(__name__)
 _RETRY_AFTER_S = 5
-_CHECKS = 8  # requests in the line for the one process that checks; others wait without a thread
+_CHECKS = 8  # requests queued for the checking process; others wait without a thread
 _STATUSES: dict[type[Exception], int] = {
     NoSuchJob: 404,
     ModelBusy: 409,
@@ -46,26 +45,26 @@ _STATUSES: dict[type[Exception], int] = {
     sqlite3.OperationalError: 503,  # the disk is full, say
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "The body is no JSON."},
+    400: {"model": Problem, "description": "The body is not JSON."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
-    403: {"model": Problem, "description": "A page of another site asks."},
+    403: {"model": Problem, "description": "A page of another site sent the request."},
     413: {"model": Problem, "description": "The body is too large."},
-    421: {"model": Problem, "description": "Asked under a name that is not this machine's."},
-    422: {"model": Problem, "description": "A field does not fit; each fault names it."},
+    421: {"model": Problem, "description": "The host is not this machine."},
+    422: {"model": Problem, "description": "A field is invalid; each fault names one."},
     429: {"model": Problem, "description": "Too many requests."},
-    503: {"model": Problem, "description": "The service cannot do it now, or on this machine."},
+    503: {"model": Problem, "description": "The service cannot do this now, or not here."},
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such model."}
 }
 CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "The model, or the key, is in use otherwise."}
+    409: {"model": Problem, "description": "The model or the key is already in use."}
 }
 
 
 @dataclass(slots=True)
 class Service:
-    """What the routers work with."""
+    """What the routers share."""
 
     settings: ServiceSettings
     folders: Folders
@@ -75,7 +74,7 @@ class Service:
     feed: Feed
     hosted: asyncio.Semaphore
     checking: CapacityLimiter
-    answers: Counter[int] = field(default_factory=Counter)
+    metrics: Metrics
 
 
 def service_of(request: Request) -> Service:
@@ -88,31 +87,33 @@ TheService = Annotated[Service, Depends(service_of)]
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
-    """The service over its data folder, which no other service may be working on."""
+    """The training service over its data folder, which no other one may use."""
     from service.routers import health, hosted, jobs, metrics, models, page, train
 
     folders = Folders(settings.data)
     store = Store(folders.database)
+    feed = Feed(store, settings.streams, settings.heartbeat_s)
     service = Service(
         settings=settings,
         folders=folders,
         store=store,
         supervisor=Supervisor(store, folders, settings),
         checker=Checker(settings, worker_environ(settings.log_level)),
-        feed=Feed(store, settings.streams),
+        feed=feed,
         hosted=asyncio.Semaphore(settings.hosted_requests),
         checking=CapacityLimiter(_CHECKS),
+        metrics=Metrics(store, feed),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.supervisor.start()
-        looking = asyncio.create_task(asyncio.to_thread(_look_around, service.checker))
+        finding = asyncio.create_task(asyncio.to_thread(_find_device, service.checker))
         try:
             yield
         finally:
             service.checker.close()
-            await asyncio.wait({looking})
+            await asyncio.wait({finding})
             await asyncio.to_thread(service.supervisor.stop)
             store.close()
 
@@ -130,20 +131,20 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_exception_handler(Exception, failed)
     for kind, status in _STATUSES.items():
         app.add_exception_handler(kind, _refusing(status))
-    shown = token()
-    # The last one added is asked first.
-    app.add_middleware(Guard, local_only=shown is None, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(BearerAuth, token=shown, public=page.PATHS)
+    token = settings.token.get_secret_value() if settings.token else None
+    # The last one added is the outermost.
+    app.add_middleware(Guard, local_only=token is None, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(BearerAuth, token=token, public=page.PATHS)
     app.add_middleware(RateLimit, per_minute=settings.requests_per_minute)
-    app.add_middleware(Requests, counted=service.answers)
+    app.add_middleware(CountResponses, responses=service.metrics.responses)
     return app
 
 
-def _look_around(checker: Checker) -> None:
+def _find_device(checker: Checker) -> None:
     try:
-        checker.look_around()
+        checker.find_device()
     except CheckerFailed as error:
-        log.warning("the device is not known: %s", error)
+        log.warning("the device is unknown: %s", error)
 
 
 def _refusing(status: int) -> Callable[[Request, Exception], Any]:

@@ -1,18 +1,20 @@
-"""The requests of the service's clients, and how its answers and streams are read."""
+"""The requests of the training service's clients, and how they read its answers and streams."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
+from httpx_sse import ServerSentEvent
 from pydantic import BaseModel
 
 from service.schemas import (
+    DELETED,
+    NO_MORE,
     Accepted,
     Event,
     Health,
@@ -32,17 +34,17 @@ if TYPE_CHECKING:
     )
 
 PATIENCE_S = 60.0
-_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # the service says something more often
+_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # keep-alive comments come more often
 Form = TypeVar("Form", bound=BaseModel)
 Answer = TypeVar("Answer")
 
 
 class ServiceError(RuntimeError):
-    """The service refused.
+    """The service refused a request.
 
     Attributes:
-        status: of the HTTP answer.
-        detail: what it says: a text, or the faults of a request's fields.
+        status: the HTTP status.
+        detail: why: a text, or a list of invalid fields.
     """
 
     def __init__(self, response: httpx.Response) -> None:
@@ -60,56 +62,50 @@ class StreamLost(RuntimeError):
 
 @dataclass(slots=True)
 class Reader:
-    """Puts the lines of a stream together to events (HTML standard, 9.2.6).
+    """Where a client is in a job's events, over all connections that it takes.
 
     Attributes:
         last: id of the newest event.
         over: there will be no more.
         job: whose events they are; empty before the first answer.
-        patience_s: how long to look for a service that is gone.
+        patience_s: how long to try to reconnect.
     """
 
     last: int = 0
     job: str = ""
     patience_s: float = PATIENCE_S
     over: bool = False
-    _fields: dict[str, str] = field(default_factory=dict)
     _lost_at: float | None = None
 
-    def take(self, line: str) -> Event | None:
-        """An event, if this line completes one that was not there before."""
-        if line:
-            name, _, value = line.partition(":")
-            if name:
-                self._fields[name] = value.removeprefix(" ")
-            return None
-        found, self._fields = self._fields, {}
-        if "data" not in found:
-            return None
-        if "id" not in found:
-            self.over = True  # the model was deleted
-            return None
-        data = json.loads(found["data"])
-        event = Event(id=int(found["id"]), event=found["event"], at=data.pop("at"), data=data)
-        if event.id <= self.last:
-            return None
-        self.last = event.id
-        self.over = event.event == "status" and Status(event.data["status"]).ended
-        return event
-
-    def open(self, response: httpx.Response) -> None:
-        self.job = _checked(response).headers["job-id"]
-        self._lost_at = None
-
-    def lost(self, error: httpx.TransportError | None) -> None:
-        """The connection ended: what was half read is sent again.
+    def open(self, response: httpx.Response) -> bool:
+        """Whether events follow.
 
         Raises:
-            StreamLost: there is no other since too long.
+            ServiceError: the service refused.
         """
-        self._fields = {}
-        if error is None:
-            return
+        self.over = _checked(response).status_code == NO_MORE
+        self.job = response.headers["job-id"]
+        self._lost_at = None
+        return not self.over
+
+    def take(self, sent: ServerSentEvent) -> Event | None:
+        """The event, unless it came before."""
+        if sent.event == DELETED:
+            self.over = True
+        # A comment comes as an event without data, under the last id.
+        elif sent.data and int(sent.id) > self.last:
+            data = sent.json()
+            event = Event(id=int(sent.id), event=sent.event, at=data.pop("at"), data=data)
+            self.last = event.id
+            self.over = event.event == "status" and Status(event.data["status"]).ended
+            return event
+        return None
+
+    def lost(self, error: httpx.TransportError) -> None:
+        """
+        Raises:
+            StreamLost: connecting has failed for ``patience_s`` seconds.
+        """
         now = time.monotonic()
         self._lost_at = self._lost_at or now
         if now - self._lost_at > self.patience_s:
@@ -118,7 +114,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Answer]):
-    """A request, and how its answer is read."""
+    """A request, and how to read its answer."""
 
     method: str
     url: str
@@ -128,9 +124,9 @@ class Call(Generic[Answer]):
 
     @property
     def options(self) -> dict[str, Any]:
-        """For httpx, of either kind."""
-        told = {"json": self.body.model_dump(mode="json")} if self.body else {}
-        return {"method": self.method, "url": self.url, "params": self.params} | told
+        """Arguments of ``httpx``'s ``request``."""
+        body = {"json": self.body.model_dump(mode="json")} if self.body else {}
+        return {"method": self.method, "url": self.url, "params": self.params} | body
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
@@ -157,7 +153,7 @@ def train(request: TrainRequest) -> Call[Accepted]:
 
 
 def status(project: str, model_name: str) -> Call[JobStatus]:
-    """How the model's newest job is doing."""
+    """The state of the model's newest job."""
     return Call("GET", f"/train/{_of(project, model_name)}/status", _form(JobStatus))
 
 
@@ -172,18 +168,18 @@ def models(limit: int = 100, offset: int = 0) -> Call[ModelList]:
 
 
 def model(project: str, model_name: str) -> Call[ModelDetails]:
-    """A model: what was asked for, and its jobs."""
+    """A model: its newest request, and its jobs."""
     return Call("GET", f"/models/{_of(project, model_name)}", _form(ModelDetails))
 
 
 def delete(project: str, model_name: str) -> Call[None]:
-    """Delete a model with all that it left."""
+    """Delete a model with its jobs, checkpoints and data."""
     return Call("DELETE", f"/models/{_of(project, model_name)}", _nothing)
 
 
 def rollout(request: RolloutRequest) -> Call[RolloutAnswer]:
     """Have examples of a task written."""
-    from service.hosted_schemas import RolloutAnswer  # brings LiteLLM in
+    from service.hosted_schemas import RolloutAnswer  # imports LiteLLM
 
     return Call("POST", "/rollout", _form(RolloutAnswer), body=request)
 
@@ -201,7 +197,7 @@ def health() -> Call[Health]:
 
 
 def metrics() -> Call[str]:
-    """Numbers in Prometheus' text format."""
+    """Metrics in Prometheus' text format."""
     return Call("GET", "/metrics", lambda response: _checked(response).text)
 
 
@@ -210,6 +206,6 @@ def stream(project: str, model_name: str, reader: Reader) -> dict[str, Any]:
         "method": "GET",
         "url": f"/train/{_of(project, model_name)}/stream",
         "params": {"job_id": reader.job} if reader.job else {},
-        "headers": {"Last-Event-ID": str(reader.last), "Accept": "text/event-stream"},
+        "headers": {"Last-Event-ID": str(reader.last)},
         "timeout": _STREAM_TIMEOUT,
     }

@@ -1,7 +1,7 @@
-"""Check requests in a process of its own.
+"""Check requests in a separate process.
 
-Checking takes the libraries that training takes, which need ten times the memory of everything else
-the service does. The process is started for the first request and ends when it has been idle.
+Checking needs the libraries that training needs, and they need ten times the memory of the rest of the
+service. The process starts with the first request and ends after some idle time.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class CheckerFailed(RuntimeError):
 
 
 class _Ended(CheckerFailed):
-    """The process is no more."""
+    """The process has ended."""
 
 
 class _Lines:
-    """Reads lines from a pipe, and waits no longer than it is told to."""
+    """Reads lines from a pipe with a time limit."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._rest = descriptor, bytearray()
@@ -46,7 +46,7 @@ class _Lines:
         """The next line; None at the end.
 
         Raises:
-            TimeoutError: there was none for so long.
+            TimeoutError: none came in time.
         """
         deadline = time.monotonic() + patience_s
         looked = 0
@@ -65,7 +65,7 @@ class _Lines:
 
 
 class Checker:
-    """Asks the process, from any thread, one question at a time."""
+    """Asks the process one question at a time. Thread-safe."""
 
     def __init__(self, settings: ServiceSettings, environ: dict[str, str]) -> None:
         self._settings, self._environ = settings, environ
@@ -75,20 +75,24 @@ class Checker:
         self._closed = False
         self.device: str | None = None
 
-    def look_around(self) -> None:
-        """Find out ``device``: where weights live on this machine."""
+    def find_device(self) -> None:
+        """Set ``device``: where weights live on this machine.
+
+        Raises:
+            CheckerFailed: the process failed.
+        """
         self.device = self._ask({"ask": "device"})["device"]
 
     def check(self, request: dict[str, Any], previous: dict[str, Any] | None) -> dict[str, Any]:
         """``{"plan": …}`` of a request, or ``{"refusal": …}``; see ``service.plan``.
 
         Raises:
-            CheckerFailed: it cannot be told.
+            CheckerFailed: the process failed.
         """
         return self._ask({"ask": "plan", "request": request, "previous": previous})
 
     def close(self) -> None:
-        """Whoever waits for an answer gets ``CheckerFailed``."""
+        """End the process. Callers that wait for an answer get ``CheckerFailed``."""
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
@@ -156,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--service", type=int, required=True, help="the process to end with")
     service = parser.parse_args().service
-    # Libraries print; their words must not be taken for answers.
+    # Libraries print; their output must not be taken for answers.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     lines = _Lines(0)
@@ -170,11 +174,11 @@ def main() -> None:
         log.debug("idle: the checking process ends")
     except BrokenPipeError:
         log.debug("the service is gone")
-    os._exit(0)  # there is nothing to write, and to take the libraries down takes seconds
+    os._exit(0)  # nothing is left to write, and unloading the libraries takes seconds
 
 
 def _answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any]:
-    """Imports no more than the question takes: the device is asked for whenever a service starts."""
+    """Import only what the question needs: every service asks for the device when it starts."""
     if question["ask"] == "device":
         from backends import device
 
@@ -185,7 +189,7 @@ def _answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, An
 
 
 def _end_with(service: int) -> None:
-    """End at once when the service is killed: the end of a pipe is seen only between two answers."""
+    """End as soon as the service is gone: a closed pipe is noticed only between two answers."""
     while os.getppid() == service:
         time.sleep(_LOOK_EVERY_S)
     os._exit(0)

@@ -5,8 +5,8 @@
         for event in client.stream("default", "solver"):
             ...
 
-or ``client.train_and_wait(request, print)``. A stream that breaks off is taken up where it stopped,
-so every event comes once and in order.
+or ``client.train_and_wait(request, print)``. A stream that breaks off is resumed where it stopped, so
+every event comes exactly once and in order.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, Self
 
 import httpx
+from httpx_sse import aconnect_sse, connect_sse
 
 from service import calls
 from service.calls import PATIENCE_S, Answer, Call, Reader, ServiceError, StreamLost
@@ -25,7 +26,7 @@ from service.schemas import Event, JobStatus, ModelDetails, TrainRequest
 
 __all__ = ["AsyncServiceClient", "ServiceClient", "ServiceError", "StreamLost"]
 
-_TIMEOUT = httpx.Timeout(200.0, connect=10.0)  # a first request is checked for some seconds
+_TIMEOUT = httpx.Timeout(200.0, connect=10.0)  # checking the first request takes some seconds
 _RETRY_S = 0.5
 Arguments = ParamSpec("Arguments")
 Watch = Callable[[Event], object]
@@ -38,8 +39,8 @@ def _waiting(
     def method(
         client: ServiceClient, /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Answer:
-        asked = call(*args, **kwargs)
-        return asked.read(client.http.request(**asked.options))
+        request = call(*args, **kwargs)
+        return request.read(client.http.request(**request.options))
 
     return method
 
@@ -51,8 +52,8 @@ def _awaiting(
     async def method(
         client: AsyncServiceClient, /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Answer:
-        asked = call(*args, **kwargs)
-        return asked.read(await client.http.request(**asked.options))
+        request = call(*args, **kwargs)
+        return request.read(await client.http.request(**request.options))
 
     return method
 
@@ -63,10 +64,10 @@ def _settings(base_url: str, token: str | None) -> dict[str, Any]:
 
 
 class ServiceClient:
-    """Every method raises ``ServiceError`` if the service refuses.
+    """Every method raises ``ServiceError`` if the service refuses the request.
 
     Attributes:
-        http: the connections, for what has no method here.
+        http: the HTTP client, for requests that have no method here.
     """
 
     def __init__(self, base_url: str, token: str | None = None) -> None:
@@ -93,7 +94,7 @@ class ServiceClient:
     metrics = _waiting(calls.metrics)
 
     def train_and_wait(self, request: TrainRequest, watch: Watch | None = None) -> JobStatus:
-        """Train, and return how it ended.
+        """Train, wait for the end and return the job's final status.
 
         Args:
             watch: called with every event of the job.
@@ -102,7 +103,7 @@ class ServiceClient:
         for event in self.stream(request.project, request.model_name, job=job):
             if watch:
                 watch(event)
-        return _found(self.model(request.project, request.model_name), job)
+        return _status_of(self.model(request.project, request.model_name), job)
 
     def stream(
         self,
@@ -115,33 +116,31 @@ class ServiceClient:
         """The events of a job after event ``after``, until it ends.
 
         Args:
-            patience_s: how long to look for a service that is gone.
-            job: its id; by default that of the model's newest.
+            patience_s: how long to try to reconnect.
+            job: its id; by default that of the model's newest job.
 
         Raises:
-            StreamLost: it did not come back within that time.
+            StreamLost: reconnecting failed for that long.
         """
         reader = Reader(after, job, patience_s)
         while not reader.over:
-            broken = None
             try:
-                with self.http.stream(**calls.stream(project, model_name, reader)) as response:
-                    if response.is_error:
-                        response.read()
-                    reader.open(response)
-                    for line in response.iter_lines():
-                        if event := reader.take(line):
-                            yield event
-                if reader.over:
-                    return
+                opened = connect_sse(self.http, **calls.stream(project, model_name, reader))
+                with opened as source:
+                    if source.response.is_error:
+                        source.response.read()
+                    if reader.open(source.response):
+                        for sent in source.iter_sse():
+                            if event := reader.take(sent):
+                                yield event
             except httpx.TransportError as error:
-                broken = error
-            reader.lost(broken)
-            time.sleep(_RETRY_S)
+                reader.lost(error)
+            if not reader.over:
+                time.sleep(_RETRY_S)
 
 
 class AsyncServiceClient:
-    """The same with ``await``."""
+    """``ServiceClient`` with ``await``."""
 
     def __init__(self, base_url: str, token: str | None = None) -> None:
         limits = httpx.Limits(max_connections=None)
@@ -173,7 +172,7 @@ class AsyncServiceClient:
         async for event in self.stream(request.project, request.model_name, job=job):
             if watch:
                 watch(event)
-        return _found(await self.model(request.project, request.model_name), job)
+        return _status_of(await self.model(request.project, request.model_name), job)
 
     async def stream(
         self,
@@ -186,23 +185,20 @@ class AsyncServiceClient:
         """See ``ServiceClient.stream``."""
         reader = Reader(after, job, patience_s)
         while not reader.over:
-            broken = None
             try:
-                asked = self.http.stream(**calls.stream(project, model_name, reader))
-                async with asked as response:
-                    if response.is_error:
-                        await response.aread()
-                    reader.open(response)
-                    async for line in response.aiter_lines():
-                        if event := reader.take(line):
-                            yield event
-                if reader.over:
-                    return
+                opened = aconnect_sse(self.http, **calls.stream(project, model_name, reader))
+                async with opened as source:
+                    if source.response.is_error:
+                        await source.response.aread()
+                    if reader.open(source.response):
+                        async for sent in source.aiter_sse():
+                            if event := reader.take(sent):
+                                yield event
             except httpx.TransportError as error:
-                broken = error
-            reader.lost(broken)
-            await asyncio.sleep(_RETRY_S)
+                reader.lost(error)
+            if not reader.over:
+                await asyncio.sleep(_RETRY_S)
 
 
-def _found(model: ModelDetails, job: str) -> JobStatus:
+def _status_of(model: ModelDetails, job: str) -> JobStatus:
     return next(one for one in model.jobs if one.job_id == job)

@@ -1,4 +1,4 @@
-"""Compare what a job trained with its base, as its last act."""
+"""Compare the trained policy with its base at the end of a job."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ROWS, REPORT = "rollouts.parquet", "report.html"
 async def evaluate(
     plan: Plan, environment: Environment[Any, Any], adapter: Path, folder: Path, title: str
 ) -> dict[str, Any]:
-    """The ``service.schemas.Evaluation`` of an adapter, its report's path apart. Every rollout is
-    kept in ``folder``, which is made anew.
+    """The ``service.schemas.Evaluation`` of an adapter, without the path of its report. Every rollout
+    is kept in ``folder``, which is emptied first.
 
     Raises:
         BackendError: the backend cannot serve adapters.

@@ -1,4 +1,4 @@
-"""What is asked of hosted models through the API, and what they answer: examples, and scores."""
+"""Requests and answers of the API that involve hosted models: examples and scores."""
 
 from __future__ import annotations
 
@@ -9,40 +9,38 @@ from pydantic import ConfigDict, Field, model_validator
 
 from agent.judge.scoring import Trajectory
 from environment.base import StrictModel
-from environment.prompt_task.models import Example
-from environment.prompt_task.verifiers import VerifierName
-from environment.prompt_task.writer import ExamplesReport
+from environment.tasks import Example, ExamplesReport, VerifierName
 from service.schemas import ModelId, Name, Text
 
 _MOST_TRAJECTORIES = 1_000
 
 
 class RolloutRequest(StrictModel):
-    """Examples of a task to train on, by the language model of the service's configuration."""
+    """Examples of a task to train on, written by the configured language model."""
 
     model_config = ConfigDict(protected_namespaces=())
 
-    model_name: Name = Field("data-gen", description="Whom the examples are for; a label.")
+    model_name: Name = Field("data-gen", description="A label.")
     project: Name = "default"
-    num_rollouts: int = Field(10, ge=1, le=1_000, description="How many examples, at most.")
-    task_prompt: Text = Field(description="The task, as an agent would be told it.")
+    num_rollouts: int = Field(10, ge=1, le=1_000, description="Examples, at most.")
+    task_prompt: Text = Field(description="The task, as the agent gets it.")
     temperature: float | None = Field(
-        0.8, ge=0, le=2, allow_inf_nan=False, description="null leaves it to the model."
+        0.8, ge=0, le=2, allow_inf_nan=False, description="null: the model's default."
     )
-    with_answers: bool = Field(True, description="False: prompts alone, which RULER can do with.")
+    with_answers: bool = Field(True, description="False: prompts only, which is enough for RULER.")
     verifier: VerifierName | None = Field(
-        None, description="What will compare with the answers, where that is known."
+        None, description="What will check the answers, if known."
     )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.verifier and not self.with_answers:
-            raise ValueError("verifier: there is nothing to verify without with_answers")
+            raise ValueError("verifier: without with_answers there is nothing to verify")
         return self
 
 
 class RolloutAnswer(StrictModel):
-    """Examples, each prompt once; ``training_data`` of a training request takes them as they are."""
+    """Examples with distinct prompts; they can be sent as ``training_data`` of a training request."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -53,16 +51,16 @@ class RolloutAnswer(StrictModel):
 
 
 class EvaluateRequest(StrictModel):
-    """Trajectories to be scored by a judge, each on its own."""
+    """Trajectories for a judge to score, each on its own."""
 
     trajectories: list[Trajectory] = Field(
         min_length=1,
         max_length=_MOST_TRAJECTORIES,
-        description="Messages in OpenAI's form. The id, by default the place counted from 0, comes "
-        "back with the score.",
+        description="Messages in OpenAI's format. The id, by default the position from 0, is returned "
+        "with the score.",
     )
     judge_model: ModelId = "gpt-4o"
-    evaluation_prompt: Text = Field(description="What counts, and how much.")
+    evaluation_prompt: Text = Field(description="The criteria, and their weight.")
 
     @property
     def ids(self) -> list[str]:
@@ -86,9 +84,9 @@ class EvaluateAnswer(StrictModel):
     """Scores in the order of the trajectories.
 
     Args:
-        consistency: rank correlation of the scores of those that were judged twice, in two orders;
-            None if none were, or all were put on a level.
-        cost_usd: None where nobody knows the price.
+        consistency: rank correlation between the two scores of trajectories judged twice, in two
+            orders; None if none were, or all scores were equal.
+        cost_usd: None if the price is unknown.
     """
 
     judge_model: str

@@ -1,8 +1,8 @@
 """Which models a request may name as its judge.
 
-To LiteLLM a name is more than a name: ``llamafile/x`` asks a server on this machine, ``vllm/x`` loads
-weights into this process, ``github_copilot/x`` begins a login. So a request may name models of some
-providers only, whose servers are elsewhere and ask for a key that whoever runs the service has set.
+A LiteLLM name does more than name a model: ``llamafile/x`` calls a server on this machine, ``vllm/x``
+loads weights into this process, ``github_copilot/x`` starts a login. So a request may only name models
+of providers that are remote and need a key, which the operator has set.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _OWN_SERVER = ("openai",)
 def check_judge_name(model: str, settings: ServiceSettings) -> None:
     """
     Raises:
-        LlmUnavailable: a request may not ask this model.
+        LlmUnavailable: a request may not name this model.
     """
     if model == settings.judge.model:
         return
     allowed = _OWN_SERVER if settings.judge.api_base else settings.judge_providers
     if _provider(model) not in allowed:
         raise LlmUnavailable(
-            f"{model[:60]} is for the service's configuration to name (judge.model, judge_providers); a "
+            f"{model[:60]} must be set in the service's configuration (judge.model, judge_providers); a "
             f"request may name a judge of {', '.join(allowed)}"
         )
 
 
 def _provider(model: str) -> str | None:
-    """None if LiteLLM knows none, of names without one."""
+    """None if the name contains none and LiteLLM knows none."""
     provider, slash, _ = model.partition("/")
     if slash:
-        return provider  # LiteLLM is not asked: for some providers it would log in
+        return provider  # without LiteLLM, which would log in to some providers
     return provider_of(model)

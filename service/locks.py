@@ -1,7 +1,7 @@
-"""A lock that its holder cannot forget to release: the kernel does it when the process ends.
+"""A file lock, which the kernel releases when its holder ends.
 
-A run is worked on by whoever holds its lock, so two workers never share one, and whether a worker is
-alive is seen from the lock and not from a process id, which the kernel gives out again.
+Only the holder of a run's lock works on it, so two workers never share one. The lock, not a process
+id, which the kernel reuses, shows whether a worker is alive.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def holding(path: Path, patience_s: float = 0.0) -> Iterator[None]:
     """Hold the lock; the file then contains the id of this process.
 
     Args:
-        patience_s: how long to try. Whoever looks holds it for a moment.
+        patience_s: how long to try. ``holder`` takes the lock for a moment, too.
 
     Raises:
         LockHeld: another process has it.
@@ -46,7 +46,7 @@ def holding(path: Path, patience_s: float = 0.0) -> Iterator[None]:
 
 
 def holder(path: Path) -> int | None:
-    """The process that holds the lock, or None if nobody does."""
+    """The process that holds the lock; None if none does, 0 if its id is not written yet."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -55,7 +55,6 @@ def holder(path: Path) -> int | None:
         if _take(descriptor):
             return None
         text = os.read(descriptor, 20)
-        # Taken this moment, and not yet written to: its process is about to be known.
         return int(text) if text else 0
     finally:
         os.close(descriptor)

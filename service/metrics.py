@@ -1,70 +1,66 @@
-"""The state of the service in Prometheus' text format (version 0.0.4)."""
+"""What the training service counts, for Prometheus."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from service import VERSION
 from service.states import Status
 from service.store import Store
+from service.stream import Feed
 from web.guard import Receive, Scope, Send
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+class Metrics(Collector):
+    """Reads the database when it is scraped.
+
+    Attributes:
+        responses: how many were sent, by HTTP status.
+    """
+
+    def __init__(self, store: Store, feed: Feed) -> None:
+        self._store, self._feed = store, feed
+        self.responses: Counter[int] = Counter()
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._store.counts()
+        info = GaugeMetricFamily("art_service_info", "Always 1.", labels=["version"])
+        info.add_metric([VERSION], 1)
+        jobs = GaugeMetricFamily("art_service_jobs", "Jobs of all models.", labels=["status"])
+        for status, count in counts.items():
+            jobs.add_metric([status], count)
+        responses = CounterMetricFamily(
+            "art_service_http_responses", "HTTP responses since the start.", labels=["status"]
+        )
+        for code, count in sorted(self.responses.items()):
+            responses.add_metric([str(code)], count)
+        yield from (info, jobs, responses)
+        for name, what, value in (
+            ("queue_depth", "Queued jobs.", counts[Status.QUEUED]),
+            ("models", "Models.", self._store.models()),
+            ("steps", "Training steps of all jobs.", self._store.steps()),
+            ("streams", "Open event streams.", self._feed.open),
+        ):
+            yield GaugeMetricFamily(f"art_service_{name}", what, value)
+        changes = self._store.seen()
+        yield CounterMetricFamily("art_service_changes", "Events and deletions.", changes)
 
 
-class Requests:
-    """ASGI middleware that counts answers by their status."""
+class CountResponses:
+    """ASGI middleware that counts responses by HTTP status."""
 
-    def __init__(self, app: Any, counted: Counter[int]) -> None:
-        self._app, self._counted = app, counted
+    def __init__(self, app: Any, responses: Counter[int]) -> None:
+        self._app, self._responses = app, responses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def count(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                self._counted[message["status"]] += 1
+                self._responses[message["status"]] += 1
             await send(message)
 
         await self._app(scope, receive, count)
-
-
-def render(store: Store, requests: Mapping[int, int], streams: int) -> str:
-    jobs = store.counts()
-    lines = [
-        *_metric("art_service_info", "gauge", "Always 1.", [({"version": VERSION}, 1)]),
-        *_metric(
-            "art_service_jobs",
-            "gauge",
-            "Jobs by status; those of deleted models do not count.",
-            [({"status": str(status)}, n) for status, n in jobs.items()],
-        ),
-        *_metric(
-            "art_service_queue_depth", "gauge", "Jobs that wait.", [({}, jobs[Status.QUEUED])]
-        ),
-        *_metric("art_service_models", "gauge", "Models.", [({}, store.models())]),
-        *_metric(
-            "art_service_steps", "gauge", "Training steps of all jobs.", [({}, store.steps())]
-        ),
-        *_metric(
-            "art_service_changes_total", "counter", "Events and deletions.", [({}, store.seen())]
-        ),
-        *_metric("art_service_streams", "gauge", "Clients that follow a job.", [({}, streams)]),
-        *_metric(
-            "art_service_http_responses_total",
-            "counter",
-            "Answers since the service started.",
-            [({"status": str(status)}, n) for status, n in sorted(requests.items())],
-        ),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _metric(
-    name: str, kind: str, what: str, samples: Iterable[tuple[Mapping[str, str], int]]
-) -> list[str]:
-    lines = [f"# HELP {name} {what}", f"# TYPE {name} {kind}"]
-    for labels, value in samples:
-        shown = ",".join(f'{key}="{label}"' for key, label in labels.items())
-        lines.append(f"{name}{{{shown}}} {value}" if shown else f"{name} {value}")
-    return lines

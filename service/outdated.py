@@ -1,4 +1,4 @@
-"""Plans that another version of the service made, and this one cannot carry out."""
+"""Stored plans of another version of the service that this one cannot read."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from environment.base import UserError
+
 Form = TypeVar("Form", bound=BaseModel)
 
 
-class OutdatedPlan(ValueError):
-    """The text says what does not fit, and what to do."""
+class OutdatedPlan(UserError):
+    """The text says what is incompatible, and what to do."""
 
 
 def read_stored(form: type[Form], plan: dict[str, Any]) -> Form:
-    """A plan as a job keeps it.
+    """A stored plan.
 
     Raises:
-        OutdatedPlan: it does not fit any more.
+        OutdatedPlan: this version cannot read it.
     """
     try:
         return form.model_validate(plan)
@@ -25,6 +27,6 @@ def read_stored(form: type[Form], plan: dict[str, Any]) -> Form:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise OutdatedPlan(
-            f"another version of the service planned it, and this one cannot go on with it ({where}: "
+            f"another version of the service planned it, and this one cannot continue it ({where}: "
             f"{first['msg']}): delete the model, or train another model_name"
         ) from error

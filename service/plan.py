@@ -15,56 +15,60 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from agent.hosted.connection import check_llm
-from agent.judge.config import JudgeConfig
 from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
 from backends.loading import load_tokenizer
-from environment.base import EnvironmentUnavailable, StrictModel
+from environment.base import EnvironmentUnavailable
 from environment.configuration import explain
 from environment.language_model import LlmConfig, LlmUnavailable
-from environment.prompt_task.examples import check_examples, different
+from environment.package import Stage
 from environment.registry import UnknownEnvironment, check_environment, environment_package
-from service.data import EXAMPLES, WRITTEN, check_recipe
+from environment.tasks import TASK, check_examples, different
 from service.judges import check_judge_name
 from service.outdated import OutdatedPlan, read_stored
 from service.refusals import Refusal, Refused, refused
-from service.schemas import PROMPT_TASK, TrainRequest
+from service.schemas import TrainRequest
 from service.settings import EnvironmentDefaults, EvaluationDefaults, ServiceSettings
-from training.config import BudgetConfig, RolloutConfig, TrainingConfig
+from training.config import BudgetConfig
 from training.run.budget import BUDGETS, UnknownPrice, check_prices
-from training.run.runner import lasting
 from training.run.store import first_difference
+from training.spec import RunSpec
 
 log = logging.getLogger(__name__)
 Llm = TypeVar("Llm", bound=LlmConfig)
 _EXAMPLES_WRITTEN = 50
-_OF_A_JOB = {"training", "judge", "writer", "evaluation"}
+_LIMITS = LlmConfig.model_fields.keys() - {"model", "api_base"}
 
 
-class Plan(StrictModel):
-    """Everything a job depends on.
+class Plan(RunSpec):
+    """A job's run, and what belongs to the job alone.
 
     Args:
-        environment: its name and settings.
-        data: where its data comes from, with the examples of a request that brought some, or what
-            decides which are written.
-        writer: who writes them, if anybody.
+        data: where its data comes from: the environment's data settings, with the examples of a
+            request that brought some, or who writes them.
         evaluation: None if there is none.
     """
 
-    seed: int
-    backend: BackendConfig
-    training: TrainingConfig
-    rollout: RolloutConfig
-    judge: JudgeConfig
-    environment: dict[str, Any]
     data: dict[str, Any]
-    writer: LlmConfig | None = None
     evaluation: EvaluationDefaults | None = None
 
-    def of_run(self) -> dict[str, Any]:
+    def stages(self) -> Sequence[Stage]:
+        """How the data is made."""
+        return _stages(self.environment, self.data)
+
+    def lasting_data(self) -> dict[str, Any]:
+        """Of the data's settings, those that decide what it is. A writer's limits do not."""
+        writer = {k: v for k, v in self.data.get("writer", {}).items() if k not in _LIMITS}
+        return self.data | ({"writer": writer} if writer else {})
+
+    def lasting(self) -> dict[str, Any]:
         """What must stay the same for a model's next job to continue its run."""
-        rest = self.model_dump(mode="json", exclude=_OF_A_JOB)
-        return rest | lasting(self.training, self.judge)
+        return super().lasting() | {"data": self.lasting_data()}
+
+
+def _stages(environment: dict[str, Any], data: dict[str, Any]) -> Sequence[Stage]:
+    package = environment_package(environment["name"])
+    config = package.config.model_validate(environment)
+    return package.stages(package.data.model_validate(data), config)
 
 
 def make_plan(
@@ -83,8 +87,9 @@ def make_plan(
     judge = _within(settings.judge.model_copy(update={"model": request.judge_model}), budget)
     if request.use_ruler:
         _check_llm("judge_model", judge, "use_ruler: false needs no judge", settings)
-    writer = _within(settings.writer, budget) if WRITTEN in data else None
-    if writer:
+    if request.environment == TASK and request.training_data is None:
+        writer = _within(settings.writer, budget)
+        data |= {"writer": writer.model_dump(mode="json")}
         _check_llm("training_data", writer, "or send examples: there is nobody to write them")
     if request.evaluation:
         _check_evaluation(request, backend, environment)
@@ -101,6 +106,8 @@ def make_plan(
         "budget": budget,
     }
     plan = Plan(
+        project=request.project,
+        name=request.model_name,
         seed=request.seed,
         backend=backend,
         training=settings.training.model_copy(update=changes),
@@ -108,7 +115,6 @@ def make_plan(
         judge=judge,
         environment=environment,
         data=data,
-        writer=writer,
         evaluation=settings.evaluation if request.evaluation else None,
     )
     if previous is not None:
@@ -146,27 +152,26 @@ def _environment(
     name = request.environment
     try:
         package = environment_package(name)
-        check_recipe(name, package.ARTIFACTS)
     except UnknownEnvironment as error:
         raise refused("environment", error) from error
-    _check_settings(request, getattr(package, "OPERATORS", ()))
+    _check_settings(request, package.operators)
     defaults = settings.environments.get(name, EnvironmentDefaults())
     own = {"name": name} | defaults.settings | request.environment_settings
-    if name == PROMPT_TASK:
-        own |= _prompt_task(request)
+    if name == TASK:
+        own |= _task(request)
     try:
-        config = package.Config.model_validate(own)
+        config = package.config.model_validate(own)
         check_environment(config, settings.rollout.max_turns)
     except ValidationError as error:
         first = error.errors()[0]
         inside = [] if first["loc"][0] in TrainRequest.model_fields else ["environment_settings"]
         where = ".".join(map(str, first["loc"]))
-        told = explain(error, package.Config, secret=[where])  # it may be long
+        told = explain(error, package.config, secret=[where])  # it may be long
         raise refused(".".join([*inside, where]), told) from error
     except EnvironmentUnavailable as error:
         raise refused("environment", error) from error
-    data = package.DataConfig.model_validate(defaults.data).model_dump(mode="json")
-    if name == PROMPT_TASK:
+    data = package.data.model_validate(defaults.data).model_dump(mode="json")
+    if name == TASK:
         data = _examples(request, settings)
     return config.model_dump(mode="json"), data
 
@@ -180,7 +185,7 @@ def _check_settings(request: TrainRequest, operators: Sequence[str]) -> None:
         Refused: a setting that a request may not choose, or that would be passed over.
     """
     fields = {"name": "environment"}
-    if request.environment == PROMPT_TASK:
+    if request.environment == TASK:
         fields |= {"task_prompt": "task_prompt", "verifier": "verifier"}
     for key in request.environment_settings:
         field = f"environment_settings.{key}"
@@ -191,7 +196,7 @@ def _check_settings(request: TrainRequest, operators: Sequence[str]) -> None:
             raise refused(field, f"say it as {fields[key]}, beside environment_settings")
 
 
-def _prompt_task(request: TrainRequest) -> dict[str, Any]:
+def _task(request: TrainRequest) -> dict[str, Any]:
     """The settings of the prompt task that stand in the request itself."""
     if request.verifier is None and not request.use_ruler:
         raise refused("verifier", "without use_ruler a verifier must decide what is right")
@@ -199,17 +204,9 @@ def _prompt_task(request: TrainRequest) -> dict[str, Any]:
 
 
 def _examples(request: TrainRequest, settings: ServiceSettings) -> dict[str, Any]:
-    """The examples of a request, or all that decides which are written for it."""
+    """The examples of a request, or how many are written for it."""
     if request.training_data is None:
-        return {
-            WRITTEN: {
-                "task_prompt": request.task_prompt,
-                "count": request.num_examples or _EXAMPLES_WRITTEN,
-                "verifier": request.verifier,
-                "model": settings.writer.model,
-                "api_base": settings.writer.api_base,
-            }
-        }
+        return {"write": request.num_examples or _EXAMPLES_WRITTEN}
     try:
         made = different(request.training_data)
         check_examples(made, request.verifier)
@@ -217,7 +214,7 @@ def _examples(request: TrainRequest, settings: ServiceSettings) -> dict[str, Any
         raise refused("training_data", error) from error
     if request.evaluation and len(made) < 2:
         raise refused("training_data", "one example leaves none to hold out for an evaluation")
-    return {EXAMPLES: [one.model_dump() for one in made]}
+    return {"examples": [one.model_dump() for one in made]}
 
 
 def _check_evaluation(
@@ -225,7 +222,7 @@ def _check_evaluation(
 ) -> None:
     if environment.get("held_out_share") == 0:
         raise refused("environment_settings.held_out_share", "0 leaves none for an evaluation")
-    if request.environment == PROMPT_TASK and request.verifier is None:
+    if request.environment == TASK and request.verifier is None:
         raise refused("evaluation", "without a verifier nobody can tell how a policy does")
     try:
         check_serves_adapters(backend)
@@ -265,7 +262,7 @@ def _budget(asked: BudgetConfig, most: BudgetConfig) -> BudgetConfig:
 
 
 def _check_continues(previous: Plan, plan: Plan) -> None:
-    if different := first_difference(previous.of_run(), plan.of_run()):
+    if different := first_difference(previous.lasting(), plan.lasting()):
         key, was, now = (str(part)[:200] for part in different)
         raise Refused(
             Refusal(

@@ -1,4 +1,4 @@
-"""The tables of jobs and events, and how they are read."""
+"""The tables of jobs and events, and the queries on them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
-    run TEXT NOT NULL,              -- its folder; jobs of one model continue one run
+    run TEXT NOT NULL,              -- its folder; the jobs of a model continue one run
     project TEXT NOT NULL,
     model_name TEXT NOT NULL,
     status TEXT NOT NULL,
     base_model TEXT NOT NULL,
     environment TEXT NOT NULL,
     request TEXT NOT NULL,
-    plan TEXT NOT NULL,             -- what the request came to under the settings of its day
+    plan TEXT NOT NULL,             -- the request, resolved with the settings of that time
     step INTEGER NOT NULL,
     num_steps INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     result TEXT,
     idempotency_key TEXT UNIQUE
 );
--- A model has one job at a time that is not over.
+-- A model has at most one job that has not ended.
 CREATE UNIQUE INDEX IF NOT EXISTS one_active ON jobs (project, model_name)
     WHERE status IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS by_model ON jobs (project, model_name, number);
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS events (
     PRIMARY KEY (job, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_kind ON events (event, job, id);
--- Grows with every event and every deletion, so that who waits for one need look nowhere else.
+-- Grows with every event and every deletion: the one number to poll.
 CREATE TABLE IF NOT EXISTS changes (total INTEGER NOT NULL);
 INSERT INTO changes SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM changes);
 CREATE TRIGGER IF NOT EXISTS event_told AFTER INSERT ON events
@@ -62,12 +62,12 @@ CREATE TABLE IF NOT EXISTS doomed (run TEXT PRIMARY KEY);
 
 
 class NoSuchJob(LookupError):
-    """There is no such job, or no more."""
+    """There is no such job, or it was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of ``jobs``, without request and plan, which may hold megabytes of examples."""
+    """A row of ``jobs``, without request and plan, which may be megabytes of examples."""
 
     number: int
     id: str
@@ -99,7 +99,7 @@ class StoredEvent:
 
 
 class Records:
-    """The database of a data folder. Threads may share it: each has a connection of its own."""
+    """The database of a data folder. Thread-safe: each thread has a connection of its own."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ class Records:
         return db
 
     def close(self) -> None:
-        """Only when no thread uses it any more."""
+        """Call only when no thread uses it any more."""
         with self._guard:
             while self._connections:
                 self._connections.pop().close()
@@ -136,39 +136,39 @@ class Records:
         Raises:
             NoSuchJob: there is none.
         """
-        if found := self._jobs("id = ?", (id_,)):
-            return found[0]
+        if jobs := self._jobs("id = ?", (id_,)):
+            return jobs[0]
         raise NoSuchJob(f"there is no job {id_}")
 
     def request(self, id_: str) -> dict[str, Any]:
-        """What a job was asked for."""
+        """A job's request."""
         return self._json("request", id_)
 
     def plan(self, id_: str) -> dict[str, Any]:
-        """What that came to."""
+        """A job's plan."""
         return self._json("plan", id_)
 
     def newest(self, project: str, model_name: str) -> Job | None:
         """The newest job of a model."""
-        found = self.of_model(project, model_name, 1)
-        return found[0] if found else None
+        jobs = self.of_model(project, model_name, 1)
+        return jobs[0] if jobs else None
 
     def of_model(self, project: str, model_name: str, limit: int = 100) -> list[Job]:
-        """Its jobs, the newest first."""
+        """The jobs of a model, the newest first."""
         where = "project = ? AND model_name = ? ORDER BY number DESC LIMIT ?"
         return self._jobs(where, (project, model_name, limit))
 
     def by_key(self, key: str | None) -> Job | None:
-        found = self._jobs("idempotency_key = ?", (key,)) if key else []
-        return found[0] if found else None
+        jobs = self._jobs("idempotency_key = ?", (key,)) if key else []
+        return jobs[0] if jobs else None
 
     def in_status(self, status: Status, limit: int = 1_000) -> list[Job]:
-        """In the order they came."""
+        """Jobs in a status, the oldest first."""
         return self._jobs("status = ? ORDER BY number LIMIT ?", (status, limit))
 
     def newest_of_models(self, limit: int, offset: int, by_name: bool = True) -> list[Job]:
-        """The newest job of each model, by project and name; or those that run, then the
-        others, the newest first."""
+        """The newest job of each model: sorted by project and name, or else running jobs first and
+        then the newest."""
         order = "project, model_name" if by_name else "status = 'running' DESC, number DESC"
         where = (
             "number IN (SELECT max(number) FROM jobs GROUP BY project, model_name)"
@@ -180,8 +180,8 @@ class Records:
         return self.counts()[status]
 
     def counts(self) -> dict[Status, int]:
-        found = self._db.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall()
-        counted = {Status(row[0]): row[1] for row in found}
+        rows = self._db.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall()
+        counted = {Status(row[0]): row[1] for row in rows}
         return {status: counted.get(status, 0) for status in Status}
 
     def models(self) -> int:
@@ -191,7 +191,7 @@ class Records:
         return self._number("SELECT count(*) FROM events WHERE event = 'step'")
 
     def position(self, job: Job) -> int | None:
-        """Its place in the queue, from 1; None if it does not wait."""
+        """Its position in the queue, from 1; None if it is not queued."""
         if job.status is not Status.QUEUED:
             return None
         before = "SELECT count(*) FROM jobs WHERE status = ? AND number <= ?"
@@ -202,22 +202,11 @@ class Records:
 
     def events(self, job: str, after: int, limit: int) -> list[StoredEvent]:
         """A job's events with an id above ``after``, in order."""
-        found = self._db.execute(
-            "SELECT id, event, at, data FROM events WHERE job = ? AND id > ? ORDER BY id LIMIT ?",
-            (job, after, limit),
-        ).fetchall()
-        return [StoredEvent(r["id"], r["event"], r["at"], json.loads(r["data"])) for r in found]
+        return self._events("id > ? ORDER BY id LIMIT ?", (job, after, limit))
 
     def last_event(self, job: str, event: str) -> StoredEvent | None:
-        """The newest of its kind."""
-        found = self._db.execute(
-            "SELECT id, event, at, data FROM events WHERE job = ? AND event = ?"
-            " ORDER BY id DESC LIMIT 1",
-            (job, event),
-        ).fetchall()
-        return next(
-            (StoredEvent(r["id"], r["event"], r["at"], json.loads(r["data"])) for r in found), None
-        )
+        """The newest event of a kind."""
+        return next(iter(self._events("event = ? ORDER BY id DESC LIMIT 1", (job, event))), None)
 
     def last_event_id(self, job: str) -> int:
         return self._number("SELECT coalesce(max(id), 0) FROM events WHERE job = ?", job)
@@ -227,18 +216,24 @@ class Records:
         return self._number("SELECT total FROM changes")
 
     def _json(self, column: str, id_: str) -> dict[str, Any]:
-        found = self._db.execute(f"SELECT {column} FROM jobs WHERE id = ?", (id_,)).fetchone()
-        if found is None:
+        row = self._db.execute(f"SELECT {column} FROM jobs WHERE id = ?", (id_,)).fetchone()
+        if row is None:
             raise NoSuchJob(f"there is no job {id_}")
-        return dict(json.loads(found[0]))
+        return dict(json.loads(row[0]))
 
     def _number(self, sql: str, *values: Any) -> int:
         return int(self._db.execute(sql, values).fetchone()[0])
 
     def _jobs(self, where: str, values: tuple[Any, ...]) -> list[Job]:
         columns = ", ".join(_NAMES)
-        found = self._db.execute(f"SELECT {columns} FROM jobs WHERE {where}", values).fetchall()
-        return [_job(row) for row in found]
+        rows = self._db.execute(f"SELECT {columns} FROM jobs WHERE {where}", values).fetchall()
+        return [_job(row) for row in rows]
+
+    def _events(self, where: str, values: tuple[Any, ...]) -> list[StoredEvent]:
+        rows = self._db.execute(
+            f"SELECT id, event, at, data FROM events WHERE job = ? AND {where}", values
+        ).fetchall()
+        return [StoredEvent(r["id"], r["event"], r["at"], json.loads(r["data"])) for r in rows]
 
 
 _NAMES = [field.name for field in fields(Job)]

@@ -1,4 +1,4 @@
-"""Keep secrets, as ``agent.hosted.redaction`` knows them, out of logs, events and errors."""
+"""Keep secrets out of logs, events and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def redact_all(value: Any) -> Any:
-    """The same for every text in nested lists and dictionaries, as JSON has them."""
+    """``redact`` for every string in nested lists and dictionaries."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
@@ -25,15 +25,15 @@ def redact_all(value: Any) -> Any:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Leaves secrets out of whole log lines, tracebacks among them."""
+    """Redacts whole log records, including tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
 
 
 def log_to_stderr(level: str) -> None:
-    """All logs of this process, without secrets, in place of what was set up before. What nobody
-    catches is logged as well, since a traceback may hold anything."""
+    """Log to stderr, redacted, replacing earlier handlers. Uncaught exceptions are logged too, since
+    their tracebacks may contain secrets."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")

@@ -1,4 +1,4 @@
-"""How a request is refused that cannot be carried out."""
+"""Refusals of requests that cannot be carried out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _BODY = "body"
 
 
 class Refusal(StrictModel):
-    """Why a request is not taken.
+    """Why a request is refused.
 
     Args:
-        status: of the HTTP answer.
-        loc: the field of the request that is at fault; empty if none is.
+        status: the HTTP status.
+        loc: the field at fault; empty if none is.
     """
 
     status: int

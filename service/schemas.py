@@ -1,4 +1,4 @@
-"""What the API is asked and what it answers. Unknown keys are errors."""
+"""Requests and answers of the API. Unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from environment.base import StrictModel
-from environment.prompt_task.models import Example
-from environment.prompt_task.verifiers import VerifierName
+from environment.tasks import TASK, Example, VerifierName
 from service.states import Status
 from training.config import BudgetConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 KEY = r"^[!-~]{1,128}$"
-PROMPT_TASK = "prompt_task"
+DELETED = "deleted"  # the event that ends the stream of a deleted job
+NO_MORE = 204  # to a client that has seen every event of a job that has ended: do not reconnect
 MAX_TEXT = 100_000
 _DEFAULT_GROUP = 4
-_DEEPEST = 20  # pydantic writes no JSON that is nested 255 deep, and no setting is
+_DEEPEST = 20  # pydantic cannot write JSON nested 255 deep; no setting needs that
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Key = Annotated[str, StringConstraints(pattern=KEY)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
-# No address among them: a model's name must not lead the service to a server of the caller's.
+# No URLs: a model's name must not lead the service to a server of the caller's choice.
 ModelId = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.:@+-]*(/[\w.:@+-]+)*$", max_length=300)
 ]
@@ -32,7 +32,7 @@ _JsonObject = dict[str, Any]
 
 
 class TrainRequest(StrictModel):
-    """A training job. The defaults are those of the system this service re-builds."""
+    """A training job. The defaults are those of the system that this service reimplements."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
@@ -46,48 +46,48 @@ class TrainRequest(StrictModel):
         max_length=300,
         description="A hub name, or a folder on the service's machine.",
     )
-    num_steps: int = Field(10, ge=1, le=100_000, description="In total, over all jobs of a model.")
-    batch_size: int = Field(8, ge=2, le=4_096, description="Trajectories of a step.")
+    num_steps: int = Field(10, ge=1, le=100_000, description="In total, over a model's jobs.")
+    batch_size: int = Field(8, ge=2, le=4_096, description="Trajectories in a step.")
     group_size: int | None = Field(
         None,
         ge=2,
         le=4_096,
-        description="Of them, how many share a scenario and are compared; by default 4 where that "
+        description="Trajectories that share a scenario and are compared; by default 4 if that "
         "divides batch_size, else all.",
     )
     learning_rate: float = Field(1e-5, gt=0, le=1)
     use_ruler: bool = Field(
-        True, description="A judge compares; otherwise the environment's own reward decides."
+        True, description="A judge ranks the trajectories; otherwise the environment rewards them."
     )
     judge_model: ModelId = Field("gpt-4o", description="Any LiteLLM name.")
     task_prompt: Text | None = Field(
-        None, description="What the agent is told; needed by prompt_task, which alone takes it."
+        None, description=f"The agent's instructions. Required by {TASK}, and only for it."
     )
     training_data: list[Example] | None = Field(
         None,
         min_length=1,
         max_length=100_000,
-        description="For prompt_task; without it the service's writer writes num_examples.",
+        description=f"For {TASK}; without it, the service's writer writes num_examples.",
     )
     num_examples: int | None = Field(
-        None, ge=2, le=10_000, description="Without training_data; 50 by default."
+        None, ge=2, le=10_000, description="Examples for the writer to write; 50 by default."
     )
     verifier: VerifierName | None = Field(
-        None, description="How prompt_task compares with a reference answer."
+        None, description=f"How {TASK} checks a reply against the reference answer."
     )
-    environment: str = Field(PROMPT_TASK, min_length=1, max_length=64)
+    environment: str = Field(TASK, min_length=1, max_length=64)
     environment_settings: _JsonObject = Field(
-        default_factory=dict, description="Of the environment's section in a configuration."
+        default_factory=dict, description="As in the section environment of a configuration."
     )
     budget: BudgetConfig = BudgetConfig()
     evaluation: bool = Field(
         False,
-        description="In the end, compare the trained policy with its base on held-out scenarios, by "
+        description="At the end, compare the trained policy with its base on held-out scenarios, by "
         "the environment's own reward.",
     )
     seed: int = Field(0, ge=0, le=2**32 - 1)
     idempotency_key: Key | None = Field(
-        None, description="The same key gives the same job; also the header Idempotency-Key."
+        None, description="The same key gives the same job. Also a header, Idempotency-Key."
     )
 
     @field_validator("environment_settings")
@@ -111,15 +111,15 @@ class TrainRequest(StrictModel):
     def _fits_together(self) -> Self:
         if self.batch_size % self.rollouts_per_group:
             raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of group_size {self.group_size}"
+                f"batch_size {self.batch_size} is not a multiple of group_size {self.group_size}"
             )
         if any(isinstance(v, float) and math.isinf(v) for v in self.budget.model_dump().values()):
-            raise ValueError("budget: a number must be finite; null is no limit")
-        if self.environment == PROMPT_TASK:
+            raise ValueError("budget: a number must be finite; null means no limit")
+        if self.environment == TASK:
             if self.task_prompt is None:
-                raise ValueError("task_prompt: prompt_task needs to know what the agent is told")
+                raise ValueError(f"task_prompt: required by environment {TASK}")
             if self.training_data is not None and self.num_examples is not None:
-                raise ValueError("num_examples: is for requests without training_data")
+                raise ValueError("num_examples: only without training_data")
             return self
         given = [
             name
@@ -128,14 +128,14 @@ class TrainRequest(StrictModel):
         ]
         if given:
             raise ValueError(
-                f"{', '.join(given)}: only for environment prompt_task; {self.environment} has its "
+                f"{', '.join(given)}: only for environment {TASK}; {self.environment} has its "
                 "own prompt, scenarios and reward"
             )
         return self
 
 
 class Accepted(StrictModel):
-    """A job that is in the queue, or was there already under the same idempotency key."""
+    """A job that was queued, now or by an earlier request with the same idempotency key."""
 
     job_id: str
     project: str
@@ -145,7 +145,7 @@ class Accepted(StrictModel):
 
 
 class Groups(StrictModel):
-    """What became of a step's trajectories. ``dropped`` counts those not trained on, by reason."""
+    """What happened to a step's trajectories. ``dropped`` counts those not trained on, by reason."""
 
     submitted: int
     trainable: int
@@ -156,7 +156,7 @@ class Groups(StrictModel):
 
 
 class Step(StrictModel):
-    """What a step did; the ``data`` of an event ``step``."""
+    """A training step; the ``data`` of an event ``step``."""
 
     step: int
     num_steps: int
@@ -165,10 +165,10 @@ class Step(StrictModel):
 
 
 class PolicyScores(StrictModel):
-    """How a policy did on held-out scenarios; shares of success, None where no rollout counts.
+    """Success rates of a policy on held-out scenarios; None if no rollout counts.
 
     Args:
-        sampled: at temperature 1, what a training improves; ``greedy`` at temperature 0.
+        sampled: at temperature 1, which training improves; ``greedy`` is at temperature 0.
         errors: rollouts that say nothing about the policy, by reason.
     """
 
@@ -183,8 +183,8 @@ class Evaluation(StrictModel):
 
     Args:
         samples: sampled rollouts of each scenario.
-        gain: of sampled success, with its interval of that ``confidence``, over scenarios.
-        promote: whether the whole interval is above zero; ``reason`` says it in words.
+        gain: in sampled success; ``interval`` is its interval of that ``confidence`` over scenarios.
+        promote: whether the whole interval is above zero; ``reason`` says so in words.
     """
 
     scenarios: int
@@ -200,12 +200,12 @@ class Evaluation(StrictModel):
 
 
 class Result(StrictModel):
-    """What a job left.
+    """The result of a job.
 
     Args:
         stopped_by: ``max_steps``, ``converged``, ``judge_budget``, or the budget that ran out.
-        adapter: the folder with the adapter, inside the service's data folder; ``report`` as well.
-        spent: minutes, GPU hours and US dollars, of all jobs of the model.
+        adapter: the adapter's folder, relative to the service's data folder, as ``report`` is.
+        spent: minutes, GPU hours and US dollars of all jobs of the model.
     """
 
     step: int
@@ -217,14 +217,14 @@ class Result(StrictModel):
 
 
 class JobStatus(StrictModel):
-    """How a job is doing.
+    """The state of a job.
 
     Args:
-        queue_position: 1 is next; None once it has begun.
-        attempts: workers that were started for it.
-        cancelling: its end was asked for, and its worker still finishes or abandons a step.
+        queue_position: 1 is next; None once it has started.
+        attempts: workers started for it.
+        cancelling: it was cancelled, and its worker has not stopped yet.
         last_step: the newest step of this job.
-        last_event_id: of its newest event.
+        last_event_id: the id of its newest event.
     """
 
     job_id: str
@@ -250,8 +250,7 @@ class ModelSummary(StrictModel):
     """A model, by its newest job.
 
     Args:
-        queue_position: 1 is next; None once it has begun.
-        started_at: None until then.
+        queue_position: 1 is next; None once it has started.
     """
 
     project: str
@@ -281,9 +280,11 @@ class ModelDetails(ModelSummary):
 
 
 class Health(StrictModel):
-    """Args:
-    device: where weights live: cpu, cuda or remote; None until that is known.
-    queue_depth: jobs that wait.
+    """The state of the training service.
+
+    Args:
+        device: where weights live: cpu, cuda or remote; None until that is known.
+        queue_depth: queued jobs.
     """
 
     status: Literal["healthy", "failing"]
@@ -297,7 +298,7 @@ class Health(StrictModel):
 
 
 class FieldFault(StrictModel):
-    """What is wrong with one field of a request."""
+    """What is wrong with a field of a request."""
 
     loc: list[str]
     msg: str
@@ -311,7 +312,7 @@ class Problem(StrictModel):
 
 
 class Event(StrictModel):
-    """Something that happened to a job. Ids of a job are 1, 2, 3… without a gap."""
+    """Something that happened to a job. A job's ids are 1, 2, 3… without a gap."""
 
     id: int = Field(ge=1)
     event: str

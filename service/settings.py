@@ -1,14 +1,14 @@
-"""How the service runs: configs/service.yaml, over it the environment and ``.env``."""
+"""How the training service runs: configs/service.yaml, overridden by the environment and ``.env``."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent.judge.config import JudgeConfig
 from backends.config import BackendConfig
@@ -22,47 +22,57 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG, DOTENV = ROOT / "configs" / "service.yaml", ROOT / ".env"
 TOKEN = "ART_SERVICE_TOKEN"  # noqa: S105 (the variable, not the token)
 _MIN_TOKEN_CHARS = 16
-_VARIABLES = {
-    "ART_BACKEND": ("backend", "kind"),
-    "ART_PATH": ("data",),
-    "HOST": ("host",),
-    "PORT": ("port",),
-    "LOG_LEVEL": ("log_level",),
-}
+
+
+class Variables(BaseSettings):
+    """The environment variables that override the configuration. An empty one counts as unset."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    host: str | None = None
+    port: str | None = None
+    log_level: str | None = None
+    data: str | None = Field(None, validation_alias="ART_PATH")
+    backend: str | None = Field(None, validation_alias="ART_BACKEND")
+    token: SecretStr | None = Field(None, validation_alias=TOKEN)
 
 
 class EnvironmentDefaults(StrictModel):
-    """What the operator settles for an environment; a request may change ``settings`` only."""
+    """The operator's defaults for an environment. A request may override ``settings`` only."""
 
-    settings: dict[str, Any] = Field(default_factory=dict, description="Its section environment.")
-    data: dict[str, Any] = Field(default_factory=dict, description="Its section data.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Section environment.")
+    data: dict[str, Any] = Field(default_factory=dict, description="Section data.")
 
 
 class EvaluationDefaults(StrictModel):
-    """How much of an evaluation is worth its time."""
+    """The size of an evaluation."""
 
-    scenarios: int = Field(200, ge=1, description="Held out, at most.")
-    samples: int = Field(4, ge=1, description="Sampled rollouts of each.")
+    scenarios: int = Field(200, ge=1, description="Held-out scenarios, at most.")
+    samples: int = Field(4, ge=1, description="Sampled rollouts of each scenario.")
 
 
 class ServiceSettings(StrictModel):
-    """The service's own settings, and the defaults of what it trains."""
+    """The training service's own settings, and the defaults of its jobs."""
 
-    host: str = Field("127.0.0.1", description="Another one needs a token.")
+    # Not for the checking process, whose settings this dumps.
+    token: SecretStr | None = Field(None, exclude=True, description=f"Set by {TOKEN}.")
+    host: str = Field("127.0.0.1", description="Any but this machine's own needs a token.")
     port: int = Field(8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    data: Path = Field(Path(".art"), description="Jobs, runs and what environments need.")
-    concurrency: int = Field(1, ge=1, description="Jobs that train at once.")
-    queue_limit: int = Field(10_000, ge=1, description="Jobs that may wait.")
+    data: Path = Field(Path(".art"), description="Jobs, runs and environments' artifacts.")
+    concurrency: int = Field(1, ge=1, description="Jobs in training at the same time.")
+    queue_limit: int = Field(10_000, ge=1, description="Queued jobs, at most.")
     restarts: int = Field(
-        10, ge=0, description="Workers that may die in a row without a step, before a job fails."
+        10, ge=0, description="Workers that may die in a row without a step before the job fails."
     )
-    cancel_grace_s: float = Field(60, ge=0, description="Then a worker that goes on is killed.")
-    heartbeat_s: float = Field(15, gt=0, description="A stream says something so often.")
-    streams: int = Field(1_000, ge=1, description="Clients that follow jobs at once.")
-    requests_per_minute: int = Field(600, ge=1, description="Of one address.")
+    cancel_grace_s: float = Field(
+        60, ge=0, description="How long a cancelled worker may take to stop before it is killed."
+    )
+    heartbeat_s: float = Field(15, gt=0, description="Interval of a stream's keep-alive comments.")
+    streams: int = Field(1_000, ge=1, description="Open event streams, at most.")
+    requests_per_minute: int = Field(600, ge=1, description="Per client address.")
     hosted_requests: int = Field(
-        8, ge=1, description="Calls of /rollout and /evaluate at work at once; others wait."
+        8, ge=1, description="Concurrent calls of /rollout and /evaluate; others wait."
     )
     max_body_bytes: int = Field(8 << 20, ge=1_024)
     backend: BackendConfig = BackendConfig()
@@ -76,7 +86,7 @@ class ServiceSettings(StrictModel):
             *("perplexity", "together_ai", "vertex_ai", "xai"),
         ),
         min_length=1,
-        description="Whose models a request may name as judge_model, by LiteLLM's names.",
+        description="Providers, by LiteLLM's names, whose models a request may name as judge_model.",
     )
     writer: LlmConfig = Field(
         LlmConfig(model="gpt-4o"), description="The language model that writes examples."
@@ -94,61 +104,39 @@ class ServiceSettings(StrictModel):
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _is_protected(self) -> Self:
-        if token() is None and not is_loopback(self.host):
-            raise ValueError(
-                f"host {self.host} can be reached from other machines, so callers must show a "
-                f"token: set {TOKEN}, or host to 127.0.0.1"
-            )
-        return self
-
-
-def token() -> str | None:
-    """What callers must show as bearer token.
-
-    Raises:
-        ConfigError: it is so short that it can be guessed.
-    """
-    value = os.environ.get(TOKEN)
-    if value and len(value) < _MIN_TOKEN_CHARS:
-        raise ConfigError(f"{TOKEN} is shorter than {_MIN_TOKEN_CHARS} characters")
-    return value or None
-
 
 def load_settings(config: Path, dotenv: Path | None = None) -> ServiceSettings:
-    """The settings of a file, over them the variables of the environment.
+    """The settings of a file and, over them, those of the environment.
 
-    Variables of ``dotenv`` that the environment lacks are added to it, as those who read keys look
-    there. An empty variable counts as not set.
+    Variables of ``dotenv`` that are unset are added to the environment, where libraries look for
+    their keys.
 
     Raises:
-        ConfigError: a file cannot be read, a key is unknown, a value does not fit.
+        ConfigError: a file cannot be read, a key is unknown, a value is invalid; or the service
+            would listen for other machines without a token.
     """
     if dotenv is not None and dotenv.is_file():
         for name, value in dotenv_values(dotenv).items():
             if value and not os.environ.get(name):
                 os.environ[name] = value
     raw = read_yaml(config)
-    _overlay(raw, os.environ)
-    try:
-        return ServiceSettings.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(explain(error, ServiceSettings)) from error
-
-
-def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
-    for name, (*sections, key) in _VARIABLES.items():
-        value = environ.get(name)
-        if not value:
-            continue
-        if (name, value) == ("ART_BACKEND", "skypilot"):
+    given = Variables().model_dump(exclude_none=True)
+    if kind := given.pop("backend", None):
+        if kind == "skypilot":
             raise ConfigError(
-                "ART_BACKEND=skypilot: run the service on the machine that SkyPilot starts, with "
-                "ART_BACKEND=local there (configs/training_skypilot.yaml is such a machine)"
+                "ART_BACKEND=skypilot: run the service with ART_BACKEND=local on the machine that "
+                "SkyPilot starts (see configs/training_skypilot.yaml)"
             )
-        section = raw
-        for part in sections:
-            section[part] = dict(section.get(part) or {})
-            section = section[part]
-        section[key] = value
+        raw["backend"] = (raw.get("backend") or {}) | {"kind": kind}
+    try:
+        settings = ServiceSettings.model_validate(raw | given)
+    except ValidationError as error:
+        raise ConfigError(explain(error, ServiceSettings, secret=("token",))) from error
+    if settings.token and len(settings.token) < _MIN_TOKEN_CHARS:
+        raise ConfigError(f"{TOKEN} is shorter than {_MIN_TOKEN_CHARS} characters")
+    if not settings.token and not is_loopback(settings.host):
+        raise ConfigError(
+            f"host {settings.host} can be reached from other machines, so callers must send a "
+            f"token: set {TOKEN}, or host to 127.0.0.1"
+        )
+    return settings

@@ -1,7 +1,7 @@
-"""The life of a job, and the only place that says what may follow what.
+"""The states of a job, and the only place that defines their transitions.
 
-queued → running → succeeded, failed or cancelled. A job that nobody has begun may be cancelled. One
-that is running stays so while its worker is replaced: nothing that dies takes a job back.
+queued → running → succeeded, failed or cancelled. A queued job may be cancelled. A running job stays
+running while its worker is replaced; it never goes back to the queue.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "queued"
-    """It waits for a worker."""
+    """Waiting for a worker."""
     RUNNING = "running"
-    """A worker has begun it; that worker may be being replaced."""
+    """A worker has started it; a replacement may be starting."""
     SUCCEEDED = "succeeded"
-    """It made all its steps, or stopped cleanly by a budget."""
+    """All steps were made, or a budget ended it."""
     FAILED = "failed"
-    """It cannot go on; ``error`` says why."""
+    """It cannot continue; ``error`` says why."""
     CANCELLED = "cancelled"
-    """Somebody asked for its end."""
+    """Ended at the request of a caller."""
 
     @property
     def ended(self) -> bool:
@@ -38,7 +38,7 @@ _NEXT: dict[Status, frozenset[Status]] = {
 
 
 class IllegalTransition(RuntimeError):
-    """A job cannot go from its status to that one."""
+    """A job cannot change from its status to that one."""
 
 
 def advance(old: Status, new: Status) -> Status:

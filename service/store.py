@@ -1,7 +1,7 @@
-"""Jobs and their events in SQLite: what the service, its workers and nobody else agree on.
+"""Jobs and their events in SQLite, shared by the service and its workers.
 
-Every change is one transaction, events included, so a process that is killed has done a thing or has
-not. The database is in WAL mode: who reads waits for nobody.
+Every change is one transaction with its events, so a process that is killed has made all of it or
+none. The database is in WAL mode: readers never wait.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ __all__ = ["Job", "KeyReused", "ModelBusy", "NoSuchJob", "QueueFull", "Store"]
 
 
 class ModelBusy(RuntimeError):
-    """The model has a job that is not over."""
+    """The model has a job that has not ended."""
 
 
 class KeyReused(RuntimeError):
-    """The idempotency key belongs to another request."""
+    """The idempotency key belongs to a different request."""
 
 
 class QueueFull(RuntimeError):
-    """So many jobs wait that no more is taken."""
+    """The queue is full."""
 
 
 class Store(Records):
-    """The database of a data folder, to change."""
+    """The database of a data folder, with its changes."""
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
@@ -47,15 +47,16 @@ class Store(Records):
             db.execute("ROLLBACK")
             raise
 
-    # What the API does.
+    # Called by the API
 
     def submit(
         self, request: dict[str, Any], plan: dict[str, Any], key: str | None, queue_limit: int
     ) -> tuple[Job, bool]:
-        """Queue a job; with a known key, the job that it made. Returns whether it is new.
+        """Queue a job, or find the one that an earlier request with this key made. Returns it and
+        whether it is new.
 
         Raises:
-            KeyReused, ModelBusy, QueueFull: as they say.
+            KeyReused, ModelBusy, QueueFull: see there.
         """
         names = request["project"], request["model_name"]
         with self._change() as db:
@@ -88,51 +89,51 @@ class Store(Records):
                     key,
                 ),
             )
-            self._tell(db, id_, "status", {"status": Status.QUEUED})
+            self._add(db, id_, "status", {"status": Status.QUEUED})
             return self.job(id_), True
 
     def request_cancel(self, id_: str) -> Job:
-        """End a job that waits; ask the worker of one that runs. Nothing if it has ended."""
+        """End a queued job; tell the worker of a running one. Does nothing if it has ended."""
         with self._change() as db:
             job = self.job(id_)
             if job.status is Status.QUEUED:
                 self._move(db, job, Status.CANCELLED)
             elif job.status is Status.RUNNING and not job.cancelling:
                 db.execute("UPDATE jobs SET cancelling = 1 WHERE id = ?", (id_,))
-                self._tell(db, id_, "cancelling", {})
+                self._add(db, id_, "cancelling", {})
             return self.job(id_)
 
     def delete(self, project: str, model_name: str) -> set[str]:
-        """Forget a model and its jobs. Returns its runs, whose workers and folders are doomed."""
+        """Delete a model and its jobs. Returns its runs, whose workers and folders are doomed."""
         with self._change() as db:
             mine = "project = ? AND model_name = ?"
-            found = db.execute(
+            rows = db.execute(
                 f"SELECT DISTINCT run FROM jobs WHERE {mine}", (project, model_name)
             ).fetchall()
-            runs = {row["run"] for row in found}
+            runs = {row["run"] for row in rows}
             db.executemany("INSERT OR IGNORE INTO doomed VALUES (?)", [(run,) for run in runs])
             db.execute(f"DELETE FROM jobs WHERE {mine}", (project, model_name))
             return runs
 
     def bury(self, run: str) -> None:
-        """Nothing of a doomed run is left."""
+        """Forget a doomed run: nothing of it is left."""
         with self._change() as db:
             db.execute("DELETE FROM doomed WHERE run = ?", (run,))
 
-    # What supervisor and workers do.
+    # Called by the supervisor and the workers
 
     def begin(self, id_: str) -> Job:
-        """A worker is about to be started for a job that waits."""
+        """Mark a queued job as running; its worker is about to start."""
         with self._change() as db:
             self._move(db, self.job(id_), Status.RUNNING)
             db.execute("UPDATE jobs SET attempts = 1, started_at = ? WHERE id = ?", (_now(), id_))
             return self.job(id_)
 
     def resume(self, id_: str, why: str, deaths: int) -> Job:
-        """Another worker is about to be started for a job that runs.
+        """Record that a running job gets another worker.
 
         Args:
-            deaths: of workers that count against the job.
+            deaths: of workers, counted against the job.
         """
         with self._change() as db:
             job = self.job(id_)
@@ -141,25 +142,25 @@ class Store(Records):
                 (deaths, id_),
             )
             data = {"attempt": job.attempts + 1, "after_step": job.step, "reason": why}
-            self._tell(db, id_, "resumed", data)
+            self._add(db, id_, "resumed", data)
             return self.job(id_)
 
     def add_step(self, id_: str, step: int, data: dict[str, Any]) -> bool:
-        """Note a step, once: those that were noted before are left as they are."""
+        """Record a step. Returns False if it was recorded before."""
         with self._change() as db:
             if step <= self.job(id_).step:
                 return False
             db.execute("UPDATE jobs SET step = ?, stalls = 0 WHERE id = ?", (step, id_))
-            self._tell(db, id_, "step", data)
+            self._add(db, id_, "step", data)
             return True
 
     def add_event(self, id_: str, event: str, data: dict[str, Any]) -> None:
         with self._change() as db:
             self.job(id_)
-            self._tell(db, id_, event, data)
+            self._add(db, id_, event, data)
 
     def note_result(self, id_: str, result: dict[str, Any]) -> None:
-        """What a job has so far, should it be ended before its end."""
+        """Record what a job has so far, in case it ends early."""
         with self._change() as db:
             db.execute("UPDATE jobs SET result = ? WHERE id = ?", (json.dumps(result), id_))
 
@@ -198,10 +199,10 @@ class Store(Records):
                 job.id,
             ),
         )
-        self._tell(db, job.id, "status", data)
+        self._add(db, job.id, "status", data)
 
     @staticmethod
-    def _tell(db: sqlite3.Connection, job: str, event: str, data: dict[str, Any]) -> None:
+    def _add(db: sqlite3.Connection, job: str, event: str, data: dict[str, Any]) -> None:
         db.execute(
             "INSERT INTO events (job, id, event, at, data) SELECT ?, coalesce(max(id), 0) + 1, ?,"
             " ?, ? FROM events WHERE job = ?",

@@ -1,7 +1,7 @@
-"""A job's events as server-sent events, from any of them on.
+"""A job's events, streamed from any of them on.
 
-What happens is written by worker processes, so it has to be looked for. One task of the service looks
-whether anything is new; only then do the streams read, each what its client has not seen.
+Worker processes write the events into the database, so the training service has to poll. One task
+does, and wakes the streams when there is something new; each then reads what its client lacks.
 """
 
 from __future__ import annotations
@@ -9,102 +9,88 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from service.store import NoSuchJob, Store
-from web.guard import server_sent
+import anyio
+from fastapi import Response
+from sse_starlette import ServerSentEvent
 
-_LOOK_EVERY_S = 0.2
+from service.schemas import DELETED, NO_MORE
+from service.store import NoSuchJob, Store
+from web.events import event_stream, server_sent
+
+_POLL_S = 0.2
 _PAGE = 200
-_HEARTBEAT = b": still at work\n\n"
-DELETED = "deleted"
 
 
 class TooManyStreams(RuntimeError):
-    """As many clients follow jobs as may."""
+    """The limit of open streams is reached."""
 
 
 class Feed:
-    """Wakes the streams when there are new events. Used on one event loop."""
+    """Opens streams and wakes them when there are new events. Used on one event loop."""
 
-    def __init__(self, store: Store, limit: int) -> None:
-        self._store, self._limit = store, limit
+    def __init__(self, store: Store, limit: int, keep_alive_s: float) -> None:
+        self._store, self._limit, self._keep_alive_s = store, limit, keep_alive_s
         self._news = asyncio.Event()
-        self._watching: asyncio.Task[None] | None = None
-        self._ended = False
+        self._closing = anyio.Event()
+        self._polling: asyncio.Task[None] | None = None
         self.open = 0
 
-    def check(self) -> None:
-        """
+    def stream(self, job: str, after: int) -> Response:
+        """The events of a job with an id above ``after``, until the job ends; then the stream does.
+
+        A client that reconnects sends the last id it saw and misses nothing. When a job is deleted,
+        its stream ends with an event ``deleted``, which has no id.
+
         Raises:
-            TooManyStreams: another one may not be opened.
+            TooManyStreams: the limit is reached.
         """
         if self.open >= self._limit:
             raise TooManyStreams(f"{self._limit} clients follow jobs already")
+        headers = {"Job-Id": job}
+        if self._is_over(job, after):
+            return Response(status_code=NO_MORE, headers=headers)
+        return event_stream(self._events(job, after), self._keep_alive_s, self._closing, headers)
 
-    async def events(self, job: str, after: int, heartbeat_s: float) -> AsyncIterator[bytes]:
-        """What happened to a job after event ``after``, and then what happens; ends with the job.
-
-        A client that comes back says the last id it has seen and misses nothing. An event
-        ``deleted`` without an id ends the stream of a job that is deleted.
+    def _is_over(self, job: str, after: int) -> bool:
         """
+        Raises:
+            NoSuchJob: it was deleted.
+        """
+        return self._store.job(job).status.ended and after >= self._store.last_event_id(job)
+
+    async def _events(self, job: str, after: int) -> AsyncIterator[ServerSentEvent]:
         self.open += 1
         try:
-            if self._watching is None:
-                self._watching = asyncio.create_task(self._watch())
-            while True:
-                news = self._news  # before reading: what comes meanwhile is not missed
-                found = self._store.events(job, after, _PAGE)
-                for event in found:
+            self._polling = self._polling or asyncio.create_task(self._poll())
+            while not self._closing.is_set():
+                news = self._news  # before reading, so that nothing written meanwhile is missed
+                page = self._store.events(job, after, _PAGE)
+                for event in page:
                     yield server_sent(event.event, event.data | {"at": event.at}, event.id)
                     after = event.id
-                if len(found) == _PAGE:
+                if len(page) == _PAGE:
                     continue
-                try:
-                    ended = self._store.job(job).status.ended
-                except NoSuchJob:
-                    yield server_sent(DELETED, {})
+                if self._is_over(job, after):
                     return
-                if ended and after >= self._store.last_event_id(job):
-                    return
-                if self._ended:
-                    return
-                if not ended and not await _set_within(news, heartbeat_s):
-                    yield _HEARTBEAT
+                await news.wait()
+        except NoSuchJob:
+            yield server_sent(DELETED, {})
         finally:
             self.open -= 1
 
-    async def _watch(self) -> None:
+    async def _poll(self) -> None:
         seen = self._store.seen()
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            if not self.open:
-                continue
-            now = self._store.seen()
-            if now != seen:
+            await asyncio.sleep(_POLL_S)
+            now = self._store.seen() if self.open else seen
+            if now != seen or self._closing.is_set():
                 seen = now
-                self._wake()
-
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
-
-    def end(self) -> None:
-        """End all streams: the service ends, and clients come back to the next one."""
-        self._ended = True
-        self._wake()
-        if self._watching:
-            self._watching.cancel()
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
+                self._news.set()
+                self._news = asyncio.Event()
 
 
 def resume_at(last_event_id: str | None) -> int:
-    """The id after which a client wants to go on; 0, the beginning, where it names none."""
+    """The id to resume after; 0, the beginning, if the client names none that makes sense."""
     text = (last_event_id or "").strip()
     if text.isascii() and text.isdigit() and len(text) <= len(str(2**53)):
         return int(text)

@@ -11,8 +11,7 @@ from typing import Any
 
 from backends import gpus
 from environment.base import Environment, EnvironmentUnavailable
-from environment.registry import environment_package
-from service.data import Order, prepare, report_of
+from service.data import is_shared, prepare, written_by_model
 from service.evaluation import REPORT, evaluate
 from service.folders import Folders
 from service.outdated import read_stored
@@ -20,7 +19,7 @@ from service.plan import Plan
 from service.store import Job, Store
 from training.run.budget import Meter, charge
 from training.run.run_log import STEP
-from training.run.runner import RunOutput, RunSpec, run_training
+from training.run.runner import RunOutput, run_training
 from training.run.store import fingerprint
 
 _EXAMPLES, _EVALUATION = "examples", "evaluation"
@@ -32,7 +31,7 @@ def train(job: Job, store: Store, folders: Folders) -> dict[str, Any]:
     Raises:
         Interrupted: the process was asked to stop.
         OutdatedPlan: the job was planned by another version of the service.
-        RUN_ERRORS: see ``training.errors``.
+        UserError: see ``training.run.runner.run_training``.
     """
     work = _Work(job, read_stored(Plan, store.plan(job.id)), store, folders)
     artifacts = work.data()
@@ -55,10 +54,10 @@ class _Work:
     def data(self) -> dict[str, Path]:
         """The files of the job's environment; what it took to write them is told once."""
         job, store, folders = self.job, self.store, self.folders
-        order = Order(self.plan.environment, self.plan.data, self.plan.writer)
-        place = folders.environments if order.is_shared else folders.run(job.run) / "data"
-        artifacts = prepare(order, place)
-        report = report_of(order, place)
+        place = folders.environments if is_shared(self.plan) else folders.run(job.run) / "data"
+        artifacts = prepare(self.plan, place)
+        # For what all jobs share, whoever runs the service pays.
+        report = None if is_shared(self.plan) else written_by_model(self.plan, place)
         if report is not None and not job.step and store.last_event(job.id, _EXAMPLES) is None:
             charge(folders.training(job.run), report["cost_usd"] or 0.0)
             store.add_event(job.id, _EXAMPLES, report)
@@ -69,30 +68,20 @@ async def _train(
     work: _Work, environment: Environment[Any, Any], artifacts: dict[str, Path]
 ) -> dict[str, Any]:
     job, plan, store, folders = work.job, work.plan, work.store, work.folders
-    spec = RunSpec(
-        project=job.project,
-        name=job.model_name,
-        folder=folders.training(job.run),
-        seed=plan.seed,
-        backend=plan.backend,
-        training=plan.training,
-        rollout=plan.rollout,
-        judge=plan.judge,
-        environment=plan.environment,
-        data={name: fingerprint(path) for name, path in artifacts.items()},
-    )
+    folder = folders.training(job.run)
+    data = {name: fingerprint(path) for name, path in artifacts.items()}
 
     def on_step(record: dict[str, Any]) -> None:
         step = step_of(record, plan.training.max_steps)
         store.add_step(job.id, step["step"], step)
 
-    output = await run_training(spec, environment, watch=on_step)
+    output = await run_training(plan, folder, environment, data, watch=on_step)
     result = _result(output, job, folders)
     if plan.evaluation is None:
         return result
     # Whoever cancels now still gets what was trained.
     store.note_result(job.id, result)
-    meter = Meter(plan.training.budget, gpus(plan.backend), spec.folder)
+    meter = Meter(plan.training.budget, gpus(plan.backend), folder)
     found = await _evaluation(work, environment, result)
     meter.tick()
     return result | {"evaluation": found, "spent": meter.spent()}
@@ -118,10 +107,7 @@ def _environment(plan: Plan, artifacts: dict[str, Path]) -> Environment[Any, Any
     Raises:
         EnvironmentUnavailable: its data is not enough for what is to be done.
     """
-    package = environment_package(plan.environment["name"])
-    environment = package.open_environment(
-        artifacts, package.Config.model_validate(plan.environment), plan.rollout.max_turns
-    )
+    environment = plan.open_environment(artifacts)
     if plan.evaluation and not environment.scenarios("test", 1):
         environment.close()
         raise EnvironmentUnavailable("there is no held-out scenario to evaluate on")

@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
+from environment.base import UserError
 from service.folders import Folders, lacks_room
 from service.locks import LockHeld, holding
 from service.redaction import log_to_stderr, redact
@@ -57,9 +58,7 @@ def work(job: Job, store: Store, folders: Folders) -> None:
     """Bring the job to its end, or to where another worker can go on."""
     threading.Thread(target=_watch, args=(store, job.id), name="watch", daemon=True).start()
     # Heavy, and not needed to see that the job is taken.
-    from service.outdated import OutdatedPlan
     from service.training_job import train
-    from training.errors import RUN_ERRORS
     from training.run.signals import Interrupted
 
     told = _Warnings(store, job.id)
@@ -72,7 +71,7 @@ def work(job: Job, store: Store, folders: Folders) -> None:
             store.end(job.id, Status.CANCELLED)
         else:
             log.info("%s", stopped)
-    except (OutdatedPlan, *RUN_ERRORS) as error:
+    except UserError as error:
         store.end(job.id, Status.FAILED, error=str(error))
         log.error("%s", error)  # noqa: TRY400 (the user's to mend: the text says how)
     except NoSuchJob:

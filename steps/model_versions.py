@@ -7,36 +7,37 @@ from typing import Any
 from zenml.client import Client
 from zenml.models import ArtifactVersionResponse
 
+from environment.base import UserError
 from environment.registry import environment_package
 
-# Of each environment with data of its own: the pipeline that makes it, and by which step each artifact.
-DATA_PIPELINES = {
-    "email_search": (
-        "data_preparation",
-        {"database": "create_database", "scenarios": "load_scenarios"},
-    ),
-    "code": ("problem_preparation", {"scenarios": "load_problems"}),
-    "prompt_task": ("prompt_preparation", {"scenarios": "load_examples"}),
-}
+DATA_PIPELINE = "data_preparation"
 PRODUCTION = "production"
 
 
-class MissingArtifact(LookupError):
+class MissingArtifact(UserError):
     """A pipeline that needs what another one makes; the text names the command to run first."""
 
 
+def data_tag(environment: str) -> str:
+    """Marks the runs of the data pipeline that made this environment's data."""
+    return f"environment:{environment}"
+
+
 def data_artifacts(environment: str) -> dict[str, Any]:
-    """The artifacts of the newest completed data run that this environment needs.
+    """The artifacts of the newest completed data run that this environment needs, by name.
 
     Raises:
-        MissingArtifact: there was none yet.
+        MissingArtifact: there is none yet.
     """
-    wanted = environment_package(environment).ARTIFACTS
+    wanted = environment_package(environment).artifacts
     if not wanted:
         return {}
-    pipeline, made_by = DATA_PIPELINES[environment]
     runs = Client().list_pipeline_runs(
-        pipeline=pipeline, status="completed", sort_by="desc:created", size=1
+        pipeline=DATA_PIPELINE,
+        tags=[data_tag(environment)],
+        status="completed",
+        sort_by="desc:created",
+        size=1,
     )
     if not runs.items:
         raise MissingArtifact(
@@ -46,8 +47,12 @@ def data_artifacts(environment: str) -> dict[str, Any]:
     # ZenML 0.98 leaves the class unfinished where it came from a server inside another answer, and
     # then fails to hand it to a pipeline.
     ArtifactVersionResponse.model_rebuild()
-    steps = runs.items[0].steps
-    return {name: steps[made_by[name]].outputs[name][0] for name in wanted}
+    made = {
+        name: versions[0]
+        for step in runs.items[0].steps.values()
+        for name, versions in step.outputs.items()
+    }
+    return {name: made[name] for name in wanted}
 
 
 def trained_version(model_name: str, version: str | None) -> Any:

@@ -18,10 +18,12 @@ from typing import Any
 from zenml.client import Client
 from zenml.io import fileio
 
+from environment.base import UserError
+
 log = logging.getLogger(__name__)
 
 
-class DamagedMirror(RuntimeError):
+class DamagedMirror(UserError):
     """A file of a save is missing or has other contents than its manifest says."""
 
 

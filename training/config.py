@@ -60,7 +60,10 @@ class TrainingConfig(StrictModel):
         "error, unless it had trained and only the equal rewards of a converged policy are left.",
     )
     min_probs_corr: float = Field(
-        0.99, description="Below it, sampler and trainer disagree: a loud warning."
+        0.99, description="Below it, sampler and trainer do not see the same policy."
+    )
+    on_mismatch: Literal["stop", "warn"] = Field(
+        "stop", description="What to do below min_probs_corr."
     )
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints to keep on disk.")
     eval_every: int = Field(0, ge=0, description="Evaluate while training every so many steps.")

@@ -1,1 +1,1 @@
-"""What both HTTP servers share: the guard, server-sent events, and the pages' files."""
+"""What the training service and a deployment share: guards, server-sent events, pages."""

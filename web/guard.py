@@ -1,5 +1,5 @@
-"""What stands around any HTTP service of ours: a bound on bodies, answers to a caller's mistakes, the
-form of a server-sent event. It knows nothing of what is served."""
+"""Guards any HTTP server of ours: limits bodies, checks the host name, answers errors. It knows
+nothing of what is served."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
 MAX_BODY_BYTES = 1 << 20
-FAILED = "the service failed; its log says why"
-# For pages: nothing inline, nothing from elsewhere, in no frame.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
+FAILED = "the server failed; its log says why"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -26,7 +21,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
+    """Whether an address is reachable from this machine only."""
     if host.lower() == "localhost":
         return True
     try:
@@ -36,18 +31,18 @@ def is_loopback(host: str) -> bool:
 
 
 async def failed(_: Request, error: Exception) -> Response:
-    # What went wrong inside is for the log, which has it, and not for the caller.
+    # The details are in the log; they are not for the caller.
     return json_answer(500, {"detail": FAILED}, Connection="close")
 
 
 def json_answer(status: int, content: Any, **headers: str) -> Response:
-    # In ASCII: a name sent by the caller may hold what UTF-8 cannot.
+    # json.dumps writes ASCII: a caller's text may contain surrogates, which UTF-8 cannot encode.
     return Response(json.dumps(content), status, headers, media_type="application/json")
 
 
 async def invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # Without the input, which FastAPI would send back: it may be long, and need not be JSON.
+    # Without the input, which FastAPI would echo: it may be long, and not valid JSON.
     detail = [
         {
             "loc": [str(p)[:80] for p in e["loc"]],
@@ -59,16 +54,14 @@ async def invalid(_: Request, error: Exception) -> Response:
     return json_answer(422, {"detail": detail})
 
 
-def server_sent(name: str, data: Any, id_: int | None = None) -> bytes:
-    """One event; ``id_`` is what a client that reconnects says it has seen last."""
-    number = "" if id_ is None else f"id: {id_}\n"
-    return f"{number}event: {name}\ndata: {json.dumps(data)}\n\n".encode()
-
-
 class Guard:
-    """ASGI middleware: bounds the body of a request, and, for a service without a key, refuses
-    names other than this machine's own, so that no web page can reach it under a name that an
-    attacker lets point here (DNS rebinding)."""
+    """ASGI middleware that limits the size of a request's body.
+
+    Args:
+        local_only: refuse requests for any host but this machine, as a server without a key must:
+            otherwise a web page could reach it under a name that its owner points here (DNS
+            rebinding).
+    """
 
     def __init__(
         self, app: Any, local_only: bool = False, max_body_bytes: int = MAX_BODY_BYTES
@@ -84,7 +77,7 @@ class Guard:
         if self._local_only and not is_loopback(_without_port(host)):
             await json_answer(
                 421,
-                {"detail": "this service has no key, so it answers under this machine's name only"},
+                {"detail": "this server has no key, so it answers under this machine's name only"},
             )(scope, receive, send)  # type: ignore[arg-type]
             return
         body = b""

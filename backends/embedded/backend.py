@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol
 
 from art import TrainableModel, TrajectoryGroup, dev
 from art.local.backend import LocalBackend
-from art.local.service import ModelService
 from art.metrics_taxonomy import build_training_summary_metrics, summarize_trajectory_groups
-from art.preprocessing.pack import packed_tensors_to_dir
+from art.preprocessing.pack import PackedTensors
 from art.types import TrainConfig
 from art.utils.output_dirs import get_model_dir
 
 from backends.config import BackendConfig
 from backends.embedded.model_service import EmbeddedService
 from backends.errors import BackendError
+from backends.handle import PolicyHandle
 from backends.packing import pack_groups
+
+
+class TrainedHere(Protocol):
+    """What the backend asks of a model's service: packed tensors in, a checkpoint out."""
+
+    @property
+    def engine(self) -> Any: ...
+
+    async def train(
+        self, packed: PackedTensors, config: TrainConfig, dev_config: dev.TrainConfig
+    ) -> dict[str, float]: ...
+
+    async def skip_step(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class EmbeddedPolicy(PolicyHandle):
+    """A policy that this process samples from and trains."""
+
+    _backend: EmbeddedBackend
+
+    async def skip_step(self) -> None:
+        await self._backend.service(self._model).skip_step()
+
+    async def sampler_stats(self) -> dict[str, float] | None:
+        return asdict(self._backend.service(self._model).engine.stats())
 
 
 class EmbeddedBackend(LocalBackend):
@@ -26,24 +54,21 @@ class EmbeddedBackend(LocalBackend):
     def __init__(self, config: BackendConfig, path: Path, seed: int = 0) -> None:
         super().__init__(in_process=True, path=str(path))
         self._config, self._seed = config, seed
+        self._own: dict[str, TrainedHere] = {}
 
-    async def _get_service(self, model: TrainableModel) -> ModelService:
+    async def _get_service(self, model: TrainableModel) -> Any:
         # ART's own method builds a configuration that imports megatron, and then Unsloth.
-        if model.name not in self._services:
+        return self.service(model)
+
+    def service(self, model: Any) -> TrainedHere:
+        if model.name not in self._own:
             folder = Path(get_model_dir(model=model, art_path=self._path))
-            service = self._make_service(model.name, folder)
-            self._services[model.name] = cast("ModelService", service)
-        return self._services[model.name]
+            self._own[model.name] = self._make_service(model.name, folder)
+            self._services[model.name] = self._own[model.name]
+        return self._own[model.name]
 
-    def _make_service(self, name: str, folder: Path) -> Any:
+    def _make_service(self, name: str, folder: Path) -> TrainedHere:
         return EmbeddedService(name, self._config, folder, self._seed)
-
-    async def service(self, model: TrainableModel) -> EmbeddedService:
-        return cast("EmbeddedService", await self._get_service(model))
-
-    async def skip_step(self, model: TrainableModel) -> None:
-        """Advance the checkpoint without training; see ``EmbeddedService.skip_step``."""
-        await (await self.service(model)).skip_step()
 
     async def _train_model(
         self,
@@ -57,7 +82,7 @@ class EmbeddedBackend(LocalBackend):
         # prints a line and copies the checkpoint, file by file.
         if config.kl_penalty_coef:
             raise BackendError("the embedded backend has no KL penalty: set it to 0")
-        service = await self.service(model)
+        service = self.service(model)
         packed = pack_groups(
             trajectory_groups,
             service.engine.policy.tokenizer,
@@ -67,10 +92,7 @@ class EmbeddedBackend(LocalBackend):
         )
         if packed is None:
             raise ValueError("no trajectory differs from its group: there is nothing to train on")
-        folder = Path(get_model_dir(model=model, art_path=self._path)) / "tensors"
-        on_disk = packed_tensors_to_dir(packed, str(folder))
         summary: dict[str, Any] = build_training_summary_metrics(
             summarize_trajectory_groups(trajectory_groups), include_trainable_groups=True
         )
-        async for metrics in service.train(on_disk, config, dev_config, verbose):
-            yield {**summary, **metrics}
+        yield {**summary, **await service.train(packed, config, dev_config)}

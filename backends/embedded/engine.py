@@ -18,18 +18,15 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from backends.embedded.policy import Policy
-from backends.embedded.sampler import Sample, Sampler, SampleRequest, SamplerStats
+from backends.embedded.sampler import Sampler
 from backends.errors import BackendError
+from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest, SamplerStats
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _QUIET_S = 0.008
 _MAX_BATCH = 64
-
-
-class NoSuchCheckpoint(LookupError):
-    """A request for a step that has no checkpoint."""
 
 
 @dataclass(slots=True)

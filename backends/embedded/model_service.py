@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import pickle
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from backends.openai_server import create_app
 if TYPE_CHECKING:
     from art.dev import OpenAIServerConfig
     from art.dev import TrainConfig as DevTrainConfig
-    from art.preprocessing.pack import DiskPackedTensors
+    from art.preprocessing.pack import PackedTensors
     from art.types import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -71,30 +70,17 @@ class EmbeddedService:
         return False
 
     async def train(
-        self,
-        disk_packed_tensors: DiskPackedTensors,
-        config: TrainConfig,
-        _config: DevTrainConfig,
-        verbose: bool = False,
-    ) -> AsyncIterator[dict[str, float]]:
+        self, packed: PackedTensors, config: TrainConfig, dev_config: DevTrainConfig
+    ) -> dict[str, float]:
         """One optimizer step, then the next checkpoint."""
-        from art.preprocessing.pack import packed_tensors_from_dir
-
-        packed = packed_tensors_from_dir(**disk_packed_tensors)
 
         def step() -> dict[str, float]:
-            metrics = self._trainer.train(packed, config, _config)
+            metrics = self._trainer.train(packed, config, dev_config)
             metrics["data/step_num_gradient_steps"] = 1.0
             self._advance(lambda new: self._save(new, metrics))
             return metrics
 
-        yield await asyncio.wrap_future(self._engine.call(step))
-
-    async def train_sft(
-        self, batches: list[Any], config: Any, verbose: bool = False
-    ) -> AsyncIterator[dict[str, float]]:
-        raise BackendError("the embedded backend trains by reinforcement only")
-        yield {}
+        return await asyncio.wrap_future(self._engine.call(step))
 
     async def skip_step(self) -> None:
         """The same weights as the next step, for a step that had nothing to train on."""

@@ -21,40 +21,9 @@ from transformers import PreTrainedModel
 
 from backends.embedded.cache import ATTENTION, Prefix, RaggedCache
 from backends.embedded.packed import pack_linears
+from backends.sampling import Sample, SampleRequest, SamplerStats
 
 _COLDEST = 1e-5
-
-
-@dataclass(slots=True)
-class SampleRequest:
-    """One completion to sample. ``temperature`` 0 is greedy."""
-
-    prompt_ids: list[int]
-    max_tokens: int
-    temperature: float = 1.0
-    seed: int = 0
-
-
-@dataclass(slots=True)
-class Sample:
-    """A completion: its token ids, the log-probability each was drawn with, and whether it ended
-    by itself (its last token is then the end-of-turn token)."""
-
-    token_ids: list[int]
-    logprobs: list[float]
-    ended: bool
-
-
-@dataclass(slots=True)
-class SamplerStats:
-    """Totals since the start; times in seconds."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    prefilled_tokens: int = 0
-    sampled_tokens: int = 0
-    prefill_s: float = 0.0
-    decode_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from backends.config import BackendConfig
 from backends.embedded.engine import Engine
 from backends.embedded.policy import Policy
 from backends.errors import BackendError
+from backends.listener import KEEP_ALIVE_S, run_server
 from backends.openai_server import create_app
 
 _LOOPBACK = "127.0.0.1"
@@ -47,8 +48,10 @@ def main() -> None:
     with socket.create_server((_LOOPBACK, 0)) as listener:
         _say(report, {"port": listener.getsockname()[1]})
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-        config = uvicorn.Config(app, log_level="warning", access_log=False)
-        _Server(config).run([listener])
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_keep_alive=KEEP_ALIVE_S
+        )
+        run_server(_Server(config), [listener])
 
 
 class _Server(uvicorn.Server):

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from backends.embedded.backend import EmbeddedBackend
-from backends.handle import PolicyHandle
+from backends.embedded.backend import EmbeddedBackend, EmbeddedPolicy
 from backends.tinker.model_service import TinkerService
 
 
@@ -22,20 +21,20 @@ class TinkerBackend(EmbeddedBackend):
         return TinkerService(name, self._config, folder, self._seed)
 
 
-class TinkerPolicy(PolicyHandle):
+class TinkerPolicy(EmbeddedPolicy):
     """A policy at Tinker; what lies in the folders here are the addresses of its checkpoints."""
 
     async def fetch_adapter(self, step: int) -> Path:
-        await (await self._service()).download(step)
+        await self._tinker().download(step)
         return self.checkpoint(step)
 
     async def prune(self, keep: Iterable[int]) -> None:
-        await (await self._service()).prune(keep)
+        await self._tinker().prune(keep)
 
     async def sampler_stats(self) -> None:
         return None
 
-    async def _service(self) -> TinkerService:
-        service = await self._backend.service(self._model)
+    def _tinker(self) -> TinkerService:
+        service = self._backend.service(self._model)
         assert isinstance(service, TinkerService)
         return service

@@ -9,9 +9,8 @@ from typing import Any
 import tinker
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from backends.embedded.engine import NoSuchCheckpoint
-from backends.embedded.sampler import Sample, SampleRequest, SamplerStats
 from backends.errors import BackendError
+from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest, SamplerStats
 
 
 @dataclass(slots=True)

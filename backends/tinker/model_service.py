@@ -10,7 +10,7 @@ import asyncio
 import io
 import json
 import tarfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from backends.tinker.engine import RemotePolicy, TinkerEngine
 if TYPE_CHECKING:
     from art.dev import OpenAIServerConfig
     from art.dev import TrainConfig as DevTrainConfig
-    from art.preprocessing.pack import DiskPackedTensors
+    from art.preprocessing.pack import PackedTensors
     from art.types import TrainConfig
 
 _ADDRESSES = "tinker.json"
@@ -93,23 +93,15 @@ class TinkerService:
             await self._save(0, {})
         arguments = dict((config or {}).get("server_args", {}))
         host, port = "127.0.0.1", int(str(arguments["port"]))
-        engine: Any = self.engine  # has what the server asks of an engine
-        app = create_app(engine, self._name, key_of(arguments.get("api_key")))
+        app = create_app(self.engine, self._name, key_of(arguments.get("api_key")))
         self._listener = Listener(app, host, port)
         await self._listener.start()
         return host, port
 
     async def train(
-        self,
-        disk_packed_tensors: DiskPackedTensors,
-        config: TrainConfig,
-        _config: DevTrainConfig,
-        verbose: bool = False,
-    ) -> AsyncIterator[dict[str, float]]:
+        self, packed: PackedTensors, config: TrainConfig, dev_config: DevTrainConfig
+    ) -> dict[str, float]:
         """One optimizer step with ART's loss, then the next checkpoint."""
-        from art.preprocessing.pack import packed_tensors_from_dir
-
-        packed = packed_tensors_from_dir(**disk_packed_tensors)
         tensors = {k: v for k, v in packed.items() if isinstance(v, torch.Tensor)}
         lengths = (tensors["parent_ids"] != -1).sum(dim=1).tolist()
         data = [
@@ -117,7 +109,7 @@ class TinkerService:
         ]
 
         def loss(_: object, logprobs: list[torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
-            return _loss(tensors, logprobs, _config)
+            return _loss(tensors, logprobs, dev_config)
 
         passed = await self._training.forward_backward_custom_async(data, loss)
         stepped = await self._training.optim_step_async(
@@ -134,7 +126,7 @@ class TinkerService:
         metrics = {key: float(value) for key, value in result.metrics.items() if "/" in key}
         metrics["data/step_num_gradient_steps"] = 1.0
         await self._save(self.engine.policy.step + 1, metrics)
-        yield metrics
+        return metrics
 
     async def skip_step(self) -> None:
         """The same weights as the next step, for a step that had nothing to train on."""

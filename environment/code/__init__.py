@@ -6,17 +6,20 @@ import asyncio
 import random
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from environment.base import Environment, EnvironmentUnavailable, Reward, Split
 from environment.code import prompts
 from environment.code.config import CodeConfig, CodeDataConfig
 from environment.code.models import CodeOutcome, CodeProblem
-from environment.code.rewards import code_reward
+from environment.code.prepare import ProblemSettings, load_problems
+from environment.code.rewards import METRICS, VERDICTS, code_reward
 from environment.code.sandbox.base import Sandbox
 from environment.code.sandbox.choice import check_sandbox, open_sandbox
 from environment.code.session import CodeSession, RefineSession, ToolsSession, tool_schemas
-from environment.code.sources import read_problems
+from environment.code.sources import fingerprint, read_problems
+from environment.package import EnvironmentPackage, Stage
 
 _JOB_BYTES = 4
 
@@ -25,6 +28,7 @@ class CodeEnvironment(Environment[CodeProblem, CodeOutcome]):
     """Problems, and the sandbox that programs run in."""
 
     name = "code"
+    verdicts, metrics = VERDICTS, METRICS
 
     def __init__(
         self, problems: Sequence[CodeProblem], sandbox: Sandbox, config: CodeConfig
@@ -54,12 +58,6 @@ class CodeEnvironment(Environment[CodeProblem, CodeOutcome]):
         asyncio.run(self._sandbox.close())
 
 
-Config = CodeConfig
-DataConfig = CodeDataConfig
-ARTIFACTS = ("scenarios",)
-OPERATORS = ("sandbox",)
-
-
 def check(config: CodeConfig, max_turns: int) -> None:
     """
     Raises:
@@ -84,3 +82,41 @@ def open_environment(
     """
     sandbox = open_sandbox(config.sandbox)
     return CodeEnvironment(read_problems(artifacts["scenarios"]), sandbox, config)
+
+
+def stages(data: CodeDataConfig, config: CodeConfig) -> list[Stage]:
+    """The problems, each checked by running its own solution."""
+    code = ("assertions", "driver", "grader", "models", "sources", "values")
+    return [
+        Stage(
+            "load_problems",
+            "scenarios",
+            load_problems,
+            ProblemSettings(data=data, sandbox=config.sandbox),
+            file="problems.jsonl",
+            fingerprint=partial(fingerprint, data),
+            code=tuple(f"environment.code.{name}" for name in code),
+            sandboxed=True,
+        )
+    ]
+
+
+def describe(data: CodeDataConfig, config: CodeConfig) -> dict[str, str]:
+    sandbox, limits = config.sandbox, config.sandbox.limits
+    bounds = f"each at most {limits.wall_s:g} s and {limits.memory_mib} MiB"
+    return {
+        "source": data.source,
+        "sandbox": f"{sandbox.kind}; {sandbox.workers} programs at once, {bounds}",
+    }
+
+
+PACKAGE = EnvironmentPackage(
+    config=CodeConfig,
+    data=CodeDataConfig,
+    open=open_environment,
+    artifacts=("scenarios",),
+    stages=stages,
+    check=check,
+    describe=describe,
+    operators=("sandbox",),
+)

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from environment.base import Outcome, Scenario
+from environment.base import Outcome, Scenario, ScenarioView
 from environment.code.assertions import take_apart
 
 
@@ -54,14 +54,8 @@ class CodeProblem(Scenario):
     kind: str = "problem"
 
     @property
-    def question(self) -> str:
-        """The task, by the name that reports know it by."""
-        return self.text
-
-    @property
-    def answer(self) -> str:
-        """A right program, by the name that reports know it by."""
-        return self.solution
+    def view(self) -> ScenarioView:
+        return ScenarioView(self.text, self.solution, self.kind or "all")
 
     @model_validator(mode="after")
     def _tests_can_be_taken_apart(self) -> Self:

@@ -7,15 +7,32 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from environment.base import StrictModel
+from environment.code import sources
 from environment.code.config import CodeDataConfig, SandboxConfig
 from environment.code.grader import grade
 from environment.code.models import CodeProblem, Verdict
 from environment.code.sandbox.base import Sandbox
 from environment.code.sandbox.choice import open_sandbox
-from environment.code.sources import ProblemError, ProblemReport, load_problems, write_problems
+from environment.code.sources import ProblemError, ProblemReport, write_problems
+from environment.package import Work
 
 log = logging.getLogger(__name__)
+
+
+class ProblemSettings(StrictModel):
+    """What decides which problems there are, and where their solutions run."""
+
+    data: CodeDataConfig
+    sandbox: SandboxConfig
+
+
+def load_problems(work: Work, settings: ProblemSettings) -> dict[str, Any]:
+    """The stage: see ``make_problems``."""
+    report = make_problems(settings.data, settings.sandbox, work.out)
+    return {"source": settings.data.source, **report.model_dump()}
 
 
 def make_problems(config: CodeDataConfig, sandbox: SandboxConfig, file: Path) -> ProblemReport:
@@ -30,7 +47,7 @@ def make_problems(config: CodeDataConfig, sandbox: SandboxConfig, file: Path) ->
         SandboxError: the sandbox failed.
     """
     skipped: Counter[str] = Counter()
-    problems = load_problems(config, skipped)
+    problems = sources.load_problems(config, skipped)
     if config.verify:
         problems = _verified(problems, sandbox, skipped)
     counts = Counter(problem.split for problem in problems)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from environment.base import Split, StrictModel
+from environment.base import Split, StrictModel, UserError
 from environment.code.assertions import NotSeparable, take_apart
 from environment.code.bundled import problems as bundled_problems
 from environment.code.config import CodeDataConfig
@@ -30,7 +30,7 @@ _COLUMNS = {
 _TEST_IDS, _TRAIN_IDS, _OTHER_IDS = range(11, 511), range(601, 975), range(1, 601)
 
 
-class ProblemError(ValueError):
+class ProblemError(UserError):
     """Problems that cannot be read; the text names the source and what is wrong with it."""
 
 

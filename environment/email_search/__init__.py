@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from environment.base import Environment, Reward, Split
+from environment.email_search.answering import DEPLOYABLE
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.models import EmailOutcome, EmailQuestion, EmailScenario
-from environment.email_search.rewards import email_reward
+from environment.email_search.rewards import METRICS, VERDICTS, email_reward
 from environment.email_search.scenarios import read_jsonl
+from environment.email_search.stages import stages
 from environment.email_search.tools import EmailSession, tool_schemas
+from environment.package import EnvironmentPackage
 
 SYSTEM_PROMPT = (
     "You answer questions about the mails in one person's inbox. Search with the keywords of the "
@@ -26,6 +29,7 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
 
     name = "email_search"
     system_prompt = SYSTEM_PROMPT
+    verdicts, metrics = VERDICTS, METRICS
 
     def __init__(
         self,
@@ -68,11 +72,6 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
         self.database.close()
 
 
-Config = EmailSearchConfig
-DataConfig = EmailDataConfig
-ARTIFACTS = ("database", "scenarios")
-
-
 def open_environment(
     artifacts: dict[str, Path], config: EmailSearchConfig, max_turns: int
 ) -> EmailSearchEnvironment:
@@ -80,3 +79,14 @@ def open_environment(
     return EmailSearchEnvironment(
         EmailDatabase(artifacts["database"]), read_jsonl(artifacts["scenarios"]), config, max_turns
     )
+
+
+PACKAGE = EnvironmentPackage(
+    config=EmailSearchConfig,
+    data=EmailDataConfig,
+    open=open_environment,
+    artifacts=("database", "scenarios"),
+    stages=stages,
+    deployable=DEPLOYABLE,
+    describe=lambda data, config: {"source": data.source},
+)

@@ -8,9 +8,25 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from environment.base import StrictModel
+from environment.language_model import LlmConfig
 
 # The commit of the questions that the shared figures refer to; pin your own when you use others.
 QUESTIONS_REVISION = "abc84674"
+
+
+class WriterConfig(LlmConfig):
+    """A language model that writes scenarios, for ``data.scenarios: llm`` or ``both``."""
+
+    inboxes: int = Field(20, ge=1, description="Largest inboxes of each split to ask about.")
+    questions_per_inbox: int = Field(20, ge=1, description="At most.")
+    mails_per_batch: int = Field(20, ge=1, description="Mails shown at once, at most.")
+    batch_chars: int = Field(40_000, ge=1_000, description="Characters of these mails, at most.")
+    min_realism: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Questions the writer itself finds less realistic are left out.",
+    )
 
 
 class EmailDataConfig(StrictModel):
@@ -23,9 +39,10 @@ class EmailDataConfig(StrictModel):
     scenarios: Literal["auto", "hub", "file", "synthesise", "llm", "both"] = Field(
         "auto",
         description="auto: the sample's own, the hub's for hub, synthesised otherwise. llm: written "
-        "by the model of scenario_writer; both: those and the synthesised ones.",
+        "by the model of data.writer; both: those and the synthesised ones.",
     )
     scenarios_path: Path | None = Field(None, description="A JSONL file, for scenarios: file.")
+    writer: WriterConfig = WriterConfig()
     questions: str = "corbt/enron_emails_sample_questions"
     questions_revision: str | None = None
     seed: int = Field(0, description="Decides the sample's mails.")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from environment.base import Outcome, Scenario, StrictModel
+from environment.base import Outcome, Scenario, ScenarioView, StrictModel
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _SHOWN = 40
@@ -92,12 +92,16 @@ class EmailScenario(EmailQuestion, Scenario):
     how_realistic: float = Field(1.0, allow_inf_nan=False)
     kind: str = ""
 
+    @property
+    def view(self) -> ScenarioView:
+        # Questions about one mail succeed or fail together.
+        return ScenarioView(self.question, self.answer, self.kind or "all", self.message_ids[0])
+
 
 @dataclass(slots=True)
 class EmailOutcome(Outcome):
-    """What the agent saw and said in one inbox. ``answer`` is None if it gave none."""
+    """What the agent saw and said in one inbox."""
 
-    answer: str | None = None
     source_ids: tuple[str, ...] = ()
     found_ids: frozenset[str] = frozenset()
     read_ids: frozenset[str] = frozenset()

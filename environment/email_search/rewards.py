@@ -21,6 +21,20 @@ _MALFORMED, _WRONG, _NONE, _RIGHT = -2.0, -1.0, 0.0, 1.0
 _FOUND, _READ, _CITED, _CITED_ONLY_GOLD = 0.1, 0.1, 0.2, 0.1
 _FEW_TURNS, _TOOL_ERROR, _MAX_TOOL_ERRORS = 0.1, 0.05, 4
 
+VERDICTS = {
+    "right": "the right answer",
+    "wrong_answer": "another answer than the gold one",
+    "gave_up": "the agent said it does not know",
+}
+METRICS = {
+    "found_gold": "a search returned the gold mail",
+    "read_gold": "the agent read the gold mail",
+    "source_precision": "share of the cited mails that are gold",
+    "source_recall": "share of the gold mails that are cited",
+    "searches": "searches",
+    "tool_errors": "tool calls that were refused",
+}
+
 
 def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int) -> Reward:
     gold = set(scenario.message_ids)
@@ -59,4 +73,5 @@ def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int)
             "searches": float(outcome.searches),
             "tool_errors": float(outcome.tool_errors),
         },
+        cites_source=bool(gold & cited),
     )

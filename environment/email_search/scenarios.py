@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from environment.base import StrictModel
+from environment.base import StrictModel, UserError
 from environment.email_search.models import EmailScenario
 
 
-class ScenarioError(ValueError):
+class ScenarioError(UserError):
     """Scenarios that cannot be used; the text names the file, the line and the field."""
 
 

@@ -18,9 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pydantic import Field
-
 from environment.email_search.batches import Batch, plan_batches
+from environment.email_search.config import WriterConfig
 from environment.email_search.drafts import Seen, fault, scenario_of
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.matching import answers_match
@@ -36,10 +35,9 @@ from environment.email_search.writer_prompts import (
 )
 from environment.language_model import (
     LlmBudgetSpent,
-    LlmConfig,
     LlmFailed,
     StructuredModel,
-    WriterReport,
+    WritingReport,
     usage_of,
 )
 
@@ -51,19 +49,7 @@ _FAILURES_IN_A_ROW = 8
 _GOES_ON = "fix this and run it again: no reply so far is paid for twice"
 
 
-class WriterConfig(LlmConfig):
-    """A language model that writes scenarios, for ``data.scenarios: llm`` or ``both``."""
-
-    inboxes: int = Field(20, ge=1, description="Largest inboxes of each split to ask about.")
-    questions_per_inbox: int = Field(20, ge=1, description="At most.")
-    mails_per_batch: int = Field(20, ge=1, description="Mails shown at once, at most.")
-    batch_chars: int = Field(40_000, ge=1_000, description="Characters of these mails, at most.")
-    min_realism: float = Field(
-        0.5, ge=0, le=1, description="Questions the writer finds less realistic are left out."
-    )
-
-
-class ScenariosReport(WriterReport):
+class WriterReport(WritingReport):
     ended_by: Literal["done", "budget"]
     inboxes: int
     mails_not_shown: dict[str, int]
@@ -77,7 +63,7 @@ async def write_scenarios(
     model: StructuredModel,
     database: EmailDatabase,
     tell: Tell = lambda done: None,
-) -> tuple[list[EmailScenario], ScenariosReport]:
+) -> tuple[list[EmailScenario], WriterReport]:
     """Scenarios from all inboxes, or those written when the model's budget ran out.
 
     Args:
@@ -108,7 +94,7 @@ class _Writer:
         self._budget_spent = False
         self._last_failure = ""
 
-    async def write(self) -> tuple[list[EmailScenario], ScenariosReport]:
+    async def write(self) -> tuple[list[EmailScenario], WriterReport]:
         config = self._config
         planned, not_shown = plan_batches(
             self._database.emails(),
@@ -126,7 +112,7 @@ class _Writer:
                 f"from {self._model.config.model}; {_GOES_ON}. The last one: {self._last_failure}"
             )
         kept = [scenario for scenarios in of_inboxes for scenario in scenarios]
-        return kept, ScenariosReport(
+        return kept, WriterReport(
             **usage_of(self._model),
             ended_by="budget" if self._budget_spent else "done",
             inboxes=len(planned),

@@ -11,10 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from environment.base import Environment, Reward, Session, Split, StopReason
+from environment.package import EnvironmentPackage
 from environment.prompt_task.config import PromptTaskConfig, PromptTaskDataConfig
 from environment.prompt_task.examples import check_examples, read_examples, scenarios_of
 from environment.prompt_task.models import PromptOutcome, PromptScenario
+from environment.prompt_task.stages import stages
 from environment.prompt_task.verifiers import verify
+
+VERDICTS = {
+    "right": "the verifier accepts the answer",
+    "wrong": "the verifier refuses it",
+    "not_verified": "there is no verifier, or no reference answer",
+}
+METRICS = {"answer_chars": "length of the answer, in characters"}
 
 
 class PromptSession(Session[PromptOutcome]):
@@ -59,6 +68,7 @@ class PromptTaskEnvironment(Environment[PromptScenario, PromptOutcome]):
     """Examples under one system prompt."""
 
     name = "prompt_task"
+    verdicts, metrics = VERDICTS, METRICS
     tool_schemas = ()
 
     def __init__(self, scenarios: Sequence[PromptScenario], config: PromptTaskConfig) -> None:
@@ -89,11 +99,6 @@ class PromptTaskEnvironment(Environment[PromptScenario, PromptOutcome]):
         return Reward(float(right), success=right, reason=reason, metrics={"answer_chars": length})
 
 
-Config = PromptTaskConfig
-DataConfig = PromptTaskDataConfig
-ARTIFACTS = ("scenarios",)
-
-
 def open_environment(
     artifacts: dict[str, Path], config: PromptTaskConfig, max_turns: int
 ) -> PromptTaskEnvironment:
@@ -105,3 +110,12 @@ def open_environment(
     examples = read_examples(artifacts["scenarios"])
     check_examples(examples, config.verifier)
     return PromptTaskEnvironment(scenarios_of(examples, config.held_out_share), config)
+
+
+PACKAGE = EnvironmentPackage(
+    config=PromptTaskConfig,
+    data=PromptTaskDataConfig,
+    open=open_environment,
+    artifacts=("scenarios",),
+    stages=stages,
+)

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from environment.base import StrictModel
+from environment.language_model import LlmConfig
+from environment.prompt_task.models import Example
 from environment.prompt_task.verifiers import VerifierName
 
 
@@ -17,6 +19,9 @@ class PromptTaskDataConfig(StrictModel):
     path: Path | None = Field(
         None, description='A JSONL file, {"prompt": "...", "answer": "..."} on each line.'
     )
+    examples: tuple[Example, ...] | None = Field(None, description="The examples themselves.")
+    write: int | None = Field(None, ge=2, description="Examples for the writer to write.")
+    writer: LlmConfig = Field(default_factory=LlmConfig, description="The model that writes them.")
 
     @field_validator("path")
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from environment.base import Outcome, Scenario, StrictModel
+from environment.base import Outcome, Scenario, ScenarioView, StrictModel
 
 _LONGEST = 100_000
 
@@ -32,23 +32,15 @@ class PromptScenario(Scenario):
     reference: str | None
 
     @property
-    def question(self) -> str:
-        """The prompt, by the name that reports know it by."""
-        return self.prompt
-
-    @property
-    def answer(self) -> str:
-        """The reference, by the name that reports know it by."""
-        return self.reference or ""
+    def view(self) -> ScenarioView:
+        return ScenarioView(self.prompt, self.reference or "")
 
 
 @dataclass(slots=True)
 class PromptOutcome(Outcome):
     """
     Args:
-        answer: what the agent said; None if it said nothing that counts.
-        verified: what the verifier says of it; None if there is none, or nothing to verify.
+        verified: the verifier's verdict on the answer; None if there is no verifier or no answer.
     """
 
-    answer: str | None = None
     verified: bool | None = None

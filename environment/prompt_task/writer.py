@@ -21,7 +21,7 @@ from environment.language_model import (
     LlmFailed,
     Message,
     StructuredModel,
-    WriterReport,
+    WritingReport,
     as_data,
     usage_of,
 )
@@ -65,7 +65,7 @@ class Drafts(BaseModel):
     examples: list[Draft]
 
 
-class ExamplesReport(WriterReport):
+class ExamplesReport(WritingReport):
     ended_by: Literal["done", "budget", "repeats"] = Field(
         description="repeats: it wrote too few new ones in all rounds."
     )

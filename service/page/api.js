@@ -2,8 +2,8 @@ import { events } from "./sse.js";
 import { key } from "./key.js";
 
 const PATIENCE_MS = 10_000;
-const DELETION_MS = 60_000; // its worker is ended first
-const SILENCE_MS = 60_000; // a stream has a heartbeat
+const DELETION_MS = 60_000; // the worker is killed first
+const SILENCE_MS = 60_000; // keep-alive comments come more often
 
 /** No answer came. */
 export class Unreachable extends Error {}
@@ -11,7 +11,7 @@ export class Unreachable extends Error {}
 /** The token is missing or wrong. */
 export class TokenRefused extends Error {}
 
-/** The service says no; ``message`` says why, in its words. ``waitMs``: before asking again. */
+/** The service refuses a request; ``message`` says why. ``waitMs``: how long to wait before a retry. */
 export class Refused extends Error {
   constructor(message, status, waitMs) {
     super(message);
@@ -21,13 +21,13 @@ export class Refused extends Error {
 }
 
 export async function health(signal) {
-  // A service that starts no jobs says so with status 503 and all the rest.
+  // A service that starts no jobs answers 503, with the same body.
   const answer = await (await ask("health", { signal }, [200, 503])).json().catch(() => null);
   if (answer?.version === undefined) throw new Unreachable("something else answers");
   return answer;
 }
 
-/** Models, those first that were asked for last: ``{ models, total }``. */
+/** Models, running ones first, then the newest: ``{ models, total }``. */
 export async function models(limit, offset, signal) {
   return (await ask(`models?order=newest&limit=${limit}&offset=${offset}`, { signal })).json();
 }
@@ -36,7 +36,7 @@ export async function details(model, signal) {
   return (await ask(`models/${path(model)}`, { signal })).json();
 }
 
-export async function status(model, signal) {
+export async function jobStatus(model, signal) {
   return (await ask(`train/${path(model)}/status`, { signal })).json();
 }
 
@@ -48,8 +48,8 @@ export async function remove(model) {
   await ask(`models/${path(model)}`, { method: "DELETE", patienceMs: DELETION_MS });
 }
 
-/** The events of a job after event ``last``, each ``{ id, name, data }``; ends when the connection
- * does, whatever the reason. ``opened`` is called once there is one. */
+/** The events of a job after event ``last``, each ``{ id, name, data }``, until the connection ends for
+ * whatever reason. Calls ``opened`` once it is open. */
 export async function* stream(model, job, last, signal, opened) {
   const listening = new AbortController();
   const stop = () => listening.abort();
@@ -73,7 +73,7 @@ export async function* stream(model, job, last, signal, opened) {
       yield { id: Number(id), name, data: JSON.parse(data) };
     }
   } catch (error) {
-    // A body that breaks is a TypeError, one that is silent for too long an AbortError.
+    // A broken body raises a TypeError, one that is silent for too long an AbortError.
     if (!(error instanceof TypeError) && error.name !== "AbortError") throw error;
   } finally {
     clearTimeout(silence);
@@ -87,12 +87,12 @@ function path({ project, name }) {
 
 async function ask(url, { signal, headers = {}, patienceMs = PATIENCE_MS, ...options }, good) {
   const signals = [signal, patienceMs && AbortSignal.timeout(patienceMs)].filter(Boolean);
-  const shown = key() ? { Authorization: `Bearer ${key()}` } : {};
+  const auth = key() ? { Authorization: `Bearer ${key()}` } : {};
   let response;
   try {
     response = await fetch(url, {
       ...options,
-      headers: { ...headers, ...shown },
+      headers: { ...headers, ...auth },
       signal: AbortSignal.any(signals),
       cache: "no-store",
     });
@@ -101,20 +101,20 @@ async function ask(url, { signal, headers = {}, patienceMs = PATIENCE_MS, ...opt
     throw new Unreachable("the service cannot be reached");
   }
   if (response.ok || good?.includes(response.status)) return response;
-  const told = await detail(response);
-  if (response.status === 401) throw new TokenRefused(told);
+  const message = await detail(response);
+  if (response.status === 401) throw new TokenRefused(message);
   const waitMs = 1000 * (Number(response.headers.get("retry-after")) || 0);
-  throw new Refused(told, response.status, waitMs);
+  throw new Refused(message, response.status, waitMs);
 }
 
-/** Why a request was refused: a text, or FastAPI's list of faults. */
+/** Why a request was refused: a text, or FastAPI's list of invalid fields. */
 async function detail(response) {
-  let told;
+  let why;
   try {
-    told = (await response.json()).detail;
+    why = (await response.json()).detail;
   } catch {
-    // a proxy on the way may answer with a page
+    // A proxy may answer with an HTML page.
   }
-  if (Array.isArray(told)) return told.map(({ msg }) => msg).join("; ");
-  return typeof told === "string" ? told : `the service answered with ${response.status}`;
+  if (Array.isArray(why)) return why.map(({ msg }) => msg).join("; ");
+  return typeof why === "string" ? why : `the service answered with ${response.status}`;
 }

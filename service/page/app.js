@@ -1,4 +1,4 @@
-import { health, models, Refused, status, TokenRefused, Unreachable } from "./api.js";
+import { health, jobStatus, models, Refused, TokenRefused, Unreachable } from "./api.js";
 import { announce, byId } from "./dom.js";
 import { ModelList, PAGE } from "./list.js";
 import { ModelView } from "./model.js";
@@ -14,10 +14,10 @@ const list = new ModelList(look);
 const view = new ModelView(wantsToken, look);
 let looking = new AbortController();
 let timer = 0;
-let reached = null; // when the service answered last
+let reached = null; // when the service last answered
 let away = false;
 
-/** What the address names: ``#/project/model``, perhaps with a job. */
+/** The model that the address names: ``#/project/model``, with an optional job. */
 function route() {
   const [start, project = "", name = "", job, ...rest] = location.hash.split("/");
   const fits = start === "#" && NAME.test(project) && NAME.test(name) && !rest.length;
@@ -33,7 +33,7 @@ function go() {
   if (!tokenForm.waits) view.open(model);
 }
 
-/** Asks the service how everything is, now and then every few seconds. */
+/** Polls the service, now and then every few seconds. */
 async function look() {
   clearTimeout(timer);
   looking.abort();
@@ -52,21 +52,21 @@ async function look() {
 async function ask(signal) {
   describe(await health(signal));
   if (tokenForm.waits) return;
-  const found = await models(PAGE, list.offset, signal);
+  const page = await models(PAGE, list.offset, signal);
   if (!byId("token-form").hidden || byId("board").hidden) admitted();
-  if (!list.show(found)) {
+  if (!list.show(page)) {
     await ask(signal);
     return;
   }
   const { model } = view;
   if (!model) return;
   const named = (one) => one.project === model.project && one.model_name === model.name;
-  const listed = found.models.find(named);
+  const listed = page.models.find(named);
   if (listed) view.seen(listed);
-  else if (["open", "failed"].includes(view.state)) view.seen(await status(model, signal));
+  else if (["open", "failed"].includes(view.state)) view.seen(await jobStatus(model, signal));
 }
 
-/** The service answers: with the token, if it wants one. */
+/** The service accepts the token, or needs none. */
 function admitted() {
   tokenForm.accepted();
   byId("board").hidden = false;
@@ -92,7 +92,7 @@ function tell(text, bad) {
   byId("health").className = bad ? "lead bad" : "lead";
 }
 
-/** Says why the service did not answer. Returns for how long to leave it alone. */
+/** Shows why the service did not answer. Returns how many milliseconds to wait. */
 function explain(error) {
   if (error instanceof TokenRefused) {
     wantsToken();
@@ -104,7 +104,7 @@ function explain(error) {
   }
   if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
   const since = reached ? ` What is shown is from ${clock(reached)}.` : "";
-  const what = error instanceof Refused ? "The service does not answer now: " : "";
+  const what = error instanceof Refused ? "The service cannot answer now: " : "";
   tell(`${sentence(what + error.message)} Trying again.${since}`, true);
   if (!away) announce("The service cannot be reached");
   away = true;

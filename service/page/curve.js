@@ -12,10 +12,10 @@ function svg(tag, attributes, ...children) {
   return element;
 }
 
-/** Reward and success of each step, as lines. The pointer and the arrow keys read single steps. */
+/** Reward and success of each step, as lines. Pointer and arrow keys select a step to read. */
 export class Curve {
   #points = [];
-  #chosen = null; // a step; the last one where none is chosen
+  #chosen = null; // the selected step; null is the last one
 
   constructor() {
     this.plot = byId("plot");
@@ -127,7 +127,7 @@ export class Curve {
     const parts = [`Step ${whole(step)}`];
     if (reward !== null) parts.push(`reward ${number(reward)}`);
     if (success !== null) parts.push(`success ${percent(success)}`);
-    this.reading.ariaLive = this.#chosen === null ? "off" : "polite"; // not each step that comes
+    this.reading.ariaLive = this.#chosen === null ? "off" : "polite"; // do not announce every new step
     this.reading.textContent = parts.join(" · ");
     if (this.#chosen === null) return;
     const x = this.steps.place(step);
@@ -139,10 +139,11 @@ export class Curve {
   #summary() {
     const known = this.#points.filter(({ reward }) => reward !== null);
     if (!known.length) return "Steps without a reward";
-    const told = ({ step, reward }) => `${number(reward)} at step ${whole(step)}`;
-    return `Mean reward: ${told(known[0])}, ${told(known.at(-1))}`;
+    return `Mean reward: ${rewardOf(known[0])}, ${rewardOf(known.at(-1))}`;
   }
 }
+
+const rewardOf = ({ step, reward }) => `${number(reward)} at step ${whole(step)}`;
 
 /** Maps a domain to a range of pixels and back. */
 function scale([from, to], [start, end]) {
@@ -167,7 +168,7 @@ function ticks(low, high) {
   return Array.from({ length: last - first + 1 }, (_, at) => (first + at) * spacing);
 }
 
-/** At most MOST_POINTS of many points: means of neighbours, and the last one as it is. */
+/** At most MOST_POINTS points: means of neighbours, and the last one as it is. */
 function thinned(points, name) {
   const size = Math.ceil(points.length / MOST_POINTS);
   const means = [];

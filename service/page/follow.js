@@ -4,10 +4,10 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5_000;
 export const ENDED = ["succeeded", "failed", "cancelled"];
 
-/** The events of a job, each once and in order, until it ends. A connection that breaks is taken up
- * again after the last event. ``deleted`` comes last if the model is.
+/** The events of a job, each once and in order, until it ends. Reconnects after the last event when the
+ * connection breaks. The last event is ``deleted`` if the model is.
  *
- * ``lost`` hears true when the connection breaks and false when there is one again. */
+ * Calls ``lost`` with true when the connection breaks and with false when it is back. */
 export async function* follow(model, job, signal, lost) {
   let last = 0;
   let pauseMs = FIRST_PAUSE_MS;

@@ -3,7 +3,7 @@ import { moment, standing, whole } from "./text.js";
 
 export const PAGE = 50;
 
-/** A page of the models. Rows stay in place while what they say changes, and so does the focus. */
+/** A page of models. Rows keep their place and the focus while their content changes. */
 export class ModelList {
   offset = 0;
   #rows = new Map();
@@ -20,7 +20,7 @@ export class ModelList {
     this.older.addEventListener("click", () => turn(PAGE));
   }
 
-  /** False if there is no such page any more; ``offset`` is that of the last one then. */
+  /** False if the page no longer exists; ``offset`` is then that of the last page. */
   show({ models, total }) {
     if (!models.length && total) {
       this.offset = Math.floor((total - 1) / PAGE) * PAGE;
@@ -51,7 +51,7 @@ export class ModelList {
     return row;
   }
 
-  /** Moving an element takes the focus from it: nothing is moved that is in place. */
+  /** Moving an element costs it the focus, so those in place are not moved. */
   #place(items) {
     const there = this.list.children;
     if (items.length === there.length && items.every((item, at) => item === there[at])) return;
@@ -69,7 +69,7 @@ class Row {
     this.name = el("span", { className: "name" }, model_name);
     this.state = el("span", { className: "state" });
     this.note = el("span", { className: "note" });
-    this.progress = el("progress", { ariaHidden: "true" }); // the words say the same
+    this.progress = el("progress", { ariaHidden: "true" }); // the text beside it says the same
     this.standing = el("span", { className: "standing" });
     const parts = [this.name, this.state, this.note, this.progress, this.standing];
     const href = `#/${encodeURIComponent(project)}/${encodeURIComponent(model_name)}`;
@@ -87,7 +87,7 @@ class Row {
     if (now === this.#shown) return;
     this.#shown = now;
     const { project, environment, status, step, num_steps, started_at, created_at } = model;
-    const begun = started_at ? `started ${moment(started_at)}` : `asked ${moment(created_at)}`;
+    const begun = started_at ? `started ${moment(started_at)}` : `requested ${moment(created_at)}`;
     this.state.textContent = status;
     this.state.dataset.state = status;
     this.note.textContent = `${project} · ${environment} · ${begun}`;

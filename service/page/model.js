@@ -18,15 +18,19 @@ import { count, cut, sentence } from "./text.js";
 
 const ORDER = ["queued", "running", ...ENDED];
 
-/** The model that is looked at: one of its jobs, live, and what can be done about it. */
+function showLost(is) {
+  byId("lost").hidden = !is;
+}
+
+/** The selected model: one of its jobs, live, and its actions. */
 export class ModelView {
   model = null; // { project, name, job, href }
   state = "idle"; // or loading, open, failed, gone
-  known = null; // what the service said of the model
+  known = null; // the service's details of the model
   #following = new AbortController();
-  #drawing = 0;
+  #drawing = false;
 
-  /** ``onToken``: the service wants a token. ``onDone``: something was cancelled or deleted. */
+  /** ``onToken``: the service requires a token. ``onDone``: something was cancelled or deleted. */
   constructor(onToken, onDone) {
     [this.onToken, this.onDone] = [onToken, onDone];
     this.curve = new Curve();
@@ -58,7 +62,7 @@ export class ModelView {
     }
   }
 
-  /** The newest job of the model, as the service knows it now. */
+  /** Updates the newest job of the model. */
   seen(newest) {
     if (this.state === "loading") return;
     const mine = this.known?.jobs[0];
@@ -85,7 +89,7 @@ export class ModelView {
     byId("notices").replaceChildren();
     say("gone", "");
     say("action-error", "");
-    byId("lost").hidden = true;
+    showLost(false);
     byId("known").hidden = true;
     say("state", "");
   }
@@ -94,7 +98,7 @@ export class ModelView {
     if (error instanceof TokenRefused) this.onToken();
     else if (error instanceof Refused && error.status === 404) this.gone(sentence(error.message));
     else if (error instanceof Refused || error instanceof Unreachable) {
-      [this.known, this.state] = [null, "failed"]; // the next look at the service opens it again
+      [this.known, this.state] = [null, "failed"]; // the next poll opens it again
       if (byId("known").hidden) say("gone", sentence(error.message));
     } else throw error;
   }
@@ -107,10 +111,7 @@ export class ModelView {
     byId("known").hidden = false;
     showRequest(this.known.request);
     this.#draw();
-    const lost = (is) => {
-      byId("lost").hidden = !is;
-    };
-    for await (const event of follow(this.model, this.job.job_id, signal, lost)) {
+    for await (const event of follow(this.model, this.job.job_id, signal, showLost)) {
       if (signal.aborted) return;
       if (event.name === "deleted") {
         this.gone("This model was deleted.");
@@ -121,10 +122,10 @@ export class ModelView {
       this.#draw();
       if (live && ENDED.includes(this.story.status)) await this.#ended(signal);
     }
-    lost(false);
+    showLost(false);
   }
 
-  /** The service knows more of a job that has ended: when, and what it left. */
+  /** Gets the end and the result of a job that has ended. */
   async #ended(signal) {
     announce(`${this.model.project} / ${this.model.name}: ${this.story.status}`);
     this.known = await details(this.model, signal);
@@ -132,10 +133,12 @@ export class ModelView {
     this.#draw();
   }
 
-  /** Once for all events that have come since the screen was last drawn. */
+  /** Once per frame, for all events since the last one. */
   #draw() {
-    this.#drawing ||= requestAnimationFrame(() => {
-      this.#drawing = 0;
+    if (this.#drawing) return;
+    this.#drawing = true;
+    requestAnimationFrame(() => {
+      this.#drawing = false;
       if (this.known && this.job && this.story) this.#show();
     });
   }
@@ -159,7 +162,7 @@ export class ModelView {
     byId("cancel").hidden = !active || cancelling;
   }
 
-  /** The job by what was heard last: its events, or the answers of the service. */
+  /** The job, by its events or the service's answers, whichever is newer. */
   #now() {
     const { status, step } = this.story;
     const further = ORDER.indexOf(status) > ORDER.indexOf(this.job.status);
@@ -184,7 +187,7 @@ export class ModelView {
       yes: "Cancel training",
     });
     const cancelling = async () => Object.assign(job, await cancel(model));
-    if (agreed) await this.#act(byId("cancel"), cancelling, "The end was asked for");
+    if (agreed) await this.#act(byId("cancel"), cancelling, "The training is being cancelled");
   }
 
   async #delete() {
@@ -194,8 +197,8 @@ export class ModelView {
     const agreed = await sure({
       title: `Delete ${model.project} / ${model.name}?`,
       text:
-        `Lost for good: ${count(jobs.length, "job")} with all events, the checkpoints and the ` +
-        `adapter after ${count(Math.max(step, this.#now().step), "step")}.` +
+        `This permanently deletes ${count(jobs.length, "job")} with all events, the checkpoints and ` +
+        `the adapter after ${count(Math.max(step, this.#now().step), "step")}.` +
         `${active ? " The training ends at once." : ""}`,
       no: "Keep it",
       yes: "Delete model",
@@ -207,7 +210,7 @@ export class ModelView {
     }
   }
 
-  /** False if the service refuses, which is said. */
+  /** False if the service refuses; the reason is shown. */
   async #act(button, action, done) {
     say("action-error", "");
     button.disabled = true;

@@ -3,7 +3,7 @@ import { clock, count, cut, moment, number, percent, sentence, standing, whole, 
 
 const SHOWN_EXAMPLES = 5;
 
-/** Shows a text in an element, and the element only if there is one. */
+/** Shows a text in an element; hides the element if there is none. */
 export function say(id, text) {
   byId(id).textContent = text ?? "";
   byId(id).hidden = !text;
@@ -19,7 +19,7 @@ export function showState(job, cancelling) {
 
 export function showFacts(job, { environment, base_model }) {
   const times = [
-    `asked ${moment(job.created_at)}`,
+    `requested ${moment(job.created_at)}`,
     job.started_at && `started ${moment(job.started_at)}`,
     job.ended_at && `ended ${moment(job.ended_at)}`,
     job.attempts > 1 && count(job.attempts, "worker"),
@@ -49,10 +49,11 @@ export function showResult(result) {
   );
 }
 
-/** What training brought on scenarios that were held out. */
+const share = (value) => (value === null ? "unknown" : percent(value));
+const points = (value) => `${value > 0 ? "+" : ""}${number(100 * value)}`;
+
+/** The gain of training on held-out scenarios. */
 function gained({ base, trained, gain, interval, confidence, scenarios, reason, report }) {
-  const share = (value) => (value === null ? "unknown" : percent(value));
-  const points = (value) => `${value > 0 ? "+" : ""}${number(100 * value)}`;
   const parts = [` of ${count(scenarios, "held-out scenario")} solved`];
   if (gain !== null) parts.push(`${points(gain)} points`);
   if (interval !== null) {
@@ -76,7 +77,7 @@ export function showGroups({ groups: last, totals, firstError }) {
     ["Trajectories", "trajectories"],
     ["Trained on", "trained"],
   ].map(([title, name]) => row(title, last[name], totals[name]));
-  const reasons = Object.keys(totals.dropped).sort();
+  const reasons = Object.keys(totals.dropped).toSorted();
   const dropped = reasons.map((reason) =>
     row(`Dropped: ${words(reason)}`, last.dropped[reason] ?? 0, totals.dropped[reason]),
   );
@@ -107,28 +108,28 @@ function notice({ id, at, text, warns }) {
 export function showJobs(model, jobs, chosen) {
   const list = byId("jobs").querySelector("ol");
   const now = JSON.stringify([model.href, chosen, jobs.map((job) => [job.job_id, standing(job), job.status])]);
-  if (list.dataset.shown === now) return; // a link may have the focus
+  if (list.dataset.shown === now) return; // one of its links may have the focus
   list.dataset.shown = now;
   const items = jobs.map((job, at) => {
     const href = at ? `${model.href}/${job.job_id}` : model.href;
     const title = `Job ${jobs.length - at}`;
     const link = el("a", { href }, title);
     if (job.job_id === chosen) link.setAttribute("aria-current", "true");
-    const told = ` · ${job.status} · ${standing(job)} · asked ${moment(job.created_at)}`;
-    return el("li", {}, link, told);
+    const note = ` · ${job.status} · ${standing(job)} · requested ${moment(job.created_at)}`;
+    return el("li", {}, link, note);
   });
   list.replaceChildren(...items);
 }
 
-/** What was asked for, less what was left open. */
+/** The request, without the fields left unset. */
 export function showRequest(request) {
   const { training_data: examples, ...rest } = request;
-  const given = Object.entries(rest).filter(([, value]) => value !== null && told(value));
-  const shown = Object.fromEntries(given.map(([name, value]) => [name, told(value)]));
+  const given = Object.entries(rest).filter(([, value]) => value !== null && plain(value));
+  const shown = Object.fromEntries(given.map(([name, value]) => [name, plain(value)]));
   byId("request").replaceChildren(...pairs(shown), ...(examples ? listed(examples) : []));
 }
 
-function told(value) {
+function plain(value) {
   if (typeof value !== "object" || value === null) return String(value);
   const entries = Object.entries(value).filter(([, part]) => part !== null);
   return entries.map(([name, part]) => `${name}: ${JSON.stringify(part)}`).join("\n");
@@ -136,8 +137,8 @@ function told(value) {
 
 function listed(examples) {
   const first = examples.slice(0, SHOWN_EXAMPLES).map(({ prompt, answer }) => {
-    const asked = cut(prompt, 500);
-    return el("li", {}, answer === null ? asked : `${asked} → ${cut(answer, 500)}`);
+    const shown = cut(prompt, 500);
+    return el("li", {}, answer === null ? shown : `${shown} → ${cut(answer, 500)}`);
   });
   const more = examples.length - first.length;
   if (more > 0) first.push(el("li", { className: "note" }, `and ${count(more, "more", "more")}`));

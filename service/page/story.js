@@ -2,7 +2,7 @@ import { count } from "./text.js";
 
 const MOST_NOTICES = 200;
 
-/** What the events of a job add up to. */
+/** The sum of a job's events. */
 export class Story {
   points = []; // one for each step: { step, reward, success }
   notices = []; // the newest MOST_NOTICES: { id, at, text, warns }
@@ -47,7 +47,7 @@ export class Story {
   #words(name, data) {
     if (name === "cancelling") {
       this.cancelling = true;
-      return "Its end was asked for";
+      return "It is being cancelled";
     }
     if (name === "resumed") {
       return `Worker ${data.attempt} took over after ${count(data.after_step, "step")}: ${data.reason}`;

@@ -2,7 +2,7 @@ import { byId } from "./dom.js";
 
 const dialog = byId("sure");
 
-/** Asks before something is done that cannot be taken back. Whoever presses Escape says no. */
+/** Asks for confirmation before something that cannot be undone. Escape means no. */
 export function sure({ title, text, no, yes }) {
   byId("sure-title").textContent = title;
   byId("sure-text").textContent = text;
@@ -15,7 +15,7 @@ export function sure({ title, text, no, yes }) {
   });
 }
 
-/** What was asked about is no longer there. */
+/** Withdraws the question: its subject is gone. */
 export function notSure() {
   if (dialog.open) dialog.close("no");
 }

@@ -30,13 +30,13 @@ export function sentence(text) {
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
-/** A text that may be of any length, cut to what can be read. */
+/** A text of any length, cut to a readable one. */
 export function cut(text, most = 2_000) {
   const left = text.length - most;
   return left > 0 ? `${text.slice(0, most)}… (${count(left, "more character")})` : text;
 }
 
-/** Where a job stands, in one phrase. */
+/** The progress of a job, in one phrase. */
 export function standing({ status, step, num_steps, queue_position }) {
   if (status === "queued" && queue_position) return `number ${whole(queue_position)} in the queue`;
   return `step ${whole(step)} of ${whole(num_steps)}`;

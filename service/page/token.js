@@ -1,7 +1,7 @@
 import { byId } from "./dom.js";
 import { forgetKey, key, keepKey } from "./key.js";
 
-/** The form for the token; it shows only when the service asks for one. */
+/** The form for the token, shown only when the service requires one. */
 export class TokenForm {
   constructor(onToken) {
     this.form = byId("token-form");
@@ -20,16 +20,16 @@ export class TokenForm {
     });
   }
 
-  /** Whether nothing can be asked before a token is given. */
+  /** Whether a token is needed before anything else. */
   get waits() {
     return !this.form.hidden && !key();
   }
 
-  /** The service refused the token, or the lack of one. */
+  /** The service refused the token, or that there was none. */
   refused() {
     if (this.waits) return;
     this.form.hidden = false;
-    this.reject(key() ? "This is not the token." : "");
+    this.reject(key() ? "This token is wrong." : "");
     forgetKey();
     this.input.focus();
   }

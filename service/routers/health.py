@@ -1,4 +1,4 @@
-"""Whether the service works."""
+"""The state of the training service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ router = APIRouter(tags=["service"])
 
 @router.get("/health", responses={503: {"model": Health, "description": "Jobs are not started."}})
 def health(service: TheService, response: Response) -> Health:
-    """Whether jobs are started, and what is configured. Needs no token."""
+    """Whether jobs are started, and what is configured. Requires no token."""
     counts = service.store.counts()
     alive = service.supervisor.alive
     response.status_code = 200 if alive else 503

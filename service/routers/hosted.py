@@ -1,4 +1,4 @@
-"""What hosted models do for a training: write examples of a task, and score trajectories."""
+"""Have hosted models write examples of a task, and score trajectories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agent.hosted.connection import check_llm
 from agent.hosted.llm import LanguageModel
 from agent.judge.scoring import TrajectoryJudge
 from environment.language_model import LlmUnavailable
-from environment.prompt_task.writer import write_examples
+from environment.tasks import write_examples
 from service.app import TheService
 from service.hosted_schemas import (
     EvaluateAnswer,
@@ -33,8 +33,8 @@ _BAD_MODEL: dict[int | str, dict[str, Any]] = {
 
 @router.post("/rollout", responses=_BAD_MODEL)
 async def rollout(request: RolloutRequest, service: TheService) -> RolloutAnswer:
-    """Write examples of a task with the service's writer, to train on. There may be fewer than asked
-    for: the report says why."""
+    """Have the service's writer write examples of a task to train on. There may be fewer than
+    requested: the report says why."""
     writer = service.settings.writer
     # In a thread, since the first check imports LiteLLM for seconds.
     await asyncio.to_thread(check_llm, writer, "writer, in the service's configuration")
@@ -54,8 +54,7 @@ async def rollout(request: RolloutRequest, service: TheService) -> RolloutAnswer
 
 @router.post("/evaluate", responses=_BAD_MODEL)
 async def evaluate(request: EvaluateRequest, service: TheService) -> EvaluateAnswer:
-    """Have a judge score trajectories from 0 to 1, each on its own, by the criteria of
-    ``evaluation_prompt``."""
+    """Have a judge score each trajectory from 0 to 1 by the criteria of ``evaluation_prompt``."""
     config = service.settings.judge.model_copy(update={"model": request.judge_model})
     try:
         await asyncio.to_thread(check_judge_name, config.model, service.settings)

@@ -1,35 +1,35 @@
-"""Watch and end the job of a model."""
+"""Follow and cancel the job of a model."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Query
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
+from pydantic import BaseModel
 
 from service.app import CONFLICT, NOT_FOUND, TheService
 from service.records import Job, NoSuchJob
-from service.schemas import JobStatus, Name
+from service.schemas import NO_MORE, JobStatus, Name
 from service.states import Status
 from service.store import Store
 from service.stream import resume_at
+from web.events import MEDIA_TYPE
 
 router = APIRouter(tags=["training"], prefix="/train/{project}/{model_name}")
 
 
-class EventStream(StreamingResponse):
-    media_type = "text/event-stream"
-
-
-# A response_class with a media type would describe refusals as of that type too.
+# A response_class with a media type would give refusals that type in the description, too.
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events.", "content": {EventStream.media_type: {}}}
+    200: {"description": "Events.", "content": {MEDIA_TYPE: {}}},
+    NO_MORE: {"description": "The job has ended, and there are no events after that one."},
 }
 
 
 @router.get("/status", responses=NOT_FOUND)
 def status(project: Name, model_name: Name, service: TheService) -> JobStatus:
-    """How the model's newest job is doing."""
+    """The state of the model's newest job."""
     return status_of(newest(service.store, project, model_name), service.store)
 
 
@@ -42,35 +42,30 @@ async def stream(
     project: Name,
     model_name: Name,
     service: TheService,
-    last_event_id: Annotated[str | None, Header(description="The last id that was seen.")] = None,
+    last_event_id: Annotated[str | None, Header(description="The last id seen.")] = None,
     after: Annotated[
-        int, Query(ge=0, le=2**53, description="The same for clients without headers.")
+        int, Query(ge=0, le=2**53, description="The same, for clients that cannot set headers.")
     ] = 0,
     job_id: Annotated[
         str | None,
         Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead."),
     ] = None,
-) -> EventStream:
-    """The events of the model's newest job as server-sent events, from the first or from the one
-    after ``Last-Event-ID``, until the job ends. Whoever comes back and means the same job, though the
-    model may have a newer one by now, names it: the header Job-Id says which it is."""
+) -> Response:
+    """The events of the model's newest job as server-sent events, from the first or after
+    ``Last-Event-ID``, until the job ends. The header Job-Id names the job: a client that reconnects
+    sends it as ``job_id``, as the model may have a newer job by then."""
     job = newest(service.store, project, model_name)
     if job_id is not None:
         job = service.store.job(job_id)
         if (job.project, job.model_name) != (project, model_name):
             raise NoSuchJob(f"job {job_id} is not of {project}/{model_name}")
-    service.feed.check()
-    events = service.feed.events(
-        job.id, max(after, resume_at(last_event_id)), service.settings.heartbeat_s
-    )
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Job-Id": job.id}
-    return EventStream(events, headers=headers)
+    return service.feed.stream(job.id, max(after, resume_at(last_event_id)))
 
 
 @router.post("/cancel", status_code=202, responses=NOT_FOUND | CONFLICT)
 def cancel(project: Name, model_name: Name, service: TheService) -> JobStatus:
-    """End the model's job: at once where it waits, else after its worker has finished or abandoned
-    its step. What was trained is kept."""
+    """Cancel the model's job: at once if it is queued, else when its worker has finished or abandoned
+    the current step. What was trained is kept."""
     job = service.store.request_cancel(newest(service.store, project, model_name).id)
     service.supervisor.wake()
     if job.status in (Status.SUCCEEDED, Status.FAILED):
@@ -92,23 +87,17 @@ def newest(store: Store, project: str, model_name: str) -> Job:
 def status_of(job: Job, store: Store) -> JobStatus:
     last = store.last_event(job.id, "step")
     return JobStatus.model_validate(
-        {
-            "job_id": job.id,
-            "project": job.project,
-            "model_name": job.model_name,
-            "status": job.status,
-            "step": job.step,
-            "num_steps": job.num_steps,
+        columns(job, JobStatus)
+        | {
             "progress": min(1.0, job.step / job.num_steps),
             "queue_position": store.position(job),
-            "attempts": job.attempts,
             "cancelling": job.cancelling and not job.status.ended,
-            "created_at": job.created_at,
-            "started_at": job.started_at,
-            "ended_at": job.ended_at,
             "last_step": last.data if last else None,
             "last_event_id": store.last_event_id(job.id),
-            "error": job.error,
-            "result": job.result,
         }
     )
+
+
+def columns(job: Job, form: type[BaseModel]) -> dict[str, Any]:
+    """The fields of an answer that are columns of ``jobs``."""
+    return {n: v for n, v in asdict(job).items() if n in form.model_fields} | {"job_id": job.id}

@@ -1,23 +1,23 @@
-"""Numbers for Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client.exposition import choose_encoder
 
 from service.app import TheService
-from service.metrics import CONTENT_TYPE, render
 
 router = APIRouter(tags=["service"])
 
 
 @router.get(
     "/metrics",
-    # With a media type it would describe refusals as of that type too.
+    # With a media type, the description would give refusals that type, too.
     response_class=Response,
-    responses={200: {"description": "Numbers.", "content": {"text/plain": {}}}},
+    responses={200: {"description": "Metrics.", "content": {"text/plain": {}}}},
 )
-def metrics(service: TheService) -> PlainTextResponse:
-    """Jobs, steps, streams and answers, in Prometheus' text format."""
-    text = render(service.store, dict(service.answers), service.feed.open)
-    return PlainTextResponse(text, media_type=CONTENT_TYPE)
+def metrics(request: Request, service: TheService) -> Response:
+    """Jobs, steps, streams and responses, in Prometheus' text format."""
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(service.metrics), media_type=content_type)

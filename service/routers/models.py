@@ -1,4 +1,4 @@
-"""The models that were trained or will be."""
+"""List, show and delete models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from service.app import NOT_FOUND, TheService
 from service.records import Job, NoSuchJob
-from service.routers.jobs import newest, status_of
+from service.routers.jobs import columns, newest, status_of
 from service.schemas import ModelDetails, ModelList, ModelSummary, Name
 from service.store import Store
 
@@ -24,7 +24,7 @@ def list_models(
     offset: Annotated[int, Query(ge=0, le=2**53)] = 0,
     order: Literal["name", "newest"] = "name",
 ) -> ModelList:
-    """All models, by project and name; or those first that are in training, and then the newest."""
+    """All models, by project and name; or those in training first, then the newest."""
     jobs = service.store.newest_of_models(limit, offset, by_name=order == "name")
     return ModelList(
         models=[ModelSummary.model_validate(_summary(job, service.store)) for job in jobs],
@@ -34,7 +34,7 @@ def list_models(
 
 @router.get("/{project}/{model_name}", responses=NOT_FOUND)
 def get_model(project: Name, model_name: Name, service: TheService) -> ModelDetails:
-    """A model: what was asked for, and its jobs."""
+    """A model: its newest request, and its jobs."""
     jobs = service.store.of_model(project, model_name)
     if not jobs:
         raise NoSuchJob(f"there is no model {project}/{model_name}")
@@ -47,28 +47,15 @@ def get_model(project: Name, model_name: Name, service: TheService) -> ModelDeta
 
 @router.delete("/{project}/{model_name}", status_code=204, responses=NOT_FOUND)
 def delete_model(project: Name, model_name: Name, service: TheService) -> None:
-    """Delete a model with its jobs, checkpoints and data. Its worker, if one is at work, is killed
-    first; the answer comes when nothing is left."""
+    """Delete a model with its jobs, checkpoints and data, once its worker, if it has one, is killed.
+    Answers when nothing is left."""
     newest(service.store, project, model_name)
     runs = service.store.delete(project, model_name)
     if not service.supervisor.wait_until_gone(runs, _DELETE_PATIENCE_S):
         raise HTTPException(
-            503, "the model is deleted, but its worker has not ended yet; it will be ended"
+            503, "the model is deleted, but its worker has not ended yet; it will be killed"
         )
 
 
 def _summary(job: Job, store: Store) -> dict[str, Any]:
-    return {
-        "project": job.project,
-        "model_name": job.model_name,
-        "base_model": job.base_model,
-        "environment": job.environment,
-        "status": job.status,
-        "step": job.step,
-        "num_steps": job.num_steps,
-        "job_id": job.id,
-        "queue_position": store.position(job),
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "ended_at": job.ended_at,
-    }
+    return columns(job, ModelSummary) | {"queue_position": store.position(job)}

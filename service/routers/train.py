@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, HTTPException
 from fastapi.exceptions import RequestValidationError
 
 from service.app import CONFLICT, Service, TheService
+from service.routers.jobs import columns
 from service.schemas import Accepted, Key, TrainRequest
-from service.store import Job
 
 router = APIRouter(tags=["training"])
 
@@ -21,43 +21,33 @@ async def train(
     service: TheService,
     idempotency_key: Annotated[Key | None, Header()] = None,
 ) -> Accepted:
-    """Queue a job, once everything about it is checked. A job for a model that has been trained
-    before continues it, if it asks for the same up to a larger ``num_steps``."""
+    """Check a job and queue it. A job for a model that was trained before continues its training, if
+    the request is the same up to a larger ``num_steps``."""
     key = _one_key(idempotency_key, request.idempotency_key)
-    # In threads of its own: those that all other routes share must not wait for a slow check.
+    # In threads of its own: a slow check must not use up those that all routes share.
     return await to_thread.run_sync(_submit, request, key, service, limiter=service.checking)
 
 
 def _submit(request: TrainRequest, key: str | None, service: Service) -> Accepted:
-    asked = request.model_dump(mode="json", exclude={"idempotency_key"})
+    fields = request.model_dump(mode="json", exclude={"idempotency_key"})
     store = service.store
-    # A repeated request is answered as the first was, whatever has changed since.
+    # A repeated request gets the first one's answer, whatever has changed since.
     earlier = store.by_key(key)
     if earlier is None:
         last = store.newest(request.project, request.model_name)
         if last and last.status.ended and last.step > request.num_steps:
-            told = f"the model has made {last.step} steps: num_steps counts all, so ask for more"
-            raise HTTPException(409, f"{told}, or delete it to begin anew")
+            why = f"the model has made {last.step} steps, and num_steps counts them all"
+            raise HTTPException(409, f"{why}: request more, or delete the model to start over")
         previous = store.plan(last.id) if last and last.status.ended else None
-        checked = service.checker.check(asked, previous)
+        checked = service.checker.check(fields, previous)
         if "refusal" in checked:
             _refuse(checked["refusal"])
         plan = checked["plan"]
     else:
         plan = store.plan(earlier.id)
-    job, created = store.submit(asked, plan, key, service.settings.queue_limit)
+    job, created = store.submit(fields, plan, key, service.settings.queue_limit)
     service.supervisor.wake()
-    return _accepted(job, created)
-
-
-def _accepted(job: Job, created: bool) -> Accepted:
-    return Accepted(
-        job_id=job.id,
-        project=job.project,
-        model_name=job.model_name,
-        status=job.status,
-        created=created,
-    )
+    return Accepted.model_validate(columns(job, Accepted) | {"created": created})
 
 
 def _one_key(header: str | None, body: str | None) -> str | None:

@@ -1,10 +1,11 @@
 """The HTTP endpoints of a deployment, in the form that ZenML's deployment app takes them.
 
-``/invoke`` speaks ZenML's envelope. Unless runs are recorded it asks the agent itself: recording a
-request as a pipeline run with its artifacts takes several times as long as answering it.
-"""
+``/invoke`` speaks ZenML's envelope. Unless runs are recorded, it calls the agent directly: recording
+a request as a pipeline run with its artifacts takes several times as long as answering it.
 
-from __future__ import annotations
+What a question consists of, the environment says: the handlers are made for its form. (So
+annotations are evaluated here, and not postponed.)
+"""
 
 import asyncio
 import time
@@ -12,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import Field, create_model
+from sse_starlette import EventSourceResponse
 from zenml.deployers.server import BaseDeploymentAppRunner
 from zenml.deployers.server.models import (
     BaseDeploymentInvocationRequest,
@@ -24,20 +25,14 @@ from zenml.deployers.server.models import (
 from zenml.exceptions import EntityExistsError
 from zenml.steps.step_context import get_or_create_run_context
 
-from deployment.answer import Answer, Checkpoint, Question
+from deployment.answer import Answer, Checkpoint
 from deployment.answerer import Answerer, Unavailable
-from deployment.http import add_error_answers, add_page, drain_on_sigterm, events
+from deployment.http import add_error_answers, add_page, answer_stream, drain_on_sigterm
 from environment.base import StrictModel
+from steps.inference.load_agent import deployable_of
 from web.guard import Guard, is_loopback
 
 _GRACE_S = 5.0
-
-
-class InvokeRequest(BaseDeploymentInvocationRequest):
-    """ZenML's request around a question."""
-
-    parameters: Question
-    run_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
 
 
 class InvokeResponse(BaseDeploymentInvocationResponse):
@@ -46,14 +41,20 @@ class InvokeResponse(BaseDeploymentInvocationResponse):
     outputs: Answer | None = None
 
 
-class StreamRequest(BaseModel):
-    parameters: Question
-
-
 class About(StrictModel):
     deployment: str
     key_required: bool
     checkpoint: Checkpoint
+
+
+def _invoke_request(environment: str) -> Any:
+    """ZenML's request around a question."""
+    return create_model(
+        "InvokeRequest",
+        __base__=BaseDeploymentInvocationRequest,
+        parameters=(deployable_of(environment).question, ...),
+        run_name=(str | None, Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")),
+    )
 
 
 def _answerer() -> Answerer:
@@ -64,7 +65,7 @@ def _answerer() -> Answerer:
 
 def health(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
     async def check_health() -> dict[str, str]:
-        """Whether questions are answered."""
+        """Whether the deployment answers questions."""
         if not _answerer().healthy:
             raise Unavailable("the agent cannot answer")
         return {"status": "ok"}
@@ -72,8 +73,12 @@ def health(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
     return check_health
 
 
-def invoke(app_runner: BaseDeploymentAppRunner, record_runs: bool = False) -> Callable[..., Any]:
-    async def invoke_pipeline(request: InvokeRequest) -> InvokeResponse:
+def invoke(
+    app_runner: BaseDeploymentAppRunner, environment: str, record_runs: bool = False
+) -> Callable[..., Any]:
+    form: Any = _invoke_request(environment)
+
+    async def invoke_pipeline(request: form) -> InvokeResponse:
         """Answer a question."""
         answerer = _answerer()
         if record_runs:
@@ -96,7 +101,7 @@ def invoke(app_runner: BaseDeploymentAppRunner, record_runs: bool = False) -> Ca
 
 
 def _metadata(
-    app_runner: BaseDeploymentAppRunner, request: InvokeRequest
+    app_runner: BaseDeploymentAppRunner, request: Any
 ) -> DeploymentInvocationResponseMetadata:
     deployment, snapshot = app_runner.deployment, app_runner.snapshot
     return DeploymentInvocationResponseMetadata(
@@ -109,8 +114,10 @@ def _metadata(
     )
 
 
-def submit(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
-    async def submit_pipeline(request: InvokeRequest) -> BaseDeploymentSubmitResponse:
+def submit(app_runner: BaseDeploymentAppRunner, environment: str) -> Callable[..., Any]:
+    form: Any = _invoke_request(environment)
+
+    async def submit_pipeline(request: form) -> BaseDeploymentSubmitResponse:
         """Answer a question in a recorded pipeline run; returns its id at once."""
         _answerer().check(request.parameters)
         try:
@@ -125,30 +132,31 @@ def submit(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
     return submit_pipeline
 
 
-def stream(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
-    async def stream_answer(request: StreamRequest) -> StreamingResponse:
+def stream(app_runner: BaseDeploymentAppRunner, environment: str) -> Callable[..., Any]:
+    question = deployable_of(environment).question
+    form: Any = create_model("StreamRequest", parameters=(question, ...))
+
+    async def stream_answer(request: form) -> EventSourceResponse:
         """Answer a question as server-sent events: each search, each mail, then the answer with
         its sources."""
         answerer = _answerer()
         answerer.check(request.parameters)
-        return StreamingResponse(
-            events(answerer, request.parameters), media_type="text/event-stream"
-        )
+        return answer_stream(answerer, request.parameters)
 
     return stream_answer
 
 
 def examples(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
-    async def list_examples() -> list[Question]:
+    async def list_examples() -> list[dict[str, Any]]:
         """Questions to try."""
-        return _answerer().examples
+        return [example.model_dump(mode="json") for example in _answerer().examples]
 
     return list_examples
 
 
 def about(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
-    async def tell_about() -> About:
-        """What answers here."""
+    async def describe() -> About:
+        """Which model answers."""
         deployment = app_runner.deployment
         return About(
             deployment=deployment.name,
@@ -156,19 +164,19 @@ def about(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
             checkpoint=_answerer().checkpoint,
         )
 
-    return tell_about
+    return describe
 
 
 def extend(app_runner: BaseDeploymentAppRunner) -> None:
-    """Put page, guards and error answers around the app.
+    """Add page, guard and error answers to the app.
 
     Raises:
-        RuntimeError: it would be reached from other machines without a key.
+        RuntimeError: it would be reachable from other machines without a key.
     """
     key, host = app_runner.deployment.auth_key, app_runner.settings.uvicorn_host
     if not key and not is_loopback(host):
         raise RuntimeError(
-            f"this deployment listens on {host} without a key, so anybody who reaches it could "
+            f"this deployment listens on {host} without a key, so anyone who can reach it could "
             "read the mails: set deployment.key, or deployment.host to 127.0.0.1"
         )
     app = app_runner.asgi_app

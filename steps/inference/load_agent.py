@@ -9,20 +9,24 @@ from typing import Any
 from zenml.client import Client
 from zenml.steps.step_context import get_or_create_run_context
 
-from backends.config import BackendConfig
 from backends.policy_server import serve_adapter
-from deployment.answer import Checkpoint, Question
+from deployment.answer import Checkpoint
 from deployment.answerer import Answerer
-from environment.email_search import EmailSearchEnvironment
+from environment.base import Environment, StrictModel, UserError
+from environment.deployable import Deployable
+from environment.registry import environment_package
 from steps.materializers import scratch_folder
 from steps.model_versions import PRODUCTION, adapter_of, data_artifacts, model_version
-from steps.open_environment import open_environment
-from training.config import RolloutConfig
 from training.evaluation.compare import read_rows
 from training.run.store import fingerprint, read_policy_record
+from training.spec import RunSpec
 
 log = logging.getLogger(__name__)
 MODEL_NAME = "email-agent"
+
+
+class NotDeployable(UserError):
+    """An environment that cannot be deployed."""
 
 
 def load_agent(
@@ -36,32 +40,26 @@ def load_agent(
     """
     found = model_version(model_name, version)
     adapter = adapter_of(found)
-    settings = _training_settings(adapter)
-    data = {
-        name: artifact.load() for name, artifact in data_artifacts(settings["environment"]).items()
-    }
+    spec = training_spec(adapter)
+    name = spec.environment["name"]
+    deployable = deployable_of(name)
+    data = {artifact: version.load() for artifact, version in data_artifacts(name).items()}
     folder = adapter.load()
     record = read_policy_record(folder)
-    rollout = RolloutConfig.model_validate(settings["rollout"])
-    environment = open_environment(
-        settings["environment"], settings["environment_settings"], rollout.max_turns, data
-    )
-    assert isinstance(environment, EmailSearchEnvironment)
+    environment = spec.open_environment(data)
     checkpoint = Checkpoint(
         model=model_name,
         version=str(found.number),
         step=record.step,
         run=record.run,
-        trained_on=record.data.get("database", ""),
-        mails=fingerprint(data["database"]),
+        trained_on=record.data.get(deployable.data, ""),
+        mails=fingerprint(data[deployable.data]),
     )
-    backend = BackendConfig.model_validate(settings["backend"])
     # A line for every call of the model says nothing that ours do not.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    policy = serve_adapter(backend, folder, scratch_folder())
-    answerer = Answerer(
-        policy, environment, rollout, checkpoint, _examples(found, environment, examples)
-    )
+    policy = serve_adapter(spec.backend, folder, scratch_folder())
+    questions = _examples(found, environment, deployable, examples)
+    answerer = Answerer(policy, environment, deployable, spec.rollout, checkpoint, questions)
     log.info("serving %s", json.dumps(checkpoint.model_dump()))
     return answerer
 
@@ -72,14 +70,35 @@ def release_agent() -> None:
         answerer.close()
 
 
-def _training_settings(adapter: Any) -> dict[str, Any]:
-    step = Client().get_run_step(adapter.producer_step_run_id)
-    return dict(step.config.parameters["settings"])
+def deployable_of(environment: str) -> Deployable:
+    """
+    Raises:
+        NotDeployable: the environment cannot answer free questions.
+    """
+    deployable = environment_package(environment).deployable
+    if deployable is None:
+        raise NotDeployable(f"the environment {environment} answers no free questions")
+    return deployable
 
 
-def _examples(version: Any, environment: EmailSearchEnvironment, count: int) -> list[Question]:
+def training_spec(adapter: Any) -> RunSpec:
+    """What the adapter was trained with."""
+    parameters = Client().get_run_step(adapter.producer_step_run_id).config.parameters
+    if "spec" in parameters:
+        return RunSpec.model_validate(parameters["spec"])
+    # Trained before a run had a spec.
+    settings = dict(parameters["settings"])
+    name, environment = settings.pop("environment"), settings.pop("environment_settings")
+    del settings["run_folder"]
+    renamed = {"name": settings.pop("run_name"), "environment": {"name": name} | environment}
+    return RunSpec.model_validate(settings | renamed)
+
+
+def _examples(
+    version: Any, environment: Environment[Any, Any], deployable: Deployable, count: int
+) -> list[StrictModel]:
     """Held-out questions that this version solved when it was evaluated last, of as many kinds as
-    there are; any questions about today's mails if it solved none of those."""
+    there are; any questions about today's data if it solved none of those."""
     rows = version.get_artifact("evaluation_rows")
     solved = {
         row.scenario_id
@@ -87,12 +106,7 @@ def _examples(version: Any, environment: EmailSearchEnvironment, count: int) -> 
         if (row.policy, row.mode, row.success) == ("trained", "greedy", True)
     }
     held_out = environment.scenarios("test") or environment.scenarios("train")
-    chosen: dict[str, Question] = {}
+    chosen: dict[str, StrictModel] = {}
     for scenario in [one for one in held_out if one.id in solved] or held_out:
-        question = Question(
-            question=scenario.question,
-            inbox_address=scenario.inbox_address,
-            query_date=scenario.query_date,
-        )
-        chosen.setdefault(scenario.kind or scenario.id, question)
+        chosen.setdefault(scenario.view.kind, deployable.question_of(scenario))
     return list(chosen.values())[:count]

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from zenml import get_step_context, step
+from zenml.steps import BaseStep
 
-from deployment.answer import Question
 from deployment.answerer import Answerer
+from steps.by_name import with_inputs
+from steps.inference.load_agent import deployable_of
+
+_OVER = "__over__"
 
 
-@step(enable_cache=False)
 def run_single_inference(
-    question: str, inbox_address: str, query_date: str
+    asked: dict[str, str],
 ) -> tuple[
     Annotated[str, "question"],
     Annotated[str, "answer"],
@@ -24,21 +27,44 @@ def run_single_inference(
     Annotated[float, "latency_ms"],
 ]:
     """
+    Args:
+        asked: the fields of the environment's question.
+
     Raises:
-        UnknownInbox: there is no such inbox.
+        Unanswerable: the question cannot be asked here.
         Unavailable: the model server failed.
     """
     answerer = get_step_context().pipeline_state
     assert isinstance(answerer, Answerer)
-    asked = Question(question=question, inbox_address=inbox_address, query_date=query_date)
-    found = answerer.submit(asked).result().answer
+    answer = answerer.submit(answerer.question(asked)).result().answer
     return (
-        found.question,
-        found.answer,
-        found.source_ids,
-        found.success,
-        found.checkpoint.model_dump(),
-        found.reason or "",
-        found.turns,
-        found.latency_ms,
+        answer.question,
+        answer.answer,
+        answer.source_ids,
+        answer.success,
+        answer.checkpoint.model_dump(),
+        answer.reason or "",
+        answer.turns,
+        answer.latency_ms,
     )
+
+
+def step_over(environment: str) -> BaseStep:
+    """The step over an environment. Its parameters are the fields of a question, as ZenML hands a
+    pipeline's parameters on to the parameters of the same names in its steps."""
+    function = with_inputs(
+        run_single_inference,
+        deployable_of(environment).question.model_fields,
+        run_single_inference.__name__ + _OVER + environment,
+        into="asked",
+        form=str,
+    )
+    return step(name=run_single_inference.__name__, enable_cache=False)(function)
+
+
+def __getattr__(attribute: str) -> BaseStep:
+    """An environment's step by the name of its function, as ZenML looks it up."""
+    name, over, environment = attribute.partition(_OVER)
+    if name != run_single_inference.__name__ or not over:
+        raise AttributeError(attribute)
+    return step_over(environment)

@@ -8,125 +8,92 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from zenml import ArtifactConfig, log_metadata, step
+from zenml import ArtifactConfig, log_metadata
 from zenml.enums import ArtifactType
+from zenml.steps import BaseStep
 from zenml.types import HTMLString
 
-from agent.judge import JudgeConfig
-from backends.config import BackendConfig
-from environment.base import StrictModel
+from steps.by_name import StepByName
 from steps.materializers import FileMaterializer, scratch_folder
-from steps.open_environment import open_environment
 from steps.run_mirror import RunMirror
-from training.config import RolloutConfig, TrainingConfig
 from training.run.run_log import STEP, Record, RunLog
-from training.run.runner import RunSpec, run_training
+from training.run.runner import run_training
 from training.run.signals import Interrupted
 from training.run.store import RunMismatch, fingerprint
+from training.spec import RunSpec
 
 log = logging.getLogger(__name__)
 
 
-class TrainSettings(StrictModel):
-    """The settings of a run, as a step parameter.
-
-    Args:
-        run_folder: None where the step runs on another machine, whose disk does not last: the run
-            is then kept in the artifact store.
-    """
-
-    project: str
-    run_name: str
-    run_folder: Path | None
-    seed: int
-    environment: str
-    environment_settings: dict[str, Any]
-    backend: BackendConfig
-    training: TrainingConfig
-    rollout: RolloutConfig
-    judge: JudgeConfig = JudgeConfig()
-
-
-@step(
-    enable_cache=False,
-    output_materializers={"adapter": FileMaterializer, "trajectories": FileMaterializer},
-)
 def train_agent(
     policy_spec: dict[str, Any],
-    settings: TrainSettings,
-    scenarios: Path | None = None,
-    database: Path | None = None,
+    spec: RunSpec,
+    run_folder: Path | None,
+    artifacts: dict[str, Path],
 ) -> tuple[
     Annotated[Path, ArtifactConfig(name="adapter", artifact_type=ArtifactType.MODEL)],
     Annotated[Path, "trajectories"],
     Annotated[list[dict[str, Any]], "training_metrics"],
     Annotated[HTMLString, "training_report"],
 ]:
-    """LangGraph rollouts, rewards, GRPO; continues where an earlier attempt of the run stopped."""
-    artifacts = {"scenarios": scenarios, "database": database}
-    environment = open_environment(
-        settings.environment,
-        settings.environment_settings,
-        settings.rollout.max_turns,
-        artifacts,
-    )
-    folder, save = settings.run_folder, None
-    if folder is None:
-        folder = scratch_folder()
-        save = _keep_in_artifact_store(settings, folder)
-    spec = RunSpec(
-        project=settings.project,
-        name=settings.run_name,
-        folder=folder,
-        seed=settings.seed,
-        backend=settings.backend,
-        training=settings.training,
-        rollout=settings.rollout,
-        judge=settings.judge,
-        environment=settings.environment_settings,
-        data={name: fingerprint(path) for name, path in artifacts.items() if path},
-    )
-    base = policy_spec["base_fingerprint"]
+    """LangGraph rollouts, rewards, GRPO; continues where an earlier attempt of the run stopped.
+
+    Args:
+        run_folder: None where the step runs on another machine, whose disk does not last: the run
+            is then kept in the artifact store.
+    """
+    folder, save = run_folder or scratch_folder(), None
+    if run_folder is None:
+        save = _keep_in_artifact_store(spec, folder)
+    data = {name: fingerprint(path) for name, path in artifacts.items()}
+    facts = {"run": spec.name, "base_fingerprint": policy_spec["base_fingerprint"], "data": data}
+    keep = spec.training.keep_checkpoints
+    environment = spec.open_environment(artifacts)
     try:
-        output = asyncio.run(run_training(spec, environment, save))
+        output = asyncio.run(run_training(spec, folder, environment, data, save))
     except RunMismatch:  # what the folder holds is another run's
         raise
     except BaseException as error:
         # The checkpoints that a stopped run leaves can be traced as well.
         stopped_by = "interrupted" if isinstance(error, Interrupted) else type(error).__name__
-        _describe(spec, base, RunLog(folder).records(), {"stopped_by": stopped_by})
+        _describe(facts | {"stopped_by": stopped_by}, RunLog(folder).records(), keep)
         raise
     finally:
         environment.close()
     result = output.result
-    records = result.records
-    _describe(spec, base, records, {"stopped_by": result.stopped_by, "spent": result.spent})
-    return output.adapter, output.trajectories, records, HTMLString(output.report)
+    _describe(
+        facts | {"stopped_by": result.stopped_by, "spent": result.spent}, result.records, keep
+    )
+    return output.adapter, output.trajectories, result.records, HTMLString(output.report)
 
 
-def _keep_in_artifact_store(
-    settings: TrainSettings, folder: Path
-) -> Callable[[int, Sequence[Path]], None]:
-    mirror = RunMirror.of_run(settings.project, settings.run_name)
+TRAIN_AGENT = StepByName(
+    train_agent,
+    enable_cache=False,
+    output_materializers={"adapter": FileMaterializer, "trajectories": FileMaterializer},
+)
+
+
+def __getattr__(attribute: str) -> BaseStep:
+    return TRAIN_AGENT.find(attribute)
+
+
+def _keep_in_artifact_store(spec: RunSpec, folder: Path) -> Callable[[int, Sequence[Path]], None]:
+    mirror = RunMirror.of_run(spec.project, spec.name)
     if mirror.restore(folder):
         log.info("restored the run from %s", mirror.uri)
     return lambda step, files: mirror.save(folder, files, step)
 
 
-def _describe(
-    spec: RunSpec, base_fingerprint: str, records: Sequence[Record], end: dict[str, Any]
-) -> None:
-    """Tell ZenML, as metadata of the step and of its model version, what the run got to."""
+def _describe(facts: dict[str, Any], records: Sequence[Record], keep: int) -> None:
+    """Record with the step and its model version what the run got to."""
     log_metadata(
-        end
+        facts
         | {
-            "run": spec.name,
             "step": records[-1][STEP] if records else 0,
-            "base_fingerprint": base_fingerprint,
-            "data": spec.data,
             "success_first_step": records[0]["train/success"] if records else None,
             "success_last_step": records[-1]["train/success"] if records else None,
-            "checkpoints": kept_checkpoints(records, spec.training.keep_checkpoints),
+            "checkpoints": kept_checkpoints(records, keep),
         },
         infer_model=True,
     )

@@ -17,7 +17,8 @@ from peft.tuners.lora import LoraLayer
 from backends.config import BackendConfig, LoraConfig
 from backends.embedded.model_service import EmbeddedService
 from backends.embedded.policy import Policy
-from backends.embedded.sampler import Sample, Sampler, SampleRequest
+from backends.embedded.sampler import Sampler
+from backends.sampling import Sample, SampleRequest
 
 POCKET = str(Path(__file__).parents[2] / "models" / "pocket")
 SYSTEM = "You answer questions about the mails in one person's inbox."

@@ -205,7 +205,7 @@ class WandbArtifacts:
 
 async def test_it_starts_one_server(world: World, tmp_path: Path) -> None:
     def servers() -> set[threading.Thread]:
-        return {thread for thread in threading.enumerate() if thread.name == "openai-server"}
+        return {thread for thread in threading.enumerate() if thread.name == "policy-server"}
 
     before = servers()  # of other tests
     async with await world.open(tmp_path / "art"):

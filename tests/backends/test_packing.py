@@ -9,7 +9,14 @@ import torch
 from openai import OpenAI
 
 from backends.embedded.policy import Policy
-from backends.packing import NoTokens, advantages, choices_of, pack_groups, rows_of, sampled_tokens
+from backends.packing import (
+    NoTokens,
+    advantages,
+    pack_groups,
+    rows_of,
+    sampled_tokens,
+    training_rows,
+)
 from tests.backends.pocket import QUESTIONS, Served, choice, trajectory
 
 
@@ -176,7 +183,7 @@ def test_all_turns_of_all_histories_are_packed(policy: Policy) -> None:
     several.additional_histories.append(
         art.trajectories.History(messages_and_choices=[{"role": "user", "content": "hi"}])
     )
-    assert [len(turns) for turns in choices_of(several)] == [1, 1]
+    assert [row.ids for row in training_rows(several)] == [[11, 12], [13, 14]]
     packed = pack(policy, [several, trajectory(0.0, choice([15], [16]))])
     assert rows_in(packed) == [[11, 12], [13, 14], [15, 16]]
 

@@ -16,9 +16,10 @@ import uvicorn
 
 from backends import Endpoint
 from backends.policy_server import ServedPolicy
-from deployment.answer import Checkpoint, Question
+from deployment.answer import Checkpoint
 from deployment.answerer import Answered, Answerer
 from environment.email_search import EmailSearchEnvironment
+from environment.email_search.answering import DEPLOYABLE, Question
 from environment.email_search.config import EmailSearchConfig
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import Email, EmailQuestion
@@ -158,7 +159,12 @@ def desks(folder: Path) -> Iterator[OpenDesk]:
             policy, inboxes = Scripted(server), Inboxes(EmailDatabase(path))
             settings = {"max_turns": 6, "timeout_s": 10 * PATIENCE_S} | rollout
             answerer = Answerer(
-                policy, inboxes, RolloutConfig(**settings), CHECKPOINT, at_once=at_once
+                policy,
+                inboxes,
+                DEPLOYABLE,
+                RolloutConfig(**settings),
+                CHECKPOINT,
+                at_once=at_once,
             )
             opened.callback(lambda: policy.closed or close_in_time(answerer))
             return Desk(server, policy, inboxes, answerer)

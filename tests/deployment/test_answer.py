@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from deployment.answer import MAX_QUESTION_CHARS, Question, Source, judge_outcome, source
+from deployment.answer import no_answer
 from environment.base import StopReason
+from environment.email_search.answering import (
+    MAX_QUESTION_CHARS,
+    Question,
+    Source,
+    finding,
+    source,
+)
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.models import EmailOutcome
 from tests.environment.email_search.builders import ANN, BOB, EVE, mail
@@ -94,16 +102,27 @@ def outcome(answer: str | None, *source_ids: str, **changes: Any) -> EmailOutcom
     return EmailOutcome(**fields | changes)
 
 
+def judge(
+    given: EmailOutcome, inbox: str, database: EmailDatabase
+) -> tuple[str | None, list[str], str | None]:
+    """The answer, the ids of its mails, and the reason if there is none."""
+    environment: Any = SimpleNamespace(database=database)
+    of = finding(environment, question(inbox_address=inbox), given)
+    ids = list(of.source_ids)
+    assert ids == [one.message_id for one in of.sources]
+    return of.answer, ids, of.reason
+
+
 def cited(database: EmailDatabase, answer: str | None, *source_ids: str) -> list[str]:
     """The ids of the mails that the answer is taken to stand in."""
-    found, mails, reason = judge_outcome(outcome(answer, *source_ids), ANN, database)
-    assert (found, reason) == (answer, None)
-    return [mail.message_id for mail in mails]
+    given, ids, reason = judge(outcome(answer, *source_ids), ANN, database)
+    assert (given, reason) == (answer, None)
+    return ids
 
 
 def why_not(database: EmailDatabase, answer: str | None, *source_ids: str, **changes: Any) -> str:
-    found, mails, reason = judge_outcome(outcome(answer, *source_ids, **changes), ANN, database)
-    assert (found, mails) == (None, [])
+    given, ids, reason = judge(outcome(answer, *source_ids, **changes), ANN, database)
+    assert (given, ids) == (None, [])
     assert reason
     return reason
 
@@ -118,8 +137,8 @@ def test_the_mails_come_in_the_order_they_were_cited_each_once(database: EmailDa
 
 
 def test_whose_inbox_it_is_does_not_hang_on_how_it_is_written(database: EmailDatabase) -> None:
-    found, _, _ = judge_outcome(outcome("555-1234", "<1@x>"), " ANN@X.com ", database)
-    assert found == "555-1234"
+    given, _, _ = judge(outcome("555-1234", "<1@x>"), " ANN@X.com ", database)
+    assert given == "555-1234"
 
 
 REASONS = {
@@ -135,10 +154,10 @@ REASONS = {
 
 @pytest.mark.parametrize("stop", StopReason)
 def test_without_an_answer_the_reason_is_how_the_agent_ended(
-    database: EmailDatabase, stop: StopReason
+    stop: StopReason,
 ) -> None:
-    assert why_not(database, None, stop=stop) == REASONS[stop]
-    assert why_not(database, None, "<1@x>", stop=stop) == REASONS[stop]
+    assert no_answer(outcome(None, stop=stop)).reason == REASONS[stop]
+    assert no_answer(outcome(None, "<1@x>", stop=stop)).answer is None
 
 
 @pytest.mark.parametrize("said", ["I don't know", "I don’t know.", "unknown", "", " ", "None"])
@@ -180,17 +199,16 @@ def test_an_answer_stands_in_the_cited_mails_and_no_others(database: EmailDataba
 def test_a_mail_of_another_inbox_counts_as_one_that_does_not_exist(
     database: EmailDatabase, answer: str, beside: tuple[str, ...]
 ) -> None:
-    elsewhere = judge_outcome(outcome(answer, "<3@x>", *beside), ANN, database)
-    nowhere = judge_outcome(outcome(answer, "<9@x>", *beside), ANN, database)
+    elsewhere = judge(outcome(answer, "<3@x>", *beside), ANN, database)
+    nowhere = judge(outcome(answer, "<9@x>", *beside), ANN, database)
     assert elsewhere == nowhere
-    assert "<3@x>" not in [mail.message_id for mail in elsewhere[1]]
+    assert "<3@x>" not in elsewhere[1]
     if SECRET in answer:
         assert elsewhere[0] is None
 
 
 def test_that_mail_counts_in_its_own_inbox(database: EmailDatabase) -> None:
-    found, mails, _ = judge_outcome(outcome(SECRET, "<3@x>"), BOB, database)
-    assert (found, [mail.message_id for mail in mails]) == (SECRET, ["<3@x>"])
+    assert judge(outcome(SECRET, "<3@x>"), BOB, database)[:2] == (SECRET, ["<3@x>"])
 
 
 # A source

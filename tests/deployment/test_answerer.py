@@ -12,8 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from deployment.answer import NOTHING_FOUND, Answer, Question, UnknownInbox
+from deployment.answer import Answer
 from deployment.answerer import Answerer, Unavailable
+from environment.deployable import Unanswerable
+from environment.email_search.answering import DEPLOYABLE, NOTHING_FOUND, Question
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.tools import ANSWER, READ, SEARCH
 from tests.environment.email_search.builders import ANN, BOB, EVE, mail
@@ -217,9 +219,9 @@ def test_an_inbox_that_is_not_there_is_refused_before_the_model_is_asked(
 ) -> None:
     desk = open_desk(TELL)
     asked = question(inbox_address=address)
-    with pytest.raises(UnknownInbox) as raised:
+    with pytest.raises(Unanswerable) as raised:
         desk.answerer.check(asked)
-    with pytest.raises(UnknownInbox, match=str(raised.value)):
+    with pytest.raises(Unanswerable, match=str(raised.value)):
         desk.ask(asked)
     assert "x.com" not in str(raised.value)
     assert desk.server.requests == []
@@ -417,7 +419,7 @@ def test_closed_it_leaves_no_file_open(open_desk: OpenDesk) -> None:
     desk = open_desk(TELL)
     before = psutil.Process().num_fds()
     inboxes = Inboxes(EmailDatabase(desk.inboxes.database.path))
-    answerer = Answerer(Scripted(desk.server), inboxes, RolloutConfig(), CHECKPOINT)
+    answerer = Answerer(Scripted(desk.server), inboxes, DEPLOYABLE, RolloutConfig(), CHECKPOINT)
     close_in_time(answerer)
     assert psutil.Process().num_fds() == before
 

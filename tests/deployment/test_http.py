@@ -1,4 +1,4 @@
-"""The service over real HTTP: the page, the stream, and what a caller's mistakes come to."""
+"""A deployment over real HTTP: the page, the stream, and the answers to a caller's mistakes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
+from sse_starlette import EventSourceResponse
 
 from deployment import http as page_http
-from deployment.answer import NOTHING_FOUND, Answer, Question
-from deployment.http import WEB, add_error_answers, add_page, drain_on_sigterm, events
+from deployment.answer import Answer
+from deployment.http import WEB, add_error_answers, add_page, answer_stream, drain_on_sigterm
 from environment.base import StrictModel
+from environment.email_search.answering import NOTHING_FOUND, Question
 from tests.environment.email_search.builders import ANN, BOB, EVE
 from tests.fakes.chat_server import by_turn, fails, late, says
-from web.guard import CONTENT_SECURITY_POLICY, Guard
+from web.guard import Guard
+from web.page import CONTENT_SECURITY_POLICY
 
 from .conftest import (
     CHECKPOINT,
@@ -68,11 +70,9 @@ def app_of(desk: Desk) -> FastAPI:
         return (await desk.answerer.answer(asked.parameters)).answer
 
     @app.post("/stream")
-    async def stream(asked: Asked) -> StreamingResponse:
+    async def stream(asked: Asked) -> EventSourceResponse:
         desk.answerer.check(asked.parameters)
-        return StreamingResponse(
-            events(desk.answerer, asked.parameters), media_type="text/event-stream"
-        )
+        return answer_stream(desk.answerer, asked.parameters)
 
     @app.post("/broken")
     async def broken(text: Broken) -> None:
@@ -249,7 +249,7 @@ def test_a_model_that_fails_in_the_middle_ends_the_stream_with_an_error(
     assert told[1][1] == {"message": "the model server failed"}
 
 
-def test_a_service_that_ends_tells_those_it_breaks_off(open_site: OpenSite) -> None:
+def test_a_deployment_that_shuts_down_tells_the_clients_it_breaks_off(open_site: OpenSite) -> None:
     gate = threading.Event()
     site = open_site(LOOK, late(TELL, gate))
     with site.stream() as response:
@@ -419,7 +419,7 @@ def test_a_model_that_fails_is_a_503_that_says_when_to_try_again(open_site: Open
 
 
 @pytest.mark.parametrize("path", ["/ask", "/stream"])
-def test_a_service_that_ends_is_a_503(site: Site, path: str) -> None:
+def test_a_deployment_that_shuts_down_answers_503(site: Site, path: str) -> None:
     site.desk.answerer.drain(PATIENCE_S)
     until(lambda: not site.desk.answerer.healthy)
     response = site.ask(path)
@@ -430,7 +430,7 @@ def test_a_service_that_ends_is_a_503(site: Site, path: str) -> None:
 def test_an_unforeseen_fault_is_a_500_that_says_nothing_of_it(site: Site) -> None:
     response = site.post("/broken", {"text": "my own words"})
     assert response.status_code == 500
-    assert response.json() == {"detail": "the service failed; its log says why"}
+    assert response.json() == {"detail": "the server failed; its log says why"}
 
 
 def test_a_fault_of_the_agent_is_a_500_that_says_nothing_of_it(site: Site) -> None:
@@ -449,7 +449,7 @@ def test_after_a_fault_the_client_is_told_that_its_connection_ends(site: Site) -
 # The end
 
 
-def test_the_service_closes_while_somebody_streams(open_site: OpenSite) -> None:
+def test_a_deployment_closes_while_a_client_streams(open_site: OpenSite) -> None:
     gate = threading.Event()
     site = open_site(LOOK, late(TELL, gate))
     with site.stream() as response:
@@ -501,7 +501,7 @@ def test_after_sigterm_the_server_hears_of_it_at_the_end_of_the_grace(
     gate.set()
 
 
-def test_after_sigterm_an_idle_service_does_not_wait_for_the_grace(
+def test_after_sigterm_an_idle_deployment_does_not_wait_for_the_grace(
     open_site: OpenSite, reached: list[int]
 ) -> None:
     site = open_site(TELL)
@@ -589,7 +589,7 @@ def test_nothing_beside_the_assets_is_served(shared_site: Site, path: str) -> No
     assert b"[project]" not in answer
 
 
-def test_the_page_may_load_and_reach_its_own_service_only() -> None:
+def test_the_page_may_load_and_reach_its_own_server_only() -> None:
     policy = dict(part.split(" ", 1) for part in CONTENT_SECURITY_POLICY.split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["frame-ancestors"] == "'none'"

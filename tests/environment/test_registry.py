@@ -1,21 +1,22 @@
 import pytest
 
 from environment import registry
-from environment.base import StrictModel
 
 
-def test_every_environment_offers_what_the_registry_promises():
+def test_every_environment_offers_a_package():
     for name in registry.names():
         package = registry.environment_package(name)
-        assert issubclass(package.Config, StrictModel)
-        assert issubclass(package.DataConfig, StrictModel)
-        assert all(isinstance(artifact, str) for artifact in package.ARTIFACTS)
-        assert callable(package.open_environment)
+        assert package.config().name == name
+        stages = package.stages(package.data(), package.config())
+        made = [stage.artifact for stage in stages]
+        assert set(package.artifacts) <= set(made)
+        for number, stage in enumerate(stages):
+            assert set(stage.needs) <= set(made[:number])
 
 
-def test_email_search_is_found_by_its_folder_name():
-    assert "email_search" in registry.names()
-    assert registry.environment_package("email_search").ARTIFACTS == ("database", "scenarios")
+def test_email_search_is_the_default():
+    assert registry.DEFAULT == "email_search"
+    assert registry.environment_package("email_search").artifacts == ("database", "scenarios")
 
 
 @pytest.mark.parametrize("name", ["", "emails", "base", "registry", "../email_search", "os"])

@@ -22,7 +22,7 @@ def run(folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) 
     for number in (1, 2):
         os.dup2(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update({name: _real(value, folder) for name, value in environment.items()})
     tempfile.tempdir = None  # asked for before the fork
     os.chdir(folder)
     os.chdir, os.makedirs = _inside(os.chdir, folder), _inside(os.makedirs, folder)
@@ -43,9 +43,15 @@ def run_forked(folder: Path, arguments: Sequence[str], environment: Mapping[str,
 
 def _inside(call: Callable[..., Any], folder: Path) -> Callable[..., Any]:
     def redirected(path: Any, *arguments: Any, **named: Any) -> Any:
-        return call(folder if str(path) == APP else path, *arguments, **named)
+        return call(_real(os.fspath(path), folder), *arguments, **named)
 
     return redirected
+
+
+def _real(path: str, folder: Path) -> str:
+    """Where a path of the container lies on this machine's disk."""
+    inside = path == APP or path.startswith(f"{APP}/")
+    return f"{folder}{path.removeprefix(APP)}" if inside else path
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import torch
 
 from backends.config import BackendConfig
 from backends.embedded.policy import Policy
-from backends.embedded.sampler import Sampler, SampleRequest
+from backends.embedded.sampler import Sampler
+from backends.sampling import SampleRequest
 from tests.fakes.loopback import LoopbackServer, Response
 
 KEY = "tml-test"

@@ -14,10 +14,9 @@ ROOT = Path(__file__).parents[2]
 # Steps note where their code lies when they are imported, and the main module is not run.py here.
 source_utils.set_custom_source_root(str(ROOT))
 for _name in (
-    "errors",
     "launch",
     "preflight",
-    "data_preparation",
+    "data",
     "training",
     "evaluation",
     "deploy",

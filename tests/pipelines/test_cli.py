@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -183,9 +184,36 @@ def test_a_whole_run_ends_with_the_table(finished: Finished) -> None:
     assert "Traceback" not in finished.ended.out + finished.ended.err
     assert "train: step 2 of 2, reward" in finished.ended.out
     table = finished.ended.out[finished.ended.out.rindex("all: completed") :]
-    for words in ("mails  ", "scenarios  ", "training  ", "held out", "base  ", "trained  "):
+    for words in ("database  ", "scenarios  ", "training  ", "held out", "base  ", "trained  "):
         assert words in table
     assert "details     runs/first/" in table
+
+
+def test_the_screen_shows_the_pipelines_their_steps_and_the_result(finished: Finished) -> None:
+    lines = finished.ended.out.splitlines()
+    assert len(lines) <= 40
+    assert [line for line in lines if line in ("data", "train", "eval")] == [
+        "data",
+        "train",
+        "eval",
+    ]
+    for step in ("create_database", "train_agent", "run_inference"):
+        assert any(re.fullmatch(rf"  ✓ {step} [\d.]+ s", line) for line in lines)
+    for word in ("ZenML", "zenml", "trial", "dashboard", "orchestrator", "\x1b["):
+        assert word not in finished.ended.out
+    log = (finished.folder / "run.log").read_text()
+    assert "zenml.pipelines" in log
+    assert "zenml.orchestrators" in log
+
+
+def test_what_comes_from_the_cache_says_so(project: Project, finished: Finished) -> None:
+    ended = project.run("--pipeline", "data", "--name", "again", *settings(*SMALL))
+    assert "  ✓ create_database cached" in ended.out.splitlines()
+
+
+def test_verbose_shows_what_zenml_says(project: Project, finished: Finished) -> None:
+    ended = project.run("--pipeline", "data", "--name", "loud", "--verbose", *settings(*SMALL))
+    assert "orchestrator" in ended.out
 
 
 def is_share(value: Any) -> bool:

@@ -52,7 +52,7 @@ def test_later_files_and_settings_win_key_by_key(write: Write) -> None:
     first = write("a.yaml", "training: {max_steps: 5, learning_rate: 0.1, budget: {minutes: 3}}")
     second = write("b.yaml", "training: {max_steps: 7}\nproject: mine")
     config = load_config(
-        [first, second], ["training.max_steps=9", "training.run.budget.minutes=4", "project=ours"]
+        [first, second], ["training.max_steps=9", "training.budget.minutes=4", "project=ours"]
     )
     assert (config.training.max_steps, config.training.learning_rate) == (9, 0.1)
     assert (config.training.budget.minutes, config.project) == (4, "ours")
@@ -86,7 +86,7 @@ def test_a_setting_is_read_as_yaml(setting: str, section: str, key: str, value: 
         ("trainig.max_steps=1", "unknown key trainig: did you mean training?"),
         ("training.max_step=1", "unknown key training.max_step: did you mean max_steps?"),
         (
-            "training.run.budget.minuts=1",
+            "training.budget.minuts=1",
             "unknown key training.budget.minuts: did you mean minutes?",
         ),
         ("backend.lora.rang=1", "unknown key backend.lora.rang: did you mean rank?"),
@@ -114,7 +114,7 @@ def test_an_unknown_key_is_told_with_the_nearest_name(setting: str, told: str) -
         ("training.rollouts_per_group=1", "training.rollouts_per_group: "),
         ("training.loss=dpo", "training.loss: "),
         ("training=5", "training: "),
-        ("training.run.budget.minutes=0", "training.run.budget.minutes: "),
+        ("training.budget.minutes=0", "training.budget.minutes: "),
         ("backend.lora=[1]", "backend.lora: "),
         ("backend.kind=gpu", "backend.kind: "),
         ("project=../up", "project: "),

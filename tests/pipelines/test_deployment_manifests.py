@@ -251,7 +251,7 @@ def test_there_is_one_pod_of_an_image_named_by_its_digest(cluster: World) -> Non
 
 
 def test_all_probes_ask_for_the_health_of_the_app_on_its_port(cluster: World) -> None:
-    app = deployment_settings()
+    app = deployment_settings("email_search")
     (port,) = cluster.container["ports"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         asked = cluster.container[probe]["httpGet"]
@@ -371,7 +371,7 @@ def test_the_container_sees_zenml_s_local_stores_and_nothing_else_of_the_machine
 def test_the_container_is_limited_and_publishes_the_port_of_the_app(machine: World) -> None:
     container = the_container(machine)
     host = container["HostConfig"]
-    assert list(host["PortBindings"]) == [f"{deployment_settings().uvicorn_port}/tcp"]
+    assert list(host["PortBindings"]) == [f"{deployment_settings('email_search').uvicorn_port}/tcp"]
     assert host["CapDrop"] == ["ALL"]
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
     assert host["Memory"] == 3 << 30

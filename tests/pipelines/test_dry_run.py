@@ -126,8 +126,8 @@ def test_the_keys_that_are_needed_are_named(
 
 PRICED = (
     "training.reward=verifiable",
-    "training.run.budget.minutes=90",
-    "training.run.budget.gpu_usd_per_hour=4",
+    "training.budget.minutes=90",
+    "training.budget.gpu_usd_per_hour=4",
     "settings.step_operator.pod_settings.resources.limits={nvidia.com/gpu: '2'}",
 )
 
@@ -136,8 +136,8 @@ PRICED = (
     ("changes", "bounds"),
     [
         (PRICED, ("at most 90", "at most 3", "at most 12")),
-        ((*PRICED, "training.run.budget.gpu_hours=1"), ("at most 30", "at most 1", "at most 4")),
-        ((*PRICED, "training.run.budget.cost_usd=5"), ("at most 90", "at most 3", "at most 5")),
+        ((*PRICED, "training.budget.gpu_hours=1"), ("at most 30", "at most 1", "at most 4")),
+        ((*PRICED, "training.budget.cost_usd=5"), ("at most 90", "at most 3", "at most 5")),
         ((*PRICED, "training.reward=ruler"), ("at most 90", "at most 3", "no bound: set")),
         (
             (*PRICED, "training.reward=ruler", "judge.max_cost_usd=2"),
@@ -176,7 +176,7 @@ def test_the_gpus_that_are_asked_for_are_counted(changes: Any, gpus: int) -> Non
         (["backend.kind=tinker"], "TINKER_API_KEY is not set"),
         (["backend.kind=embedded", "backend.base_model=./none"], "there is no folder ./none"),
         (["backend.kind=tinker"], "tinker cannot serve an adapter from a file"),
-        (["training.run.budget.cost_usd=1"], "training.run.budget.gpu_usd_per_hour"),
+        (["training.budget.cost_usd=1"], "training.budget.gpu_usd_per_hour"),
         (["data.source=mbox", "data.path=/no/mails"], "data.path: there is no /no/mails"),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_judge_without_a_price_is_told_where_dollars_are_bounded() -> None:
     changes = ["backend.kind=embedded", "backend.base_model=models/pocket", "backend.device=cpu"]
     changes += ["judge.model=openai/mine", "judge.api_base=http://h/v1"]
     assert not_ready(load_config([], changes), ("train",)) == []
-    (fault,) = not_ready(load_config([], [*changes, "training.run.budget.cost_usd=1"]), ("train",))
+    (fault,) = not_ready(load_config([], [*changes, "training.budget.cost_usd=1"]), ("train",))
     assert "nobody knows what openai/mine costs" in fault
 
 

@@ -111,7 +111,8 @@ def test_a_version_carries_its_origin_and_its_figures(version: Any, finished: Fi
     assert metadata["evaluation"]["trained"] == summary["eval"]["trained"]
     assert metadata["gain_over_base"] == summary["eval"]["difference"]
     assert metadata["decision"] == summary["eval"]["decision"]
-    assert version.stage == ("production" if summary["promoted"] else None)
+    # Tests of promotion may have archived it since.
+    assert version.stage in ("production" if summary["promoted"] else None, "archived")
 
 
 def test_the_decision_is_an_artifact(runs: Mapping[str, Any], finished: Finished) -> None:
@@ -128,7 +129,8 @@ def test_the_data_artifacts_carry_their_counts(runs: Mapping[str, Any], finished
     data = finished.summary["data"]
     assert data["cached"] is False
     for step, name in (("create_database", "database"), ("load_scenarios", "scenarios")):
-        assert dict(output(runs["data_preparation"], step, name).run_metadata) == data[name]
+        metadata = output(runs["data_preparation"], step, name).run_metadata
+        assert {k: v for k, v in metadata.items() if k != "storage_size"} == data[name]
     mails = output(runs["data_preparation"], "download_enron_data", "mails").run_metadata
     assert mails["mails"] == data["database"]["stored"] == 240
 

@@ -44,8 +44,8 @@ def test_every_part_is_shown() -> None:
     text = text_of()
     for part in (
         "all: completed, data 1 s, train 34 s, peak memory 712 MiB",
-        "mails       1,240 stored, 3 left out",
-        "2 no date",
+        "database    1,240 stored",
+        "2 left out: no date",
         "scenarios   75 to train on, 72 held out",
         "2 steps (ended by converged), 8 of 16 rollouts trained on, lowest probs_corr 0.9991",
         "7 left out: zero_variance",

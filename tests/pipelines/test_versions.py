@@ -14,7 +14,9 @@ from backends.errors import BackendError
 from pipelines import launch, summary_table
 from pipelines.config import load_config
 from pipelines.launch import Run
-from steps.evaluation import compute_metrics, load_trained_model, promote
+from steps.evaluation.compute_metrics import compute_metrics
+from steps.evaluation.load_trained_model import load_trained_model
+from steps.evaluation.promote import promote
 from steps.materializers import FileMaterializer, scratch_folder
 from steps.model_versions import MissingArtifact, production_version
 from tests.pipelines.commands import ROOT

@@ -10,14 +10,14 @@ import pytest
 
 from environment.email_search.scenarios import ScenarioError, read_jsonl
 from environment.language_model import LlmFailed, LlmUnavailable
+from environment.registry import environment_package
 from pipelines import launch
 from pipelines.config import ConfigError, load_config
+from pipelines.data import REPLIES
 from pipelines.launch import Run
 from pipelines.preflight import preflight
-from pipelines.preparation import REPLIES
 from pipelines.summary_table import lines
 from steps.model_versions import data_artifacts
-from steps.open_environment import open_environment
 from tests.environment.email_search.builders import ANN, BOB, raw_mail
 from tests.fakes import writer_server as writers
 from tests.fakes.writer_server import WriterServer
@@ -53,8 +53,8 @@ def values(mails: Path, server: WriterServer, **llm: Any) -> list[str]:
         "data.source=maildir",
         f"data.path={mails}",
         "data.scenarios=llm",
-        "scenario_writer.questions_per_inbox=4",
-        *(f"scenario_writer.{key}={value}" for key, value in writer.items()),
+        "data.writer.questions_per_inbox=4",
+        *(f"data.writer.{key}={value}" for key, value in writer.items()),
     ]
 
 
@@ -81,7 +81,8 @@ def test_what_was_written_becomes_the_scenarios_that_training_takes(
 ) -> None:
     made = prepare(server)["data"]["scenarios"]
     artifacts = {name: a.load() for name, a in data_artifacts("email_search").items()}
-    environment = open_environment("email_search", {"name": "email_search"}, 6, artifacts)
+    package = environment_package("email_search")
+    environment = package.open(artifacts, package.config(), 6)
     scenarios = [*environment.scenarios("train"), *environment.scenarios("test")]
     environment.close()
     assert len(scenarios) == made["train"] + made["test"] == made["writer"]["kept"] == 8
@@ -123,7 +124,7 @@ def test_without_the_cache_the_replies_are_still_not_paid_for_again(
 
 def test_a_run_that_failed_goes_on_where_it_stopped(prepare: Prepare) -> None:
     with WriterServer(writers.good, writers.failing(401)) as server:
-        more = "scenario_writer.mails_per_batch=4"
+        more = "data.writer.mails_per_batch=4"
         with pytest.raises(LlmFailed, match="no reply so far is paid for twice"):
             prepare(server, more, concurrency=1)
         answered = len(server.requests) - server.failed
@@ -136,7 +137,7 @@ def test_a_run_that_failed_goes_on_where_it_stopped(prepare: Prepare) -> None:
 def test_a_spent_budget_keeps_what_was_made_and_a_higher_one_goes_on(
     prepare: Prepare, server: WriterServer
 ) -> None:
-    eight = "scenario_writer.questions_per_inbox=8"
+    eight = "data.writer.questions_per_inbox=8"
     bounded = prepare(server, eight, concurrency=1, max_cost_usd=1.5, **PRICES)
     cut = bounded["data"]["scenarios"]["writer"]
     assert cut["ended_by"] == "budget"
@@ -166,7 +167,9 @@ def test_a_writer_of_nothing_usable_is_an_error_that_says_why(prepare: Prepare) 
     wrong = writers.changing(answer="Paris, of course")
     with (
         WriterServer(wrong) as server,
-        pytest.raises(ScenarioError, match=r"openai/writer wrote no question.*not_in_gold_mail"),
+        pytest.raises(
+            ScenarioError, match=r"openai/writer wrote no usable question.*not_in_gold_mail"
+        ),
     ):
         prepare(server)
 
@@ -174,7 +177,7 @@ def test_a_writer_of_nothing_usable_is_an_error_that_says_why(prepare: Prepare) 
 def test_the_table_at_the_end_says_who_wrote_and_what_was_left_out(
     prepare: Prepare, server: WriterServer, tmp_path: Path
 ) -> None:
-    summary = prepare(server, "scenario_writer.min_realism=0.8")
+    summary = prepare(server, "data.writer.min_realism=0.8")
     summary |= {"status": "completed", "peak_rss_mib": 1.0}
     text = "\n".join(lines(summary, tmp_path))
     assert f"{len(server.requests)} requests, cost unknown" in text
@@ -206,8 +209,8 @@ def test_a_bound_on_an_unknown_price_is_an_error_before_any_work(
 
 
 def test_a_wrong_setting_of_the_writer_is_an_error_that_names_it() -> None:
-    with pytest.raises(ConfigError, match=r"scenario_writer.questions_per_inbox"):
-        load_config([], ["scenario_writer.questions_per_inbox=0"])
+    with pytest.raises(ConfigError, match=r"data.writer.questions_per_inbox"):
+        load_config([], ["data.writer.questions_per_inbox=0"])
 
 
 def test_the_command_line_says_which_key_is_missing(project: Project, mails: Path) -> None:
@@ -216,7 +219,9 @@ def test_the_command_line_says_which_key_is_missing(project: Project, mails: Pat
         *settings("data.source=maildir", f"data.path={mails}", "data.scenarios=llm"),
     )
     assert ended.code == 2
-    assert ended.message.startswith("error: scenario_writer: the model openai/o4-mini needs")
+    assert ended.message.startswith(
+        "error: the step write_scenarios asks a model: the model openai/o4-mini needs"
+    )
     assert not (project.folder / "runs" / "no-key").exists()
 
 

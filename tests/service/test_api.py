@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.client import AsyncServiceClient, ServiceError
 from service.schemas import TrainRequest
@@ -293,14 +294,22 @@ def test_metrics_count_jobs_and_answers(service: Service, http: httpx.Client) ->
     http.get("/train/default/nobody/status")
     response = http.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
-    values = {}
-    for line in response.text.splitlines():
-        if not line.startswith("#"):
-            name, value = line.rsplit(" ", 1)
-            values[name] = float(value)
-    assert values['art_service_jobs{status="running"}'] == 1
-    assert values["art_service_queue_depth"] == values['art_service_jobs{status="queued"}']
-    assert values['art_service_http_responses_total{status="404"}'] >= 1
+    families = text_string_to_metric_families(response.text)
+    values = {
+        (sample.name.removeprefix("art_service_"), *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    assert {name for name, *_ in values} == {
+        *("info", "jobs", "queue_depth", "models", "steps", "streams"),
+        *("changes_total", "http_responses_total"),
+    }
+    assert values["jobs", "running"] == 1
+    assert values["queue_depth",] == values["jobs", "queued"]
+    assert values["http_responses_total", "404"] >= 1
+    newer = http.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})
+    assert newer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert newer.text.endswith("# EOF\n")
 
 
 async def test_the_client_with_await_says_the_same(service: Service) -> None:
@@ -378,7 +387,8 @@ def test_the_defaults_are_those_of_the_asked_system() -> None:
 def test_a_token_is_asked_for_and_appears_nowhere(start_service: Any, tmp_path: Path) -> None:
     secret = "sekrit-openai-value-77"
     environ = {"ART_SERVICE_TOKEN": TOKEN, "OPENAI_API_KEY": secret}
-    service = start_service(environ, log_level="debug", queue_limit=1)
+    # For other machines too: what checks requests is not given the token.
+    service = start_service(environ | {"HOST": "0.0.0.0"}, log_level="debug", queue_limit=1)
     with httpx.Client(base_url=service.url, timeout=60) as http:
         for shown in ("", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}"):
             response = http.get("/models", headers={"Authorization": shown})

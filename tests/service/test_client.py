@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from service.states import Status
 from tests.fakes.example_server import ExampleServer, fresh
 from tests.fakes.judge_server import JudgeServer, good
 
-from .conftest import Service, StartService, request
+from .conftest import Service, StartService, occupied, request
 
 ASKED = RolloutRequest(task_prompt="Add the numbers.", num_rollouts=5, verifier="numeric")
 
@@ -102,3 +103,17 @@ def test_both_halves_offer_the_same() -> None:
 def test_a_service_that_does_not_come_back_is_given_up() -> None:
     with ServiceClient("http://127.0.0.1:9") as client, pytest.raises(StreamLost):
         list(client.stream("default", "m", patience_s=0.1))
+
+
+async def test_a_stream_of_a_job_whose_events_were_all_seen_is_over(tmp_path: Path) -> None:
+    with occupied(tmp_path):
+        service = Service(tmp_path, {}).start()
+        try:
+            service.client.train(request("m"))
+            service.client.cancel("default", "m")
+            last = service.client.status("default", "m").last_event_id
+            assert list(service.client.stream("default", "m", after=last)) == []
+            async with AsyncServiceClient(service.url) as client:
+                assert [event async for event in client.stream("default", "m", after=last)] == []
+        finally:
+            service.close()

@@ -170,7 +170,7 @@ def test_models_are_listed_with_their_states_those_in_training_first(
     states = page.locator("#list .state").all_inner_texts()
     assert states == ["running", "queued", "cancelled", "failed", "succeeded"]
     expect(row(page, "default", "waits")).to_contain_text("number 1 in the queue")
-    expect(row(page, "default", "waits")).to_contain_text(re.compile("asked \\d+ \\w+"))
+    expect(row(page, "default", "waits")).to_contain_text(re.compile("requested \\d+ \\w+"))
     expect(row(page, "done", "ended")).to_contain_text("step 2 of 3")
     expect(row(page, "done", "ended")).to_contain_text(re.compile("email_search · started \\d+ "))
     bar = row(page, "done", "ended").locator("progress")
@@ -339,7 +339,7 @@ def test_deleting_names_what_is_lost_and_leaves_nothing(
     page.locator("#delete").click()
     expect(dialog).to_have_accessible_name("Delete p / doomed?")
     expect(dialog).to_have_accessible_description(
-        "Lost for good: 1 job with all events, the checkpoints and the adapter after 2 steps. "
+        "This permanently deletes 1 job with all events, the checkpoints and the adapter after 2 steps. "
         "The training ends at once."
     )
     page.get_by_role("button", name="Keep it").click()
@@ -423,7 +423,7 @@ def test_the_token_is_asked_for_and_kept_in_the_tab(guarded: Service, visit: Vis
     for wrong, told in (
         ("", "Enter the token."),
         ("clé", "A token has no spaces or accented letters."),
-        ("guess", "This is not the token."),
+        ("guess", "This token is wrong."),
     ):
         field.fill(wrong)
         field.press("Enter")

@@ -56,7 +56,17 @@ def test_other_machines_need_a_token(host: str, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ConfigError, match="shorter than 16"):
         load_settings(CONFIG)
     monkeypatch.setenv("ART_SERVICE_TOKEN", TOKEN)
-    assert load_settings(CONFIG).host == host
+    settings = load_settings(CONFIG)
+    assert settings.host == host
+    assert TOKEN not in f"{settings!r} {settings.model_dump_json()}"
+
+
+def test_a_token_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(f"token: [{TOKEN}]")
+    with pytest.raises(ConfigError, match="token") as refused:
+        load_settings(file)
+    assert TOKEN not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +86,9 @@ def test_a_bad_configuration_is_named(tmp_path: Path, text: str, told: str) -> N
         load_settings(file)
 
 
-def test_skypilot_is_told_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skypilot_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ART_BACKEND", "skypilot")
-    with pytest.raises(ConfigError, match="ART_BACKEND=local there"):
+    with pytest.raises(ConfigError, match="ART_BACKEND=local on the machine"):
         load_settings(CONFIG)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from service.client import AsyncServiceClient, ServiceError
 from service.states import Status
 from service.store import Store
 
-from .conftest import Service, occupied, until
+from .conftest import PATIENCE_S, Service, occupied, until
 
 CLIENTS = 200
 EVENTS = 500
@@ -59,7 +60,7 @@ async def test_two_hundred_clients_see_every_event_in_order(
     status = Path(f"/proc/{service.process.pid}/status").read_text()
     peak_kib = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmHWM"))
     assert peak_kib < MOST_MIB * 1024
-    until(lambda: "art_service_streams 0\n" in service.client.metrics())
+    until(lambda: "art_service_streams 0.0\n" in service.client.metrics())
 
 
 def test_a_silent_stream_has_a_heartbeat_and_starts_where_it_is_told(
@@ -97,3 +98,30 @@ def test_a_deleted_job_ends_its_stream(busy: tuple[Service, Store, str]) -> None
     assert rest[-2:] == ["event: deleted", "data: {}"]
     with pytest.raises(ServiceError, match="no model"):
         list(service.client.stream("default", "busy"))
+
+
+async def test_sigterm_ends_streams_between_two_events_and_a_client_goes_on_with_the_next(
+    busy: tuple[Service, Store, str],
+) -> None:
+    service, store, job = busy
+    assert service.process is not None
+    seen: list[int] = []
+    async with AsyncServiceClient(service.url) as client, httpx.AsyncClient(timeout=20) as http:
+        reader = asyncio.create_task(read(client, seen))
+        urls = [f"{service.url}/train/default/busy/stream"] * 20
+        silent = [asyncio.create_task(http.get(url)) for url in urls]
+        await asyncio.to_thread(
+            until, lambda: f"art_service_streams {len(silent) + 1}.0" in service.client.metrics()
+        )
+        asked = time.monotonic()
+        service.process.terminate()
+        # Cut off, each would be a RemoteProtocolError.
+        ended = await asyncio.gather(*silent)
+        assert time.monotonic() - asked < 4
+        assert {response.text.count("id: ") for response in ended} == {2}
+        await asyncio.to_thread(service.process.wait, PATIENCE_S)
+        await asyncio.to_thread(service.start)
+        store.end(job, Status.SUCCEEDED, result=None)
+        await reader
+    assert seen == list(range(1, store.last_event_id(job) + 1))
+    assert "ERROR" not in service.log.read_text()

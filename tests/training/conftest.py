@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -9,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.training.world import RankedEnvironment, run_spec, sample_files
+from tests.training.world import RankedEnvironment, run_spec, sample_files, train_run
 from training.run.run_log import Record
-from training.run.runner import RunOutput, run_training
+from training.run.runner import RunOutput
 
 EVALUATED = {"eval_every": 2, "eval_scenarios": 4}
 
@@ -45,8 +44,7 @@ def finished(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     forks.warm_up()
     folder = tmp_path_factory.mktemp("finished")
     environment = RankedEnvironment(files)
-    spec = run_spec(folder, max_steps=3, **EVALUATED)
-    output = asyncio.run(run_training(spec, environment))
+    output = train_run(run_spec(max_steps=3, **EVALUATED), folder, environment)
     environment.close()
     return Finished(folder, output)
 

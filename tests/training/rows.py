@@ -27,6 +27,7 @@ def row(
         "tokens": 300,
         "seconds": 0.5,
         "metrics": {"source_recall": float(success)},
+        "cites_source": success,
     }
     return EvaluationRow(**fields | changes)
 

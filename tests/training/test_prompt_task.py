@@ -11,14 +11,15 @@ import pytest
 from agent.judge import JudgeConfig
 from backends import BackendConfig
 from environment.base import EnvironmentUnavailable
-from environment.prompt_task import Config, PromptTaskEnvironment, open_environment
+from environment.prompt_task import PromptTaskConfig, PromptTaskEnvironment, open_environment
 from environment.prompt_task.examples import write_examples
 from environment.prompt_task.models import Example
 from models.pocket_math.examples import sums
 from tests.fakes.judge_server import JudgeServer, first_is_best
 from training.config import RolloutConfig, TrainingConfig
 from training.run.run_log import Record
-from training.run.runner import RunSpec, run_training
+from training.run.runner import run_training
+from training.spec import RunSpec
 
 BACKEND = BackendConfig.model_validate(
     {
@@ -34,7 +35,7 @@ BACKEND = BackendConfig.model_validate(
 
 def opened(folder: Path, examples: list[Example], **settings: Any) -> PromptTaskEnvironment:
     write_examples(folder / "e.jsonl", examples)
-    return open_environment({"scenarios": folder / "e.jsonl"}, Config(**settings), 1)
+    return open_environment({"scenarios": folder / "e.jsonl"}, PromptTaskConfig(**settings), 1)
 
 
 def train(
@@ -43,7 +44,6 @@ def train(
     spec = RunSpec(
         project="art-rl",
         name="run",
-        folder=folder / "run",
         seed=0,
         backend=BACKEND,
         training=TrainingConfig(
@@ -54,11 +54,10 @@ def train(
             max_steps=2,
         ),
         rollout=RolloutConfig(max_turns=1, max_reply_tokens=32, max_tokens=512, timeout_s=60),
-        environment={},
-        data={},
+        environment={"name": "prompt_task"},
         judge=judge or JudgeConfig(),
     )
-    return asyncio.run(run_training(spec, environment)).result.records
+    return asyncio.run(run_training(spec, folder / "run", environment, {})).result.records
 
 
 def test_a_verifier_trains(tmp_path: Path) -> None:

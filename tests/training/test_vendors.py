@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import logging
 from pathlib import Path
 
@@ -14,8 +12,16 @@ from tests.backends.test_contract import WandbArtifacts
 from tests.fakes.tinker_server import KEY, TinkerServer
 from tests.fakes.vllm_server import writes
 from tests.fakes.wandb_server import WandbServer
-from tests.training.world import BACKEND, GROUPS, POCKET, SIZE, RankedEnvironment, run_spec
-from training.run.runner import RunOutput, run_training
+from tests.training.world import (
+    BACKEND,
+    GROUPS,
+    POCKET,
+    SIZE,
+    RankedEnvironment,
+    run_spec,
+    train_run,
+)
+from training.run.runner import RunOutput
 from training.run.store import read_policy_record
 
 ANSWER = (
@@ -26,8 +32,8 @@ ANSWER = (
 
 def run(kind: str, folder: Path, environment: RankedEnvironment, **changes: object) -> RunOutput:
     backend = BACKEND.model_copy(update={"kind": kind})
-    spec = dataclasses.replace(run_spec(folder, **{"max_steps": 1} | changes), backend=backend)  # type: ignore[arg-type]
-    return asyncio.run(run_training(spec, environment))
+    spec = run_spec(**{"max_steps": 1} | changes)  # type: ignore[arg-type]
+    return train_run(spec.model_copy(update={"backend": backend}), folder, environment)
 
 
 @pytest.fixture
@@ -48,7 +54,7 @@ def test_a_run_at_tinker_is_exact_and_leaves_its_adapter(
     assert record["data/step_trained_trajectories"] == GROUPS * SIZE
     assert record["loss/probs_corr"] > 0.999
     assert read_policy_record(output.adapter).step == 1
-    assert "tokenises the conversations anew" not in output.report
+    assert "tokenises the conversations again" not in output.report
 
 
 def test_a_run_at_wandb_trains_and_says_that_it_may_not_be_exact(
@@ -73,9 +79,11 @@ def test_a_run_at_wandb_trains_and_says_that_it_may_not_be_exact(
     assert record["data/step_trained_trajectories"] == GROUPS * SIZE
     assert "loss/probs_corr" not in record
     assert len(server.jobs) == 1
-    said = [message for message in caplog.messages if "tokenises the conversations anew" in message]
+    said = [
+        message for message in caplog.messages if "tokenises the conversations again" in message
+    ]
     assert len(said) == 1
-    assert "tokenises the conversations anew" in output.report
+    assert "tokenises the conversations again" in output.report
 
 
 class Untracked:

@@ -8,14 +8,13 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from tests.training.world import RankedEnvironment, run_spec
-from training.run.runner import run_training
+from tests.training.world import RankedEnvironment, run_spec, train_run
 from training.run.signals import stop_on_signals
 from training.run.store import claim
 
 
 def train(folder: Path, files: dict[str, Path], max_steps: int) -> None:
-    asyncio.run(run_training(run_spec(folder, max_steps), RankedEnvironment(files)))
+    train_run(run_spec(max_steps), folder, RankedEnvironment(files))
 
 
 def signal_yourself_twice(number: int, reached: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from agent.rollout import Rollout
 from backends import BackendConfig
-from environment.base import Reward, StopReason
+from environment.base import Environment, Reward, StopReason
 from environment.email_search import EmailSearchEnvironment
 from environment.email_search.config import EmailSearchConfig
 from environment.email_search.email_db import EmailDatabase, build_database
@@ -19,7 +21,8 @@ from environment.email_search.sample.corpus import generate, scenarios_of
 from environment.email_search.scenarios import read_jsonl, write_jsonl
 from environment.email_search.tools import EmailSession
 from training.config import RolloutConfig, TrainingConfig
-from training.run.runner import RunSpec
+from training.run.runner import RunOutput, run_training
+from training.spec import RunSpec
 
 POCKET = Path(__file__).parents[2] / "models" / "pocket"
 VIEW = EmailSearchConfig(max_hits=4, snippet_words=10, max_mail_chars=600)
@@ -48,19 +51,29 @@ def training_config(max_steps: int, **changes: Any) -> TrainingConfig:
     return TrainingConfig(**settings | changes)
 
 
-def run_spec(folder: Path, max_steps: int, seed: int = 0, **changes: Any) -> RunSpec:
+def run_spec(max_steps: int, seed: int = 0, **changes: Any) -> RunSpec:
     """A run of the smallest size; ``changes`` are settings of its training."""
     return RunSpec(
         project="art-rl",
         name="run",
-        folder=folder,
         seed=seed,
         backend=BACKEND,
         training=training_config(max_steps, **changes),
         rollout=ROLLOUT,
         environment=VIEW.model_dump(),
-        data={"database": "d", "scenarios": "s"},
     )
+
+
+DATA = {"database": "d", "scenarios": "s"}
+
+
+def train_run(
+    spec: RunSpec,
+    folder: Path,
+    environment: Environment[Any, Any],
+    data: Mapping[str, str] = MappingProxyType(DATA),
+) -> RunOutput:
+    return asyncio.run(run_training(spec, folder, environment, data))
 
 
 def sample_files(folder: Path) -> dict[str, Path]:
@@ -121,12 +134,16 @@ class RankedEnvironment(EmailSearchEnvironment):
 class ConstantEnvironment(RankedEnvironment):
     """The sample inboxes, where nothing the agent does makes a difference."""
 
+    verdicts = MappingProxyType({"constant": "whatever it was"})
+
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return Reward(0.5, success=False, reason="constant")
 
 
 class SoonConstantEnvironment(RankedEnvironment):
     """The sample inboxes, where everything is worth the same after the first step."""
+
+    verdicts = MappingProxyType({"given": "by the order of the rollouts"})
 
     def __init__(self, files: dict[str, Path]) -> None:
         super().__init__(files)

@@ -1,4 +1,4 @@
-"""The web page in a real browser, in front of a service that plays scripted answers."""
+"""The web page in a real browser, before a server with scripted answers."""
 
 from __future__ import annotations
 

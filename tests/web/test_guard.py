@@ -1,4 +1,4 @@
-"""The guard around the service: how large a request may be, and under which name it is reached."""
+"""The guard of an HTTP server: the size of a request, and the host name it is sent to."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
+from tests.deployment.conftest import PATIENCE_S, serve
 from web.guard import MAX_BODY_BYTES, Guard, is_loopback
-
-from .conftest import PATIENCE_S, serve
 
 
 def app_of(local_only: bool) -> FastAPI:
@@ -199,7 +198,7 @@ def test_its_name_may_be_written_in_capitals(local_url: str, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "192.168.0.7:8000"])
-def test_a_service_with_a_key_answers_under_every_name(url: str, host: str) -> None:
+def test_a_server_with_a_key_answers_under_every_name(url: str, host: str) -> None:
     assert status(url, host) == 200
 
 

@@ -95,7 +95,7 @@ def test_the_work_is_shown_while_it_happens(serve: Serve, visit: Visit) -> None:
     expect(steps).to_have_text(
         [
             "Searched “budget” “due”, from a@b.c, since 1 January 2001 3 mails",
-            "Looking at what was found",
+            "Looking at the results",
         ]
     )
     expect(status).to_contain_text("Searched “budget” “due”")
@@ -210,7 +210,7 @@ def test_bad_input_of_no_field_is_explained_above_the_form(
     expect(page.locator("#form-error")).to_be_focused()
 
 
-def test_a_key_is_asked_for_where_the_service_needs_one(serve: Serve, visit: Visit) -> None:
+def test_the_page_asks_for_a_key_where_one_is_required(serve: Serve, visit: Visit) -> None:
     server = serve(stream(DUE), key="secret", examples=EXAMPLES)
     page = visit(server)
     key = page.get_by_label("Access key")
@@ -261,10 +261,10 @@ def test_what_cannot_be_a_key_is_not_sent(
     expect(page.locator("#key-error")).to_contain_text(problem)
 
 
-def test_a_service_that_is_away_is_asked_again(serve: Serve, visit: Visit) -> None:
+def test_a_question_to_an_unavailable_agent_can_be_asked_again(serve: Serve, visit: Visit) -> None:
     page = visit(serve(refuses(503, "The model is being replaced", retry_after="30"), stream(DUE)))
     ask(page)
-    heading(page, "The service is not available right now")
+    heading(page, "The agent is not available right now")
     expect(page.locator(".message")).to_have_text(
         "The model is being replaced. Try again in 30 seconds."
     )
@@ -273,11 +273,11 @@ def test_a_service_that_is_away_is_asked_again(serve: Serve, visit: Visit) -> No
     assert page.evaluate(FOCUSED) == "result-title"
 
 
-def test_a_lost_network_is_told_from_a_service_that_is_away(serve: Serve, visit: Visit) -> None:
+def test_a_lost_network_differs_from_an_unavailable_agent(serve: Serve, visit: Visit) -> None:
     page = visit(serve(stream(DUE)))
     page.context.set_offline(True)
     ask(page)
-    heading(page, "The service cannot be reached")
+    heading(page, "The agent cannot be reached")
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
     heading(page, "Answer")
@@ -301,10 +301,10 @@ def test_a_connection_that_breaks_keeps_what_was_done(serve: Serve, visit: Visit
         (stream(search("x", hits=1)), "The connection was lost", "before the answer"),
         (stream(b"event: answer\ndata: {\n\n"), "The connection was lost", "before the answer"),
         (stream(event("error", {"message": "It broke."})), "The agent could not fin", "It broke."),
-        (says({"status": "ok"}), "The service is not available", "something else"),
+        (says({"status": "ok"}), "The agent is not available", "something else"),
         (
             Reply([b"<h1>Bad gateway</h1>"], 503),
-            "The service is not available",
+            "The agent is not available",
             "answered with 503",
         ),
     ],

@@ -54,6 +54,7 @@ class EvaluationRow(BaseModel):
     tokens: int
     seconds: float
     metrics: dict[str, float]
+    cites_source: bool | None = None
     error: str = ""
     model: str = ""
     at_once: int = 0
@@ -133,7 +134,7 @@ def row_of(
     sample: int = 0,
 ) -> EvaluationRow:
     scenario, outcome = rollout.scenario, rollout.outcome
-    sources = getattr(scenario, "message_ids", ())
+    view = scenario.view
     refused = bool(rollout.replies) and is_refusal(rollout.replies[-1])
     error = rollout.failure or (REFUSED if refused else "")
     return EvaluationRow(
@@ -141,11 +142,11 @@ def row_of(
         mode=mode,
         scenario_id=scenario.id,
         sample=sample,
-        kind=getattr(scenario, "kind", "") or "all",
-        cluster=sources[0] if sources else scenario.id,
-        question=getattr(scenario, "question", ""),
-        gold=getattr(scenario, "answer", ""),
-        answer=getattr(outcome, "answer", None),
+        kind=view.kind,
+        cluster=view.cluster or scenario.id,
+        question=view.question,
+        gold=view.gold,
+        answer=outcome.answer,
         success=rollout.reward.success,
         reward=rollout.reward.value,
         reason=error or rollout.reward.reason,
@@ -153,6 +154,7 @@ def row_of(
         tokens=rollout.prompt_tokens + rollout.completion_tokens,
         seconds=rollout.seconds,
         metrics=dict(rollout.reward.metrics),
+        cites_source=rollout.reward.cites_source,
         error=error,
         matched=rollout.reward.success,
         model=model,

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from environment.base import Environment, Scenario, StopReason
+from environment.base import Environment, Scenario, StopReason, UserError
 from training.evaluation.compare import read_rows
 from training.evaluation.evaluate import EvaluationRow
 
 
-class RescoreError(ValueError):
+class RescoreError(UserError):
     """Stored rollouts that cannot be scored; the text says why."""
 
 
@@ -57,7 +57,7 @@ def rescore(
                 f"scenario {row.scenario_id} was not stored by the environment "
                 f"{environment.name} as it is now: {error.errors()[0]['msg']}"
             ) from error
-        reward = environment.reward(scenario, outcome)
+        reward = environment.score(scenario, outcome)
         failed = "" if row.judge_error else row.error
         changes: dict[str, Any] = {
             "success": reward.success,
@@ -65,6 +65,7 @@ def rescore(
             "reward": reward.value,
             "reason": failed or reward.reason,
             "metrics": dict(reward.metrics),
+            "cites_source": reward.cites_source,
             "error": failed,
             "judged": None,
             "judge_error": "",

@@ -179,8 +179,7 @@ def _summary(rows: Sequence[EvaluationRow], confidence: float) -> PolicySummary:
     for of_one in found.values():
         kinds.setdefault(of_one[0].kind, []).append(fmean(row.success for row in of_one))
     endings = Counter(row.reason for row in counted)
-    cited = [row.metrics["source_recall"] > 0 for row in counted
-             if row.success and "source_recall" in row.metrics]  # fmt: skip
+    cited = [row.cites_source for row in counted if row.success and row.cites_source is not None]
     asked = [row for row in rows if row.error != BUDGET]
     costs = [row.cost_usd for row in asked if row.cost_usd is not None]
     seconds = [row.seconds for row in counted]

@@ -17,7 +17,8 @@ import art
 from openai.types.chat.chat_completion import Choice
 
 from agent.rollout import Rollout
-from backends.packing import NoTokens, choices_of, rows_of
+from backends.packing import NoTokens, training_rows
+from backends.trajectory import ExactTrajectory
 from environment.base import Environment, StopReason
 from training.loop.trajectories import to_trajectory
 
@@ -94,7 +95,7 @@ def account(
 
 
 def _reason_to_drop(
-    rollout: Rollout, trajectory: art.Trajectory, max_tokens: int, exact_tokens: bool
+    rollout: Rollout, trajectory: ExactTrajectory, max_tokens: int, exact_tokens: bool
 ) -> Drop | None:
     if rollout.stop is StopReason.TIMEOUT:
         return Drop.TIMEOUT
@@ -111,9 +112,9 @@ def _reason_to_drop(
         )
         return Drop.OVER_LENGTH if longest > max_tokens else None
     try:
-        rows = [row for turns in choices_of(trajectory) for row in rows_of(turns)]
+        trajectory.rows = training_rows(trajectory)
     except NoTokens:
         return Drop.NO_LOGPROBS
-    if any(len(row.ids) > max_tokens for row in rows):
+    if any(len(row.ids) > max_tokens for row in trajectory.rows):
         return Drop.OVER_LENGTH
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from environment.base import UserError
 from training.loop.judging import distrust, judge_faults
 from training.run.run_log import STEP, Record
 
@@ -13,17 +14,22 @@ log = logging.getLogger(__name__)
 _STEPS_BETWEEN_WARNINGS = 10
 
 
-def warn_of_mismatch(record: Record, lowest: float) -> None:
+class Mismatch(UserError):
+    """Sampler and trainer do not see the same policy."""
+
+
+def mismatch(record: Record, lowest: float) -> str | None:
+    """What is wrong if sampler and trainer disagree in this step, with what to look at."""
     correlation = record.get("loss/probs_corr")
-    if correlation is not None and not correlation >= lowest:
-        log.warning(
-            "step %d: the sampler's and the trainer's probabilities correlate only %.4f (at least "
-            "%.2f expected): the policy is trained on tokens it did not sample like that. Check "
-            "that both use the same weights, template and temperature",
-            record[STEP],
-            correlation,
-            lowest,
-        )
+    if correlation is None or correlation >= lowest:
+        return None
+    return (
+        f"step {record[STEP]}: the probabilities of sampler and trainer correlate only "
+        f"{correlation:.4f}, training.min_probs_corr is {lowest:g}: the policy is trained on tokens "
+        "that it would not have sampled. Look at the base model's attention (sliding windows and "
+        "soft caps are not computed by our sampler), at backend.dtype, and at the weights of both; "
+        "training.on_mismatch: warn goes on all the same"
+    )
 
 
 def warn_of_judge(records: Sequence[Record], last: bool) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +23,12 @@ from agent.judge import RulerJudge
 from agent.model import ChatModel
 from agent.rollout import Rollout
 from backends import PolicyHandle
-from environment.base import Environment, Scenario
+from environment.base import Environment, Scenario, UserError
 from environment.language_model import LlmBudgetSpent
 from training.config import RolloutConfig, TrainingConfig
 from training.evaluation.statistics import means
 from training.loop.accounting import StepAccount, account
-from training.loop.explain import warn_of_judge, warn_of_mismatch, why_empty
+from training.loop.explain import Mismatch, mismatch, warn_of_judge, why_empty
 from training.loop.gather import chat_model, gather_groups, limits
 from training.loop.judging import JUDGE_COST, judge_groups
 from training.loop.schedule import scenarios_of_step
@@ -38,7 +39,7 @@ from training.run.signals import Interrupted, stop_on_signals, unless
 log = logging.getLogger(__name__)
 
 
-class EmptySteps(RuntimeError):
+class EmptySteps(UserError):
     """Several steps in a row had nothing to train on."""
 
 
@@ -93,6 +94,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
     wherever the run folder has got to.
 
     Raises:
+        Mismatch: sampler and trainer disagree, in this attempt or an earlier one.
         EmptySteps: too many steps in a row, or all of them, had nothing to train on.
         Interrupted: SIGTERM or SIGINT; the same call continues the run.
         ValueError: the environment has no training scenario.
@@ -102,6 +104,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
     result = TrainingResult(start, run.run_log.recover(start, run.policy.trainer_metrics(start)))
     for record in result.records:
         run.on_step(record)
+        _check_agreement(run.config, record)
     if run.judge:
         run.judge.llm.usage.cost_usd += sum(r.get(JUDGE_COST, 0.0) for r in result.records)
     empty, limit = 0, run.config.empty_steps_limit
@@ -131,6 +134,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
                 run.on_step(record)
                 warn_of_judge(result.records, last=step + 1 == run.config.max_steps)
                 await asyncio.to_thread(run.on_done, step + 1)
+                _check_agreement(run.config, record)
                 empty = 0 if record["data/step_num_groups_trainable"] else empty + 1
                 if empty >= limit and not _converged(result.records, limit):
                     raise EmptySteps(why_empty(result.records[-empty:]))
@@ -143,6 +147,18 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
     if result.records and not any(r["data/step_trained_trajectories"] for r in result.records):
         raise EmptySteps(why_empty(result.records))
     return result
+
+
+def _check_agreement(config: TrainingConfig, record: Record) -> None:
+    """
+    Raises:
+        Mismatch: sampler and trainer disagree, and the run is to stop then.
+    """
+    text = mismatch(record, config.min_probs_corr)
+    if text and config.on_mismatch == "stop":
+        raise Mismatch(text)
+    if text:
+        log.warning("%s", text)
 
 
 def _converged(records: Sequence[Record], limit: int) -> bool:
@@ -194,7 +210,7 @@ async def _one_step(
     accounted = account(
         groups, run.environment, run.policy.max_tokens, faults, run.policy.exact_tokens
     )
-    record = _rollout_metrics(step + 1, chosen, groups, accounted) | judged
+    record = _rollout_metrics(run, step + 1, chosen, groups, accounted) | judged
     record["time/step_rollout_s"] = rolled_out - started
     meter.add_rollouts(record)
     run.run_log.begin(record)
@@ -207,7 +223,6 @@ async def _one_step(
     record |= meter.totals()
     run.run_log.commit(record)
     await run.policy.prune(range(step + 2 - config.keep_checkpoints, step + 2))
-    warn_of_mismatch(record, config.min_probs_corr)
     return record
 
 
@@ -230,6 +245,7 @@ async def _train(run: TrainingRun, step: int, accounted: StepAccount) -> Record:
 
 
 def _rollout_metrics(
+    run: TrainingRun,
     step: int,
     chosen: Sequence[Scenario],
     groups: Sequence[Sequence[Rollout]],
@@ -245,6 +261,9 @@ def _rollout_metrics(
     }
     for name, value in means([r.reward.metrics for r in rollouts]).items():
         record[f"train/{name}"] = value
+    verdicts = Counter(rollout.reward.reason for rollout in rollouts)
+    for verdict in {*run.environment.verdicts, *verdicts}:
+        record[f"train/verdict_{verdict}"] = verdicts[verdict] / len(rollouts)
     return record | {
         "data/scenario_ids": [scenario.id for scenario in chosen],
         "data/step_num_trajectories": len(rollouts),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import art
 from openai.types.chat.chat_completion import Choice
 
 from agent.rollout import Rollout
+from backends.trajectory import ExactTrajectory
 from environment.base import Environment
 
 
-def to_trajectory(rollout: Rollout, environment: Environment[Any, Any]) -> art.Trajectory:
+def to_trajectory(rollout: Rollout, environment: Environment[Any, Any]) -> ExactTrajectory:
     """The trajectory of a rollout. Its choices carry ``token_ids`` and ``prompt_token_ids`` beside
     OpenAI's fields, for ``backends.packing``."""
     replies = iter(rollout.replies)
@@ -23,7 +23,7 @@ def to_trajectory(rollout: Rollout, environment: Environment[Any, Any]) -> art.T
             messages.append(Choice.model_validate(body["choices"][0] | extra))
         else:
             messages.append(message)
-    return art.Trajectory(
+    return ExactTrajectory(
         messages_and_choices=messages,
         tools=list(environment.tool_schemas),
         reward=rollout.reward.value,

@@ -32,8 +32,8 @@ class Sample(BaseModel):
     def of(cls, rollout: Rollout) -> Sample:
         return cls(
             scenario_id=rollout.scenario.id,
-            question=getattr(rollout.scenario, "question", ""),
-            gold=getattr(rollout.scenario, "answer", ""),
+            question=rollout.scenario.view.question,
+            gold=rollout.scenario.view.gold,
             messages=rollout.messages,
             reward=rollout.reward.value,
             success=rollout.reward.success,

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from backends import BackendConfig
-from environment.base import StrictModel
+from environment.base import StrictModel, UserError
 from training.config import BudgetConfig
 from training.loop.judging import JUDGE_COST
 from training.run.files import write_atomically
@@ -27,7 +27,7 @@ _FILE = "spent.json"
 _UNITS = {"minutes": "minutes", "cost_usd": "US dollars", "gpu_hours": "GPU hours"}
 
 
-class UnknownPrice(ValueError):
+class UnknownPrice(UserError):
     """A budget in dollars for something whose price was not given."""
 
 
@@ -46,7 +46,7 @@ def check_prices(budget: BudgetConfig, backend: BackendConfig, gpus: int) -> Non
     for key, is_needed in needed.items():
         if is_needed and getattr(budget, key) is None:
             raise UnknownPrice(
-                f"training.run.budget.cost_usd: backend {backend.kind} costs money; say how much with "
+                f"training.budget.cost_usd: backend {backend.kind} costs money; say how much with "
                 f"training.budget.{key} (0 if it costs you nothing)"
             )
 

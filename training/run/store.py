@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from agent.rollout import Rollout
-from environment.base import StrictModel
+from environment.base import StrictModel, UserError
 from training.run.files import write_atomically
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -29,7 +29,7 @@ _RESUME_FILES = (
 POLICY_FILE = "policy.json"
 
 
-class RunMismatch(ValueError):
+class RunMismatch(UserError):
     """A run folder that was made with other settings."""
 
 

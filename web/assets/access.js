@@ -2,7 +2,7 @@ import { byId } from "./dom.js";
 import { forgiving, mark } from "./fields.js";
 import { forgetKey, keepKey, key } from "./key.js";
 
-/** The form for the key; it shows only when the service asks for one. */
+/** The form for the key, shown only when one is required. */
 export class AccessForm {
   constructor(onKey) {
     this.form = byId("key-form");
@@ -34,7 +34,7 @@ export class AccessForm {
     mark(this.input, "");
   }
 
-  /** The service refused the key, or the lack of one. */
+  /** The key was refused, or there was none. */
   refused(message) {
     this.show();
     this.reject(key() ? message : "");

@@ -1,7 +1,7 @@
 import { key } from "./key.js";
 import { events } from "./sse.js";
 
-/** The service did not answer the question; asking again may help. */
+/** The question was not answered; asking again may help. */
 export class Failure extends Error {
   constructor(title, message) {
     super(message);
@@ -9,7 +9,7 @@ export class Failure extends Error {
   }
 }
 
-/** What was asked is not right. ``problems``: each with a ``message`` and perhaps a ``field``. */
+/** The question is invalid. ``problems``: each with a ``message`` and, if it has one, a ``field``. */
 export class BadInput extends Error {
   constructor(problems) {
     super(problems.map(({ message }) => message).join(" "));
@@ -28,7 +28,7 @@ export async function examples() {
   return (await request("examples")).json();
 }
 
-/** What the agent does, as it happens: ``{ name, content }``, the answer last. */
+/** The agent's actions as they happen, each ``{ name, content }``, the answer last. */
 export async function* ask(parameters, signal) {
   const response = await request("stream", {
     method: "POST",
@@ -37,7 +37,7 @@ export async function* ask(parameters, signal) {
     signal,
   });
   if (!response.headers.get("content-type")?.startsWith("text/event-stream")) {
-    throw new Failure("The service is not available right now", "It sent something else.");
+    throw new Failure("The agent is not available right now", "The server sent something else.");
   }
   for await (const event of contents(response.body, signal)) {
     if (event.name === "error") {
@@ -68,7 +68,7 @@ async function request(path, { headers = {}, ...options } = {}) {
     response = await fetch(path, { ...options, headers: sent, cache: "no-store" });
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new Failure("The service cannot be reached", "Check your connection and try again.");
+    throw new Failure("The agent cannot be reached", "Check your connection and try again.");
   }
   if (response.ok) return response;
   throw refusal(response, await detailOf(response));
@@ -78,22 +78,22 @@ async function detailOf(response) {
   try {
     return (await response.json()).detail;
   } catch {
-    return undefined; // a proxy on the way may answer with a page
+    return undefined; // a proxy may answer with an HTML page
   }
 }
 
 function refusal(response, detail) {
   const { status } = response;
-  const text = typeof detail === "string" ? detail : `The service answered with ${status}.`;
+  const text = typeof detail === "string" ? detail : `The server answered with ${status}.`;
   if (status === 401) return new KeyRefused(text);
   if (status === 422 && Array.isArray(detail)) return new BadInput(detail.map(problem));
   if (status === 413 || status === 422 || status === 400) return new BadInput([{ message: text }]);
   const wait = Number(response.headers.get("retry-after"));
   const advice = wait > 0 ? ` Try again in ${wait === 1 ? "a second" : `${wait} seconds`}.` : "";
-  return new Failure("The service is not available right now", sentence(text) + advice);
+  return new Failure("The agent is not available right now", sentence(text) + advice);
 }
 
-/** One of FastAPI's problems, less the prefix that says nothing to a reader. */
+/** One of FastAPI's problems, without the prefix that means nothing to a reader. */
 function problem({ loc, msg }) {
   return { field: loc.at(-1), message: msg.replace(/^Value error, /, "") };
 }

@@ -10,7 +10,7 @@ const result = new Result();
 const questionForm = new QuestionForm(run);
 const accessForm = new AccessForm(tryKey);
 let running = null; // the AbortController of the question being answered
-let waitsForKey = null; // a question that the service wants a key for
+let waitsForKey = null; // a question that needs a key
 
 async function run(parameters) {
   running?.abort();
@@ -52,7 +52,7 @@ function explain(error, parameters) {
   }
 }
 
-/** A key was given: the examples show whether it is right. */
+/** Requests the examples, which shows whether the key is right. */
 async function tryKey() {
   const question = waitsForKey;
   if (!(await showExamples())) return;
@@ -65,7 +65,7 @@ async function tryKey() {
   }
 }
 
-/** False if the service refuses the key. */
+/** False if the key is refused. */
 async function showExamples() {
   try {
     const offered = await examples();
@@ -76,7 +76,7 @@ async function showExamples() {
       accessForm.refused(error.message);
       return false;
     }
-    // Without examples the page still works; if the service is away, asking will say so.
+    // The page works without examples; if the agent is unavailable, a question will show that.
   }
   return true;
 }
@@ -99,14 +99,14 @@ function example(values) {
 
 async function start() {
   byId("query_date").value ||= today();
-  let service;
+  let deployment;
   try {
-    service = await about();
+    deployment = await about();
   } catch {
-    // As above: asking will say so.
+    // As above: a question will show that.
   }
-  if (service) describe(service.checkpoint);
-  if (service?.key_required && !key()) accessForm.show();
+  if (deployment) describe(deployment.checkpoint);
+  if (deployment?.key_required && !key()) accessForm.show();
   else await showExamples();
 }
 

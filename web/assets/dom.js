@@ -1,4 +1,4 @@
-/** An element with its children. Strings become text and never markup: mails are not trusted. */
+/** An element with its children. Strings become text, never markup: mails are untrusted. */
 export function el(tag, properties, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children.filter((child) => child !== null));
@@ -9,7 +9,7 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** Says something to those who do not see the page change. */
+/** Announces a change to screen readers. */
 export function announce(text) {
   byId("status").textContent = text;
 }

@@ -1,6 +1,6 @@
 import { byId } from "./dom.js";
 
-/** Shows what is wrong with a field beside it; an empty ``message`` takes that back. */
+/** Shows an error beside its field; an empty ``message`` removes it. */
 export function mark(input, message) {
   const error = byId(`${input.id}-error`);
   const hint = byId(`${input.id}-hint`);
@@ -13,7 +13,7 @@ export function mark(input, message) {
   else input.removeAttribute("aria-describedby");
 }
 
-/** What is wrong with a field is forgotten when it is edited. */
+/** Clears a field's error when the field is edited. */
 export function forgiving(input) {
   input.addEventListener("input", () => mark(input, ""));
 }

@@ -1,4 +1,4 @@
-// Deployments may lie side by side on one host, each with its own key.
+// Several deployments may share a host, each with its own key.
 const NAME = `key of ${location.pathname}`;
 
 let current = stored();
@@ -7,7 +7,7 @@ function stored() {
   try {
     return sessionStorage.getItem(NAME) ?? "";
   } catch {
-    return ""; // storage may be forbidden; then the key lives as long as the page
+    return ""; // storage may be forbidden; the key then lasts as long as the page
   }
 }
 

@@ -8,7 +8,7 @@ const MISSING = {
 };
 const NAMES = Object.keys(MISSING);
 
-/** The form with the question. ``onAsk`` gets the three values once none is empty. */
+/** The question form. Calls ``onAsk`` with the three values once none is empty. */
 export class QuestionForm {
   constructor(onAsk) {
     this.form = byId("question-form");
@@ -45,7 +45,7 @@ export class QuestionForm {
     this.reject([]);
   }
 
-  /** Shows each problem beside the field it names, or above the form, and goes to the first. */
+  /** Shows each problem beside its field, or above the form, and focuses the first. */
   reject(problems) {
     const messages = (belongs) =>
       problems

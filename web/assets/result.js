@@ -3,15 +3,15 @@ import { sourceList } from "./sources.js";
 import { Steps } from "./steps.js";
 import { count, day, duration, took } from "./text.js";
 
-/** The part of the page below the form: the agent at work, then what came of it. */
+/** The part of the page below the form: the agent at work, then its answer. */
 export class Result {
   constructor() {
     this.section = byId("result");
     this.steps = new Steps();
   }
 
-  waiting(asked, onStop) {
-    this.asked = asked;
+  waiting(parameters, onStop) {
+    this.parameters = parameters;
     this.began = performance.now();
     this.steps = new Steps();
     const elapsed = el("span", { className: "elapsed" }, duration(0));
@@ -79,12 +79,12 @@ export class Result {
   }
 
   question() {
-    const { question, inbox_address, query_date } = this.asked;
+    const { question, inbox_address, query_date } = this.parameters;
     const where = el("span", { className: "note" }, `${inbox_address}, ${day(query_date)}`);
     return el("p", { className: "asked" }, question, where);
   }
 
-  /** What the agent did, folded away. */
+  /** The agent's actions, collapsed. */
   work(effort) {
     this.steps.finish();
     if (this.steps.empty) return null;
@@ -94,7 +94,7 @@ export class Result {
   }
 
   show(state, parts) {
-    // The button that has the focus may be about to go: the focus then stays in this place.
+    // The focused button may be about to go: the focus then stays in this section.
     const focused = this.section.contains(document.activeElement);
     clearInterval(this.timer);
     this.section.dataset.state = state;
@@ -107,7 +107,7 @@ export class Result {
     byId("result-title").focus({ preventScroll: true });
   }
 
-  /** On a small screen the form fills it: what happens next should be seen. */
+  /** On a small screen the form fills it; scroll so that the result is visible. */
   bringIntoView() {
     const { top } = this.section.getBoundingClientRect();
     if (top < 0 || top > window.innerHeight * 0.6) this.section.scrollIntoView();

@@ -1,7 +1,7 @@
 import { el } from "./dom.js";
 import { count, day, pieces } from "./text.js";
 
-/** The mails that an answer stands in, each to be opened. */
+/** The mails that support an answer, each collapsed. */
 export function sourceList(sources) {
   if (!sources.length) return null;
   return el(

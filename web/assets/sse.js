@@ -1,5 +1,5 @@
-/** The lines of a body of bytes, however its chunks are cut: in the middle of a character or of a
- * CRLF. What is left without a line end when the body ends is no line. */
+/** The lines of a body, even if its chunks split a character or a CRLF. Text after the last line end is
+ * not a line. */
 async function* lines(body) {
   const decoder = new TextDecoder();
   const reader = body.getReader();
@@ -9,20 +9,20 @@ async function* lines(body) {
       const { done, value } = await reader.read();
       if (done) break;
       rest += decoder.decode(value, { stream: true });
-      // A CR at the very end may be the first half of a CRLF: it waits.
+      // A CR at the end may be the first half of a CRLF, so it is kept.
       const whole = rest.split(/\r\n|\n|\r(?!$)/);
       rest = whole.pop();
       yield* whole;
     }
     if (rest.endsWith("\r")) yield rest.slice(0, -1);
   } finally {
-    // Whoever stops listening also ends the request. A body that broke cannot be cancelled.
+    // Ends the request when the caller stops reading. A broken body cannot be cancelled.
     reader.cancel().catch(() => {});
   }
 }
 
-/** The events of a text/event-stream body, each as ``{ id, name, data }``; ``id`` is the last one
- * that was sent, perhaps with an earlier event. */
+/** The events of a text/event-stream body, each as ``{ id, name, data }``; ``id`` is the last one sent,
+ * which may have come with an earlier event. */
 export async function* events(body) {
   let id = "";
   let name = "";

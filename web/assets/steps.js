@@ -1,7 +1,7 @@
 import { el } from "./dom.js";
-import { count, day, found, wanted } from "./text.js";
+import { count, day, outcomeOf, wanted } from "./text.js";
 
-/** What the agent has done so far, as a list that grows. */
+/** The agent's actions so far, as a growing list. */
 export class Steps {
   constructor() {
     this.now = el("li", { className: "now" }, "Reading the question");
@@ -10,7 +10,7 @@ export class Steps {
     this.reads = 0;
   }
 
-  /** Nothing was done, now that it is over. */
+  /** Whether the agent, now finished, did nothing. */
   get empty() {
     return !this.list.childElementCount;
   }
@@ -22,9 +22,9 @@ export class Steps {
   /** Adds a step and returns it in words. */
   searched(search) {
     this.searches += 1;
-    const outcome = found(search);
+    const outcome = outcomeOf(search);
     this.add("Searched", wanted(search), outcome, search.error ?? "");
-    const next = search.hits ? "Looking at what was found" : "Thinking of another search";
+    const next = search.hits ? "Looking at the results" : "Thinking of another search";
     this.now.textContent = next;
     return `Searched ${wanted(search)}: ${outcome}`;
   }
@@ -43,7 +43,7 @@ export class Steps {
 
   missedMail({ message_id }) {
     this.add("Asked for", message_id, "not found", "");
-    this.now.textContent = "Thinking of another way";
+    this.now.textContent = "Trying something else";
     return `Asked for ${message_id}: not found`;
   }
 

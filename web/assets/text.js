@@ -5,10 +5,10 @@ const DAY = new Intl.DateTimeFormat("en-GB", {
   timeZone: "UTC",
 });
 
-/** ``2001-05-03`` or a time on that day as 3 May 2001, in one piece; else the text itself. */
+/** ``2001-05-03``, or a time on that day, as 3 May 2001 without line breaks; else the text itself. */
 export function day(text) {
-  const found = /^\d{4}-\d{2}-\d{2}/.exec(text ?? "");
-  const date = found ? new Date(`${found[0]}T00:00:00Z`) : NaN;
+  const match = /^\d{4}-\d{2}-\d{2}/.exec(text ?? "");
+  const date = match ? new Date(`${match[0]}T00:00:00Z`) : NaN;
   return Number.isNaN(Number(date)) ? (text ?? "") : DAY.format(date).replaceAll(" ", "\u00a0");
 }
 
@@ -25,7 +25,7 @@ export function took(seconds) {
   return seconds < 10 ? `${seconds.toFixed(1)}\u00a0s` : duration(seconds);
 }
 
-/** What a search looked for. */
+/** The terms of a search. */
 export function wanted({ keywords, sender, recipient, sent_after, sent_before }) {
   const filters = [
     sender && `from ${sender}`,
@@ -37,8 +37,8 @@ export function wanted({ keywords, sender, recipient, sent_after, sent_before })
   return [words, ...filters].filter(Boolean).join(", ") || "all mails";
 }
 
-/** What a search came to. */
-export function found({ hits, error }) {
+/** The outcome of a search. */
+export function outcomeOf({ hits, error }) {
   return error ? "failed" : count(hits ?? 0, "mail");
 }
 

@@ -12,6 +12,7 @@ import string
 from collections.abc import Callable
 
 from environment.base import Split
+from environment.email_search.sample.decency import is_decent
 
 _ONSETS = "b br c ch d dr f g gr h j k l m n p r s sh st t tr v w z kl fl bl pr th qu x y".split()
 _VOWELS = "a e i o u ai ea ou ie oo y ee".split()
@@ -87,11 +88,14 @@ class NamePool:
 
     def person(self) -> str:
         """First name and surname; first names are ordinary ones and shared by both splits."""
-        return f"{self._rng.choice(_FIRST)} {self.name()}"
+        while True:
+            first, surname = self._rng.choice(_FIRST), self.name()
+            if is_decent(first, surname) and is_decent(first[0], surname):
+                return f"{first} {surname}"
 
     def _draw(self, make: Callable[[], str]) -> str:
         while True:
             name = make()
-            if name not in self._used and split_of(name) == self._split:
+            if name not in self._used and split_of(name) == self._split and is_decent(name):
                 self._used.add(name)
                 return name

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from environment.base import UserError
 from environment.email_search.models import Email
 
 
-class SourceError(Exception):
+class SourceError(UserError):
     """A source that cannot be read; the text names it and says what to do."""
 
 

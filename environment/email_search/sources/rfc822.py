@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import email
 import hashlib
+import inspect
 import re
 from datetime import UTC
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
-from html.parser import HTMLParser
+from typing import Any
+
+from inscriptis import get_text
+from inscriptis.model.config import ParserConfig
 
 from environment.email_search.models import Email
 from environment.email_search.sources import Tally
+from environment.email_search.sources.words import decode, decode_header, unfold
 
 # Four digits that are not the offset of a time zone.
 _YEAR = re.compile(r"(?<![+\-:\d])(\d{4})\b")
-_TAG = re.compile(r"<[^>]*>")
+_SIGNATURE = "-- "
+_AS_TEXT = ParserConfig(display_links=False, display_images=False)
+# Newer Pythons refuse a whole list for one odd address; older ones do not know the argument.
+_KNOWN = inspect.signature(getaddresses).parameters
+_LENIENT: dict[str, Any] = {"strict": False} if "strict" in _KNOWN else {}
 _OLDEST_YEAR, _NEWEST_YEAR = 1970, 2100
 
 
@@ -42,8 +49,8 @@ def parse_mail(raw: bytes, file_name: str, tally: Tally) -> Email:
     except NotAMail:
         raise
     except Exception as error:
-        # On broken headers, charsets and HTML the standard library raises nearly anything:
-        # AssertionError, TypeError, RecursionError have been seen.
+        # On broken headers, charsets and HTML the libraries raise nearly anything: AssertionError,
+        # TypeError, RecursionError have been seen.
         raise NotAMail("unreadable") from error
 
 
@@ -51,46 +58,48 @@ def _parse(raw: bytes, file_name: str, tally: Tally) -> Email:
     message = email.message_from_bytes(raw)
     if not any(message[name] for name in ("From", "Date", "Message-ID", "Subject")):
         raise NotAMail("no_mail_headers")
-    message_id = _header(message, "Message-ID").strip()
+    message_id = _header(message, "message-id").strip()
     if not message_id:
         # From the content, so that the same mail gets the same id in every build.
         message_id = f"<{hashlib.sha256(raw).hexdigest()[:20]}@no-message-id>"
         tally.notes["no_message_id"] += 1
-    date = _utc(_header(message, "Date"))
+    date = _utc(_header(message, "date"))
     if not date:
         tally.notes["no_usable_date"] += 1
     return Email(
         message_id=message_id,
         date=date,
-        subject=" ".join(_header(message, "Subject").split()),
-        sender=next(iter(_addresses(message, "From")), ""),
-        to=_addresses(message, "To"),
-        cc=_addresses(message, "Cc"),
-        bcc=_addresses(message, "Bcc"),
-        body=_utf8(_body(message)).replace("\r\n", "\n").replace("\0", "").strip(),
-        file_name=_utf8(file_name),
+        subject=" ".join(_header(message, "subject").split()),
+        sender=next(iter(_addresses(message, "from")), ""),
+        to=_addresses(message, "to"),
+        cc=_addresses(message, "cc"),
+        bcc=_addresses(message, "bcc"),
+        body=_body(message).replace("\0", "").strip(),
+        file_name=file_name.encode("utf-8", "replace").decode(),
     )
 
 
+def _raw(message: Message, name: str) -> list[bytes]:
+    """The values of a header as they came, on one line each."""
+    return [
+        unfold(str(value).encode("utf-8", "surrogateescape"))
+        for key, value in message.raw_items()
+        if key.lower() == name
+    ]
+
+
 def _header(message: Message, name: str) -> str:
-    value = message[name]
-    if value is None:
-        return ""
-    try:
-        text = str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, UnicodeError, ValueError):
-        text = str(value)
-    return _utf8(text)
-
-
-def _utf8(text: str) -> str:
-    """Without what UTF-8 cannot hold (lone surrogates)."""
-    return text.encode("utf-8", "replace").decode()
+    """The text of a header; of several, the first."""
+    return next((decode_header(value) for value in _raw(message, name)), "")
 
 
 def _addresses(message: Message, name: str) -> list[str]:
-    values = [str(value) for value in message.get_all(name, [])]
-    return [_utf8(address.strip().lower()) for _, address in getaddresses(values) if "@" in address]
+    """Parsed before they are decoded: what looks like an address in a name is a part of the name."""
+    # One character a byte, for a parser that knows text only.
+    values = [value.decode("latin-1") for value in _raw(message, name)]
+    found = (decode(address.encode("latin-1")) for _, address in getaddresses(values, **_LENIENT))
+    addresses = (address.strip().lower() for address in found)
+    return [address for address in addresses if address.find("@") > 0]
 
 
 def _utc(header: str) -> str:
@@ -115,7 +124,7 @@ def _utc(header: str) -> str:
 def _body(message: Message) -> str:
     parts = [part for part in message.walk() if not part.is_multipart()]
     shown = [part for part in parts if part.get_content_disposition() != "attachment"]
-    plain = [_text(part) for part in shown if part.get_content_type() == "text/plain"]
+    plain = [_plain(part) for part in shown if part.get_content_type() == "text/plain"]
     if plain:
         return "\n".join(plain)
     return "\n".join(
@@ -126,40 +135,47 @@ def _body(message: Message) -> str:
 def _text(part: Message) -> str:
     payload = part.get_payload(decode=True)
     raw = payload if isinstance(payload, bytes) else str(part.get_payload()).encode()
+    text = decode(raw, _parameter(part, "charset"))
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _parameter(part: Message, name: str) -> str:
+    """Of the content type, in lower case; empty if there is none, or it makes no sense."""
     try:
-        return raw.decode(part.get_content_charset() or "utf-8", "replace")
-    except (LookupError, ValueError, TypeError):  # no such charset, or no sense in its header
-        return raw.decode("utf-8", "replace")
+        value = part.get_param(name)
+    except (TypeError, ValueError):
+        return ""
+    # With a charset and a language before it, by RFC 2231.
+    value = value[2] if isinstance(value, tuple) else value
+    return (value or "").lower()
 
 
-class _TextOf(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.text: list[str] = []
-        self._hidden = 0
+def _plain(part: Message) -> str:
+    text = _text(part)
+    if _parameter(part, "format") != "flowed":
+        return text
+    return unflow(text, _parameter(part, "delsp") == "yes")
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in ("script", "style"):
-            self._hidden += 1
-        elif tag in ("p", "div", "br", "tr", "li", "h1", "h2", "h3"):
-            self.text.append("\n")
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("script", "style"):
-            self._hidden = max(0, self._hidden - 1)
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.text.append(data)
+def unflow(text: str, delete_space: bool) -> str:
+    """Paragraphs of ``format=flowed`` on one line each (RFC 3676)."""
+    paragraphs: list[str] = []
+    open_at = -1  # the depth of quotation of a paragraph that goes on
+    for line in text.split("\n"):
+        content = line.lstrip(">")
+        depth = len(line) - len(content)
+        content = content.removeprefix(" ")
+        flows = content.endswith(" ") and content != _SIGNATURE
+        if depth == open_at and content != _SIGNATURE:
+            paragraphs[-1] += content
+        else:
+            paragraphs.append(">" * depth + " " * bool(depth) + content)
+        if flows and delete_space:
+            paragraphs[-1] = paragraphs[-1][:-1]
+        open_at = depth if flows else -1
+    return "\n".join(paragraph.rstrip() for paragraph in paragraphs)
 
 
 def _html_text(html: str) -> str:
-    parser = _TextOf()
-    try:
-        parser.feed(html)
-        parser.close()
-        text = "".join(parser.text)
-    except AssertionError:  # how the parser says that it cannot go on
-        text = _TAG.sub(" ", html)
-    lines = (" ".join(line.split()) for line in text.splitlines())
+    lines = (" ".join(line.split()) for line in get_text(html, _AS_TEXT).splitlines())
     return "\n".join(line for line in lines if line)

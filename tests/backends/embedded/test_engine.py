@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from backends import checkpoints
-from backends.embedded.engine import Engine, NoSuchCheckpoint
+from backends.embedded.engine import Engine
 from backends.embedded.policy import Policy
-from backends.embedded.sampler import Sample, SampleRequest
+from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest
 from tests.backends.conftest import NewPolicy
 from tests.backends.pocket import QUESTIONS, prompt_of
 

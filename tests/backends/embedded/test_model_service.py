@@ -59,13 +59,6 @@ def test_a_broken_trainer_state_is_named(tmp_path: Path, content: bytes) -> None
         EmbeddedService("pocket", config(), tmp_path, 0)
 
 
-async def test_supervised_training_is_refused(tmp_path: Path) -> None:
-    service = EmbeddedService("pocket", config(), tmp_path, 0)
-    with pytest.raises(BackendError, match="by reinforcement only"):
-        await anext(service.train_sft([], None))
-    await service.aclose()
-
-
 async def test_a_kl_penalty_is_refused(tmp_path: Path) -> None:
     import art
 

@@ -11,7 +11,8 @@ import torch
 
 from backends.embedded.cache import Prefix
 from backends.embedded.policy import Policy
-from backends.embedded.sampler import PrefixStore, Sample, Sampler, SampleRequest
+from backends.embedded.sampler import PrefixStore, Sampler
+from backends.sampling import Sample, SampleRequest
 from tests.backends.pocket import QUESTIONS, logprobs_of, prompt_of, sample
 
 LENGTH = 20

@@ -10,7 +10,7 @@ from art.types import TrainConfig
 
 from backends.embedded.policy import Policy
 from backends.embedded.trainer import Trainer
-from backends.packing import choices_of, pack_groups, rows_of
+from backends.packing import pack_groups, training_rows
 from tests.backends.conftest import NewPolicy
 from tests.backends.pocket import QUESTIONS, logprobs_of, sampled_groups, shake
 
@@ -103,7 +103,7 @@ def test_the_split_into_passes_changes_nothing(shaken: Policy) -> None:
 def test_metrics_count_what_was_trained_on(shaken: Policy) -> None:
     groups = sampled_groups(shaken)
     trajectories = [trajectory for group in groups for trajectory in group.trajectories]
-    rows = [row for t in trajectories for turns in choices_of(t) for row in rows_of(turns)]
+    rows = [row for t in trajectories for row in training_rows(t)]
     metrics = train(shaken, pack_groups(groups, shaken.tokenizer))
     assert metrics["data/trained_tokens"] == sum(sum(row.written) for row in rows)
     assert sum(len(row.ids) for row in rows) <= metrics["data/padded_tokens"]

@@ -16,7 +16,7 @@ from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import Email, EmailScenario
 from environment.email_search.scenarios import select
 from environment.email_search.synthesis import split_of_inbox
-from environment.email_search.writer import ScenariosReport, WriterConfig
+from environment.email_search.writer import WriterConfig, WriterReport
 from environment.language_model import LlmFailed
 from tests.environment.email_search.builders import mail
 from tests.fakes import writer_server as writers
@@ -24,7 +24,7 @@ from tests.fakes.writer_server import INJECTION, Manner, WriterServer
 
 ANN, BOB = "ann@x.com", "bob@x.com"
 Open = Callable[[list[Email]], EmailDatabase]
-Written = tuple[list[EmailScenario], ScenariosReport]
+Written = tuple[list[EmailScenario], WriterReport]
 
 
 def prices(count: int, **fields: Any) -> list[Email]:
@@ -188,7 +188,9 @@ WRONG: list[tuple[Manner, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("manner", "reason"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("manner", "reason"), WRONG, ids=lambda value: str(value).partition(" at 0x")[0][:40]
+)
 async def test_a_wrong_draft_is_counted_under_its_reason_and_not_read(
     manner: Manner, reason: str, opened: Open
 ) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agent.rollout import Limits, Rollout, run_rollout
 from environment.base import StopReason
-from environment.prompt_task import Config, PromptTaskEnvironment, open_environment
+from environment.prompt_task import PromptTaskConfig, PromptTaskEnvironment, open_environment
 from environment.prompt_task.examples import ExampleError, write_examples
 from environment.prompt_task.models import Example
 from tests.chat_model import chat_model_on
@@ -25,7 +25,7 @@ Play = Callable[..., Any]
 
 def opened(folder: Path, examples: list[Example], **settings: Any) -> PromptTaskEnvironment:
     write_examples(folder / "e.jsonl", examples)
-    return open_environment({"scenarios": folder / "e.jsonl"}, Config(**settings), 1)
+    return open_environment({"scenarios": folder / "e.jsonl"}, PromptTaskConfig(**settings), 1)
 
 
 @pytest.fixture
@@ -117,7 +117,9 @@ def test_scenarios_are_a_function_of_the_seed(tmp_path: Path) -> None:
     train, test = environment.scenarios("train"), environment.scenarios("test")
     assert (len(train), len(test)) == (7, 3)
     assert {s.prompt for s in train}.isdisjoint(s.prompt for s in test)
-    assert {(s.question, s.answer) for s in (*train, *test)} == {(e.prompt, e.answer) for e in SUMS}
+    assert {(s.view.question, s.view.gold) for s in (*train, *test)} == {
+        (e.prompt, e.answer) for e in SUMS
+    }
 
 
 def test_answers_are_needed_by_a_verifier_alone(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_answers_are_needed_by_a_verifier_alone(tmp_path: Path) -> None:
     assert not environment.has_reward
     assert opened(tmp_path, SUMS, verifier="contains").has_reward
     assert "" in {
-        s.answer for s in [*environment.scenarios("train"), *environment.scenarios("test")]
+        s.view.gold for s in [*environment.scenarios("train"), *environment.scenarios("test")]
     }
 
 
@@ -145,4 +147,4 @@ def test_answers_are_needed_by_a_verifier_alone(tmp_path: Path) -> None:
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Config(**settings)
+        PromptTaskConfig(**settings)

@@ -128,14 +128,13 @@ def test_pairs_with_an_error_are_left_out_of_a_difference() -> None:
 
 
 def test_source_accuracy_is_of_the_right_answers() -> None:
-    cited, uncited = {"source_recall": 0.5}, {"source_recall": 0.0}
     found = [
-        row("o3", "a", True, metrics=cited),
-        row("o3", "b", True, metrics=uncited),
-        row("o3", "c", False, metrics=cited),
+        row("o3", "a", True, cites_source=True),
+        row("o3", "b", True, cites_source=False),
+        row("o3", "c", False, cites_source=True),
     ]
     assert compare(found, 0.95).policies["o3"]["sampled"].source_accuracy == 0.5
-    nothing_cited = [row("o3", "a", True, metrics={})]
+    nothing_cited = [row("o3", "a", True, cites_source=None)]
     assert compare(nothing_cited, 0.95).policies["o3"]["sampled"].source_accuracy is None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -33,6 +34,8 @@ def stored(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 class Stricter(RankedEnvironment):
     """Another reward: nothing is right."""
+
+    verdicts = MappingProxyType({"too_easy": "right, but not right enough"})
 
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return replace(super().reward(scenario, outcome), success=False, reason="too_easy")

@@ -79,7 +79,7 @@ def test_a_rollout_as_long_as_the_trainer_takes_is_trained_on(
     assert result.trained == 2
 
 
-@pytest.mark.parametrize("stop", set(StopReason) - {StopReason.TIMEOUT, StopReason.ERROR})
+@pytest.mark.parametrize("stop", sorted(set(StopReason) - {StopReason.TIMEOUT, StopReason.ERROR}))
 def test_what_the_agent_did_badly_is_trained_on(
     stop: StopReason, environment: RankedEnvironment
 ) -> None:

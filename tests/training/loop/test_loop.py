@@ -11,9 +11,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from agent.judge import RulerJudge
 from backends import PolicyHandle, checkpoints, open_policy
+from backends.embedded import policy
 from environment.email_search.models import EmailScenario
 from tests.fakes.judge_server import Deserved, JudgeServer, good, prose, silence
 from tests.training.conftest import EVALUATED, Finished
@@ -27,13 +29,14 @@ from tests.training.world import (
     RankedEnvironment,
     SoonConstantEnvironment,
     run_spec,
+    train_run,
     training_config,
 )
 from training.config import BudgetConfig, RolloutConfig
+from training.loop.explain import Mismatch, mismatch
 from training.loop.loop import EmptySteps, TrainingResult, TrainingRun, train_policy
 from training.loop.schedule import scenarios_of_step
 from training.run.run_log import STEP, Record, RunLog
-from training.run.runner import run_training
 from training.run.signals import Interrupted
 
 NUMBERS = {
@@ -161,8 +164,7 @@ def test_a_finished_run_continues_to_a_higher_number_of_steps(
     folder = tmp_path / "continued"
     shutil.copytree(finished.folder, folder)
     before = (folder / "samples_before.json").read_text()
-    spec = run_spec(folder, max_steps=4, **EVALUATED)
-    output = asyncio.run(run_training(spec, environment))
+    output = train_run(run_spec(max_steps=4, **EVALUATED), folder, environment)
     assert output.result.step == 4
     assert output.result.records[:3] == finished.records
     assert steps_in(folder) == [1, 2, 3, 4]
@@ -239,6 +241,8 @@ def test_a_step_that_trains_starts_the_count_of_empty_ones_anew(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
     class Sometimes(RankedEnvironment):
+        verdicts = RankedEnvironment.verdicts | ConstantEnvironment.verdicts
+
         def reward(self, scenario: Any, outcome: Any) -> Any:
             own = super().reward(scenario, outcome)
             constant = ConstantEnvironment.reward(self, scenario, outcome)  # type: ignore[arg-type]
@@ -349,11 +353,45 @@ def test_a_crash_between_checkpoint_and_log_line_loses_no_metric(
     assert first.keys() >= NUMBERS - {"time/step_trainer_s", "time/step_wall_s"}
 
 
-def test_a_sampler_that_disagrees_with_the_trainer_is_told_aloud(
+@pytest.fixture
+def other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sampler merges into weights that are not the trainer's."""
+    merge = policy._merge
+
+    def merge_and_shake(adapter: Any, into: Any) -> None:
+        merge(adapter, into)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for layer in into.model.layers:
+                weight = layer.mlp.down_proj.weight
+                weight.add_(torch.randn_like(weight) * weight.std())
+
+    monkeypatch.setattr(policy, "_merge", merge_and_shake)
+
+
+@pytest.mark.usefixtures("other_weights")
+def test_a_sampler_that_disagrees_with_the_trainer_ends_the_run(
     environment: RankedEnvironment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(tmp_path, environment, 1, min_probs_corr=1.1)
-    assert "step 1: the sampler's and the trainer's probabilities correlate only" in caplog.text
+    with pytest.raises(Mismatch, match=r"step 1: .* correlate only 0\.[0-9]+.*min_probs_corr"):
+        train(tmp_path, environment, 2)
+    # The account has the step, and nothing takes it for a good one later.
+    (record,) = RunLog(tmp_path).records()
+    assert record["loss/probs_corr"] < 0.99
+    with pytest.raises(Mismatch, match="step 1: "):
+        train(tmp_path, environment, 1)
+    assert "correlate only" not in caplog.text
+    assert train(tmp_path, environment, 2, on_mismatch="warn").step == 2
+    assert "step 2: the probabilities of sampler and trainer correlate only" in caplog.text
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.5, 0.98999])
+def test_what_is_not_above_the_bound_is_a_mismatch(value: float) -> None:
+    text = mismatch({STEP: 3, "loss/probs_corr": value}, 0.99)
+    assert text is not None
+    assert "on_mismatch: warn" in text
+    assert mismatch({STEP: 3, "loss/probs_corr": 0.99}, 0.99) is None
+    assert mismatch({STEP: 3}, 0.99) is None
 
 
 def in_order(deserved: Deserved) -> Any:

@@ -47,9 +47,7 @@ def test_fewer_scenarios_than_a_step_takes_are_repeated() -> None:
 
 
 def test_another_process_chooses_the_same() -> None:
-    code = (
-        "from training.schedule import scenarios_of_step as s; print(s(list('abcdefgh'), 5, 3, 11))"
-    )
+    code = "from training.loop.schedule import scenarios_of_step as s; print(s(list('abcdefgh'), 5, 3, 11))"
     other = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -29,7 +29,7 @@ def record(step: int, reward: float = 0.5) -> Record:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, "training.progress")
+    caplog.set_level(logging.INFO, "training.run.progress")
     return caplog
 
 

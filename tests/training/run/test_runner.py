@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,11 @@ from tests.fakes.judge_server import JudgeServer, good
 from tests.training import victims
 from tests.training.conftest import EVALUATED, Finished, Start
 from tests.training.run.test_tracking import history
-from tests.training.world import POCKET, RankedEnvironment, run_spec
+from tests.training.world import DATA, POCKET, RankedEnvironment, run_spec, train_run
 from training.config import BudgetConfig
 from training.report import Sample
 from training.run.run_log import STEP
-from training.run.runner import RunOutput, RunSpec, run_training
 from training.run.store import RunMismatch, read_policy_record
-
-
-def run(spec: RunSpec, environment: RankedEnvironment) -> RunOutput:
-    return asyncio.run(run_training(spec, environment))
 
 
 def test_a_finished_run_leaves_its_files(finished: Finished) -> None:
@@ -48,7 +41,9 @@ def test_the_samples_before_are_greedy_rollouts_of_held_out_scenarios(
     lines = (finished.folder / "samples_before.json").read_text().splitlines()
     samples = [Sample.model_validate_json(line) for line in lines]
     scenarios = environment.scenarios("test", 3, 0)
-    assert [(s.scenario_id, s.question) for s in samples] == [(s.id, s.question) for s in scenarios]
+    assert [(s.scenario_id, s.question) for s in samples] == [
+        (s.id, s.view.question) for s in scenarios
+    ]
     assert all(sample.messages[1]["content"].endswith(sample.question) for sample in samples)
 
 
@@ -65,21 +60,21 @@ def test_the_samples_before_are_greedy_rollouts_of_held_out_scenarios(
     ],
 )
 def test_other_settings_are_another_run(
-    finished: Finished, environment: RankedEnvironment, changes: dict[str, object], key: str
+    finished: Finished, environment: RankedEnvironment, changes: dict[str, Any], key: str
 ) -> None:
-    spec = run_spec(finished.folder, max_steps=4, **EVALUATED)
+    spec = run_spec(max_steps=4, **EVALUATED)
+    data = changes.pop("data", DATA)
     for name, value in changes.items():
         section = getattr(spec, name, None)
         if section is None:
-            training = spec.training.model_copy(update={name: value})
-            spec = dataclasses.replace(spec, training=training)
+            changed = {"training": spec.training.model_copy(update={name: value})}
         elif isinstance(section, StrictModel):
-            changed = type(section).model_validate(section.model_dump() | value)  # type: ignore[operator]
-            spec = dataclasses.replace(spec, **{name: changed})
+            changed = {name: type(section).model_validate(section.model_dump() | value)}
         else:
-            spec = dataclasses.replace(spec, **{name: value})
+            changed = {name: value}
+        spec = spec.model_copy(update=changed)
     with pytest.raises(RunMismatch, match=f"with {key} = "):
-        run(spec, environment)
+        train_run(spec, finished.folder, environment, data)
 
 
 def test_free_settings_may_change_between_attempts(
@@ -88,7 +83,6 @@ def test_free_settings_may_change_between_attempts(
     folder = tmp_path / "run"
     shutil.copytree(finished.folder, folder)
     changed = run_spec(
-        folder,
         max_steps=2,
         **EVALUATED,
         keep_checkpoints=9,
@@ -96,7 +90,7 @@ def test_free_settings_may_change_between_attempts(
         min_probs_corr=0.5,
         budget=BudgetConfig(minutes=60),
     )
-    assert run(changed, environment).result.records == finished.records
+    assert train_run(changed, folder, environment).result.records == finished.records
 
 
 def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
@@ -105,7 +99,7 @@ def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
     folder = tmp_path / "run"
     shutil.copytree(finished.folder, folder)
     budget = BudgetConfig(minutes=finished.output.result.spent["minutes"])
-    output = run(run_spec(folder, max_steps=9, **EVALUATED, budget=budget), environment)
+    output = train_run(run_spec(max_steps=9, **EVALUATED, budget=budget), folder, environment)
     assert (output.result.stopped_by, output.result.step) == ("minutes", 3)
     assert read_policy_record(output.adapter).step == 3
     assert "(training.budget.minutes) was used up" in (folder / "report.html").read_text()
@@ -115,20 +109,21 @@ def test_a_run_that_a_budget_ended_keeps_its_checkpoint_and_says_which(
 def test_other_base_weights_are_another_run(environment: RankedEnvironment, tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(POCKET, base, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    spec = run_spec(tmp_path / "run", max_steps=1)
+    spec = run_spec(max_steps=1)
     backend = spec.backend.model_copy(update={"base_model": str(base)})
-    spec = dataclasses.replace(spec, backend=backend)
-    run(spec, environment)
+    spec = spec.model_copy(update={"backend": backend})
+    train_run(spec, tmp_path / "run", environment)
     weights = load_file(base / "model.safetensors")
     save_file({k: w * 1.01 for k, w in weights.items()}, base / "model.safetensors")
+    longer = spec.model_copy(update={"training": run_spec(2).training})
     with pytest.raises(RunMismatch, match=r"(?i)base"):
-        run(dataclasses.replace(spec, training=run_spec(base, 2).training), environment)
+        train_run(longer, tmp_path / "run", environment)
 
 
 def test_a_run_of_no_steps_leaves_the_untrained_policy(
     environment: RankedEnvironment, tmp_path: Path
 ) -> None:
-    output = run(run_spec(tmp_path, max_steps=0), environment)
+    output = train_run(run_spec(max_steps=0), tmp_path, environment)
     assert (output.result.step, output.result.records) == (0, [])
     assert read_policy_record(output.adapter).step == 0
     assert "no data yet" in output.report
@@ -139,12 +134,11 @@ def test_a_run_with_a_judge_asks_the_configured_one(
 ) -> None:
     with JudgeServer(lambda deserved: good({i: n / 9 for n, i in enumerate(deserved)})) as server:
         spec = run_spec(
-            tmp_path,
             max_steps=1,
             reward="ruler",
         )
         judge = JudgeConfig(model="openai/judge", api_base=server.base_url)
-        output = run(dataclasses.replace(spec, judge=judge), environment)
+        output = train_run(spec.model_copy(update={"judge": judge}), tmp_path, environment)
     (record,) = output.result.records
     assert {request["model"] for request in server.requests} == {"judge"}
     assert "train/independent_reward" in record
@@ -161,14 +155,14 @@ def test_a_run_with_a_judge_asks_the_configured_one(
     ],
 )
 def test_what_decides_a_judges_scores_is_part_of_a_run_judged_by_it(
-    changes: dict[str, Any], another_run: bool, tmp_path: Path
+    changes: dict[str, Any], another_run: bool
 ) -> None:
     changed = JudgeConfig(**changes)
-    judged = run_spec(tmp_path, max_steps=1, reward="ruler")
-    other = dataclasses.replace(judged, judge=changed)
-    assert (judged.settings() != other.settings()) == another_run
-    verifiable = run_spec(tmp_path, max_steps=1)
-    assert dataclasses.replace(verifiable, judge=changed).settings() == verifiable.settings()
+    judged = run_spec(max_steps=1, reward="ruler")
+    other = judged.model_copy(update={"judge": changed})
+    assert (judged.lasting() != other.lasting()) == another_run
+    verifiable = run_spec(max_steps=1)
+    assert verifiable.model_copy(update={"judge": changed}).lasting() == verifiable.lasting()
 
 
 def test_a_resumed_run_is_tracked_without_gap_or_duplicate(

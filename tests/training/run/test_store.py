@@ -51,7 +51,7 @@ def test_a_folder_can_be_claimed_again_with_the_same_settings(tmp_path: Path) ->
         ),
         (
             {"training": SETTINGS["training"] | {"budget": {"minutes": 5}}},
-            "training.run.budget.minutes = None, now it is 5",
+            "training.budget.minutes = None, now it is 5",
         ),
         ({"training": {}}, "training.budget = {'minutes': None}, now it is None"),
         ({"data": {"database": "d1", "more": "x"}}, "data.more = None, now it is x"),

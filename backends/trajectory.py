@@ -1,0 +1,14 @@
+"""A trajectory that carries the tokens it was sampled as."""
+
+from __future__ import annotations
+
+import art
+from pydantic import Field, SkipValidation
+
+from backends.packing import Row
+
+
+class ExactTrajectory(art.Trajectory):
+    """ART's trajectory with its training rows, matched once when the step was accounted for."""
+
+    rows: SkipValidation[list[Row]] = Field(default_factory=list, exclude=True)

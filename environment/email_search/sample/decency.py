@@ -1,0 +1,32 @@
+"""Keep generated names free of offensive words, inside a name and across its parts.
+
+The list is coarse on purpose: a name that contains one of its entries is drawn again, so a harmless
+one that is left out costs nothing. English mainly, with the plainest words of other languages.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+# ROT13, so that nobody has to read them.
+_OFFENSIVE = codecs.decode(
+    "nany nahf nefpu nefr nff onfgneq ornare ovngpu ovgpu oybjwbo obyybpx obare obbo ohttre "
+    "ohxxnxr ohgg pnoeba puvax pyvg pbpx pbba penc phz phag qntb qnexvr qvpx qvyqb qlxr snt "
+    "srpx srypu svpx sbqn sbgmr shpx shx shk tbqqnz tbbx uvgyre ubzb ubbe ubeal uher wnc wvfz "
+    "wvmm xvxr xxx xenhg xhejn ynovn yrfo ybyvgn zreq zvatr zbsb zbyrfg zbat zhss anmv artre "
+    "arteb avtn avtt avttn avttre ahqr betnf betl cnrqb cnxv crqb cravf crei cuhpx cvzc cvff "
+    "cbbs cbbc cbea cebshpx chff chgn chgnva chgb dhrre encr encvat encvf encvfg ergneq "
+    "evzwbo fngna fpurv fpuynzc fpujhy fpebg frk funt fuvg fulg fxnax fynt fyhg fzrtzn "
+    "fcnfgvp fcrez fcvp fchax fhpx gneq grfgvp gvg gbcyrff gbffre genaal gheq gjng intva ivnt "
+    "ihyin jnax jrgonpx jube jvkre jbt jbc kkk mbee ",
+    "rot13",
+).split()
+_ANY = re.compile("|".join(map(re.escape, _OFFENSIVE)))
+
+
+def is_decent(*parts: str) -> bool:
+    """Whether no offensive word stands in these names, run together as an address would have
+    them, whatever is between their letters."""
+    letters = re.sub("[^a-z]", "", "".join(parts).lower())
+    return _ANY.search(letters) is None

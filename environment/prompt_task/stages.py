@@ -1,0 +1,99 @@
+"""How the examples of a task are made, as stages: read from a file, or written by a model."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from environment.base import StrictModel
+from environment.language_model import LlmConfig
+from environment.package import Stage, Work
+from environment.prompt_task import writer
+from environment.prompt_task.config import PromptTaskConfig, PromptTaskDataConfig
+from environment.prompt_task.examples import (
+    check_examples,
+    fingerprint,
+    make_examples,
+    write_examples,
+)
+from environment.prompt_task.models import Example
+from environment.prompt_task.verifiers import VerifierName
+
+_HERE = "environment.prompt_task"
+
+
+class LoadSettings(StrictModel):
+    path: Path | None
+    examples: tuple[Example, ...] | None
+    held_out_share: float
+
+
+class WriteSettings(StrictModel):
+    task_prompt: str
+    verifier: VerifierName | None
+    count: int
+    model: LlmConfig
+
+
+def stages(data: PromptTaskDataConfig, config: PromptTaskConfig) -> list[Stage]:
+    if data.write is None:
+        settings = LoadSettings(
+            path=data.path, examples=data.examples, held_out_share=config.held_out_share
+        )
+        return [
+            Stage(
+                "load_examples",
+                "scenarios",
+                load,
+                settings,
+                file="examples.jsonl",
+                fingerprint=partial(fingerprint, data.path),
+                code=(f"{_HERE}.examples",),
+            )
+        ]
+    return [
+        Stage(
+            "write_examples",
+            "scenarios",
+            write,
+            WriteSettings(
+                task_prompt=config.task_prompt,
+                verifier=config.verifier,
+                count=data.write,
+                model=data.writer,
+            ),
+            file="examples.jsonl",
+            code=(f"{_HERE}.writer",),
+            model=data.writer,
+        )
+    ]
+
+
+def load(work: Work, settings: LoadSettings) -> dict[str, Any]:
+    if settings.examples is not None:
+        write_examples(work.out, settings.examples)
+        return {"examples": len(settings.examples)}
+    return make_examples(settings.path, work.out, settings.held_out_share).model_dump()
+
+
+def write(work: Work, settings: WriteSettings) -> dict[str, Any]:
+    """
+    Raises:
+        LlmFailed: the model is out of order.
+        ExampleError: what it wrote cannot be used.
+    """
+    examples, report = asyncio.run(
+        writer.write_examples(
+            work.ask(settings.model),
+            settings.task_prompt,
+            settings.count,
+            answers=settings.verifier is not None,
+            verifier=settings.verifier,
+        )
+    )
+    # Or the task would be left with none for good: the next attempt asks for others.
+    check_examples(examples, settings.verifier)
+    write_examples(work.out, examples)
+    return report.model_dump()

@@ -1,0 +1,18 @@
+"""Tell whoever waits that a step is done."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from zenml import get_step_context
+
+log = logging.getLogger(__name__)
+HOOK = f"{__name__}.step_done"
+
+
+def step_done() -> None:
+    """ZenML's hook after a step that succeeded."""
+    step = get_step_context().step_run
+    started = step.start_time.replace(tzinfo=UTC)
+    log.info("  ✓ %s %.1f s", step.name, (datetime.now(UTC) - started).total_seconds())

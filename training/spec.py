@@ -1,0 +1,93 @@
+"""What a run is given, validated and serialisable: a step's parameter, the training service's stored
+plan and the runner's argument are the same object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from agent.judge.config import JudgeConfig
+from backends.config import BackendConfig
+from environment.base import Environment, StrictModel
+from environment.registry import environment_package
+from training.config import EvaluationConfig, RolloutConfig, TrainingConfig
+
+# May change between the attempts of a run without making it another run.
+_FREE_SETTINGS = {
+    "max_steps",
+    "budget",
+    "empty_steps_limit",
+    "keep_checkpoints",
+    "min_probs_corr",
+    "on_mismatch",
+}
+_JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
+
+
+class _Spec(StrictModel):
+    """
+    Args:
+        environment: its settings, with its name.
+    """
+
+    project: str
+    seed: int
+    environment: dict[str, Any]
+    backend: BackendConfig
+    rollout: RolloutConfig
+    judge: JudgeConfig = JudgeConfig()
+
+    @field_validator("environment")
+    @classmethod
+    def _is_valid(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        package = environment_package(str(settings.get("name")))
+        return package.config.model_validate(settings).model_dump(mode="json")
+
+    def open_environment(self, artifacts: Mapping[str, Path]) -> Environment[Any, Any]:
+        """
+        Args:
+            artifacts: those that the environment's stages made, by name.
+        """
+        package = environment_package(self.environment["name"])
+        config = package.config.model_validate(self.environment)
+        return package.open(dict(artifacts), config, self.rollout.max_turns)
+
+
+class RunSpec(_Spec):
+    """Everything a training run depends on beside its data.
+
+    Args:
+        name: of the run.
+    """
+
+    name: str
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+
+    def lasting(self) -> dict[str, Any]:
+        """What must stay the same for the run to continue."""
+        settings: dict[str, Any] = {
+            "seed": self.seed,
+            "backend": self.backend.model_dump(mode="json"),
+            "rollout": self.rollout.model_dump(mode="json"),
+            "environment": self.environment,
+            "training": self.training.model_dump(mode="json", exclude=_FREE_SETTINGS),
+        }
+        if self.training.reward == "ruler":
+            settings["judge"] = self.judge.model_dump(mode="json", include=_JUDGES_SCORES)
+        return settings
+
+
+class EvaluationSpec(_Spec):
+    """Everything an evaluation depends on beside its data and the adapters.
+
+    Args:
+        model_name: the model in ZenML.
+        versions: other versions of it to evaluate, by label.
+    """
+
+    model_name: str
+    evaluation: EvaluationConfig
+    versions: dict[str, int]
