@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, Field
@@ -94,10 +94,15 @@ class StructuredModel(Protocol):
         """
 
 
-class UsageReport(StrictModel):
-    """Which model was used, how much, and at what cost."""
+class WritingReport(StrictModel):
+    """How a model's writing went. ``drafts`` are all it wrote: kept, or left out by reason."""
 
     model: str
+    batches: int
+    batches_failed: int = Field(description="Without a usable reply.")
+    drafts: int
+    kept: int
+    left_out: dict[str, int]
     requests: int
     cached: int
     prompt_tokens: int
@@ -105,17 +110,10 @@ class UsageReport(StrictModel):
     cost_usd: float | None = Field(description="None if the price is unknown.")
 
 
-def usage_report(model: StructuredModel) -> dict[str, Any]:
-    """The fields of ``UsageReport``, so far."""
-    usage = model.usage
-    return {
-        "model": model.config.model,
-        "requests": usage.requests,
-        "cached": usage.cached,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "cost_usd": round(usage.cost_usd, 6) if model.priced else None,
-    }
+def usage_of(model: StructuredModel) -> dict[str, Any]:
+    """The fields of a report that say which model was used, how much, and at what cost."""
+    cost = round(model.usage.cost_usd, 6) if model.priced else None
+    return asdict(model.usage) | {"model": model.config.model, "cost_usd": cost}
 
 
 def as_data(value: object) -> str:

@@ -11,15 +11,14 @@ from typing import Any, TypeVar
 import httpx
 import openai
 
-from agent.hosted.ledger import Ledger
-from agent.hosted.litellm_transport import BASE_URL, LiteLlmTransport
-from agent.hosted.prices import cost_usd, is_priced
-from agent.hosted.providers import provider_fault
+from agent.hosted.ledger import Ledger, cost_usd, is_priced
+from agent.hosted.providers import LiteLlmTransport, provider_fault
 from agent.hosted.retries import retrying
 from environment.language_model import LlmConfig, LlmUnavailable
 
 Reply = TypeVar("Reply")
 KEY = "OPENAI_API_KEY"
+_NOWHERE = "http://litellm.invalid/v1"  # clients want an address; nothing is ever sent there
 # LiteLLM's prefixes for any OpenAI-compatible server, which knows its models without them.
 _PREFIX = re.compile(r"^(openai|hosted_vllm|litellm_proxy)/")
 
@@ -28,7 +27,8 @@ def check_llm(config: LlmConfig, section: str = "", alternative: str = "") -> No
     """Check what can be checked without a request.
 
     Args:
-        section, alternative: for the message: where the model is configured, and what works without.
+        section: of the configuration, for the message.
+        alternative: for the message, what works without this model.
 
     Raises:
         LlmUnavailable: the provider is unknown, its key is not set, or the cost is bounded but the
@@ -41,7 +41,8 @@ def check_llm(config: LlmConfig, section: str = "", alternative: str = "") -> No
             "usd_per_million_in and usd_per_million_out"
         )
     if fault:
-        raise LlmUnavailable(f"{section}: {fault} ({alternative})" if section else fault)
+        fault = f"{section}: {fault}" if section else fault
+        raise LlmUnavailable(f"{fault} ({alternative})" if alternative else fault)
 
 
 class Connection:
@@ -52,7 +53,7 @@ class Connection:
         transport: what carries the client's requests instead of the network; None if nothing does.
 
     Args:
-        ledger: is charged for every reply, and may be shared with other models.
+        ledger: may be shared with other models.
         key: the environment variable with the key of ``api_base``; providers have their own.
         attempts: at one request.
     """
@@ -62,7 +63,7 @@ class Connection:
     ) -> None:
         self.config, self.ledger = config, ledger
         self.api_key = os.environ.get(key) or "none"
-        self.base_url, self.name = BASE_URL, config.model
+        self.base_url, self.name = _NOWHERE, config.model
         self.transport: httpx.AsyncBaseTransport | None = None
         if config.api_base:
             self.base_url, self.name = config.api_base, _PREFIX.sub("", config.model)
@@ -90,9 +91,7 @@ class Connection:
             except TimeoutError as error:
                 raise openai.APITimeoutError(httpx.Request("POST", self.base_url)) from error
 
-    def charge(self, usage: Mapping[str, Any]) -> None:
-        """
-        Args:
-            usage: of one reply, in OpenAI's form.
-        """
+    def charge(self, usage: Mapping[str, Any] | None) -> None:
+        """Count a reply with this ``usage``, in OpenAI's form."""
+        usage = usage or {}
         self.ledger.charge(usage, cost_usd(self.config, usage))

@@ -1,4 +1,4 @@
-"""Usage and cost of hosted models, within a budget."""
+"""Prices of hosted models, and a ledger of what they have used and cost."""
 
 from __future__ import annotations
 
@@ -10,30 +10,47 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from environment.language_model import LlmBudgetSpent, LlmUsage
+from agent.hosted.providers import has_list_price
+from environment.language_model import LlmBudgetSpent, LlmConfig, LlmUsage
+
+
+def is_priced(config: LlmConfig) -> bool:
+    """Whether the price is known. LiteLLM's is the provider's, not that of an ``api_base``."""
+    return _configured(config) is not None or (not config.api_base and has_list_price(config.model))
+
+
+def cost_usd(config: LlmConfig, usage: Mapping[str, Any]) -> float | None:
+    """Cost of a reply in US dollars, from its ``usage`` in OpenAI's form; None if unknown."""
+    prices = _configured(config)
+    if prices is None:
+        cost = usage.get("cost")  # as reported by LiteLLM, and by OpenRouter
+        return float(cost) if isinstance(cost, int | float) else None
+    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    return (prompt * prices[0] + completion * prices[1]) / 1e6
+
+
+def _configured(config: LlmConfig) -> tuple[float, float] | None:
+    per_in, per_out = config.usd_per_million_in, config.usd_per_million_out
+    return None if per_in is None or per_out is None else (per_in, per_out)
 
 
 class Ledger:
-    """What models that share a budget have used and cost together.
-
-    Args:
-        limit_usd: US dollars; None is no limit.
-    """
+    """Usage and cost of the models that share a budget of ``limit_usd`` US dollars, if any."""
 
     def __init__(self, limit_usd: float | None = None) -> None:
         self.limit_usd, self.usage = limit_usd, LlmUsage()
         self._file: Path | None = None
 
     def keep(self, file: Path) -> None:
-        """Resume from the totals in this file, if any, and save them there from now on, so that
-        what a killed attempt has spent still counts."""
+        """Resume from the totals in this file and save them there from now on: what a killed attempt
+        has spent is spent."""
         self._file = file
         if file.exists():
             self.usage = LlmUsage(**json.loads(file.read_text(encoding="utf-8")))
             self.usage.cached = 0
 
     def check(self, model: str) -> None:
-        """Call before each request; requests under way may exceed the limit by what they cost.
+        """Call before each request; those under way may exceed the limit by what they cost.
 
         Raises:
             LlmBudgetSpent: the limit is reached.
@@ -42,18 +59,12 @@ class Ledger:
             spent = f"{self.usage.cost_usd:.4f} USD; max_cost_usd is {self.limit_usd:g}"
             raise LlmBudgetSpent(f"no budget is left for {model}: spent {spent}")
 
-    def charge(self, usage: Mapping[str, Any], cost_usd: float | None) -> None:
-        """Count one request.
-
-        Args:
-            usage: the reply's, in OpenAI's form.
-            cost_usd: None if unknown.
-        """
+    def charge(self, usage: Mapping[str, Any], cost: float | None) -> None:
         totals = self.usage
         totals.requests += 1
         totals.prompt_tokens += usage.get("prompt_tokens") or 0
         totals.completion_tokens += usage.get("completion_tokens") or 0
-        totals.cost_usd += cost_usd or 0.0
+        totals.cost_usd += cost or 0.0
         if self._file:
             write_atomically(self._file, json.dumps(asdict(totals)))
 

@@ -18,8 +18,7 @@ import openai
 from pydantic import BaseModel, ValidationError
 
 from agent.hosted.connection import Connection
-from agent.hosted.ledger import Ledger, write_atomically
-from agent.hosted.prices import is_priced
+from agent.hosted.ledger import Ledger, is_priced, write_atomically
 from agent.hosted.redaction import redact
 from environment.language_model import Form, LlmConfig, LlmFailed, LlmUsage, Message
 
@@ -96,8 +95,6 @@ class LanguageModel:
             return await self._connection.run(lambda: self._request(messages, form, temperature))
         except openai.APITimeoutError as error:
             raise self._failed(f": no answer within {self.config.timeout_s:g} s") from error
-        except openai.APIConnectionError as error:
-            raise self._failed(f": {error} {error.__cause__ or ''}") from error
         except openai.OpenAIError as error:
             raise self._failed(f": {error}") from error
 
@@ -116,13 +113,12 @@ class LanguageModel:
         )
         try:
             body = response.http_response.json()
-            self._connection.charge(body.get("usage") or {})
+            self._connection.charge(body.get("usage"))
             message = body["choices"][0]["message"]
-            said = str(message.get("content") or message.get("refusal") or "(nothing)")
-            # Half of a surrogate pair cannot be sent back.
-            return said.encode(errors="replace").decode()
+            content = str(message.get("content") or message.get("refusal") or "(nothing)")
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise openai.OpenAIError(f"the endpoint sent no usable reply: {error!r}") from error
+        return content.encode(errors="replace").decode()  # it may be sent back, in UTF-8
 
     def _cached_at(
         self, messages: list[Message], form: type[BaseModel], temperature: float | None

@@ -8,33 +8,25 @@ from typing import Any
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
 
-from agent.hosted.connection import KEY, Connection
-from agent.hosted.ledger import Ledger
+from agent.hosted.connection import Connection
 from agent.model import ChatModel
-from environment.language_model import LlmConfig
-
-_ATTEMPTS = 7  # a comparison must outlast a rate limit
 
 
 class PromptedModel(ChatModel):
     """A hosted model with an environment's tools.
 
     Args:
-        key: the environment variable with the key of ``config.api_base``.
         temperature, max_tokens: None leaves them to the model; ``max_tokens`` is of one reply.
     """
 
     def __init__(
         self,
-        config: LlmConfig,
-        ledger: Ledger,
-        *,
+        connection: Connection,
         tools: Sequence[dict[str, Any]],
         temperature: float | None = None,
         max_tokens: int | None = None,
-        key: str = KEY,
     ) -> None:
-        self._connection = connection = Connection(config, ledger, key=key, attempts=_ATTEMPTS)
+        self._connection = connection
         super().__init__(
             base_url=connection.base_url,
             name=connection.name,
@@ -42,8 +34,8 @@ class PromptedModel(ChatModel):
             tools=tools,
             temperature=temperature,
             max_tokens=max_tokens,
-            timeout_s=config.timeout_s,
-            connections=config.concurrency,
+            timeout_s=connection.config.timeout_s,
+            connections=connection.config.concurrency,
             capture_tokens=False,
             retries=0,
             transport=connection.transport,
@@ -55,10 +47,9 @@ class PromptedModel(ChatModel):
         Raises:
             LlmBudgetSpent: the budget is used up.
         """
-
         return await self._connection.run(lambda: self._reply(messages))
 
     async def _reply(self, messages: LanguageModelInput) -> AIMessage:
         reply = await super().reply(messages)
-        self._connection.charge(reply.response_metadata.get("token_usage") or {})
+        self._connection.charge(reply.response_metadata.get("token_usage"))
         return reply

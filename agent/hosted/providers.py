@@ -1,17 +1,19 @@
-"""What LiteLLM knows about providers: their names, keys and prices."""
+"""Every provider's models, through LiteLLM: names, keys, prices and requests."""
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import cache
 from typing import Any
 
+import httpx
 import openai
 
 
 @cache
 def litellm() -> Any:
-    """LiteLLM, imported on first use: it takes seconds to import."""
+    """LiteLLM, imported on first use, as that takes seconds."""
     import litellm
 
     litellm.suppress_debug_info = True  # or it prints advice to its developers on every error
@@ -20,7 +22,7 @@ def litellm() -> Any:
 
 
 def provider_of(model: str) -> str | None:
-    """The provider LiteLLM would send this model's requests to, if any."""
+    """The provider of this model, if LiteLLM knows one."""
     try:
         return str(litellm().get_llm_provider(model)[1])
     except openai.BadRequestError:
@@ -40,18 +42,68 @@ def provider_fault(model: str) -> str:
         return ""
     # Gemini's are two names of one key.
     keys = (" or " if provider == "gemini" else " and ").join(environment["missing_keys"])
-    return (
-        f"the model {model} needs {keys} in the environment; or name a server of your own as "
-        "api_base"
-    )
+    return f"the model {model} needs {keys} in the environment; or name a server of your own as api_base"
 
 
 def has_list_price(model: str) -> bool:
     """Whether LiteLLM knows what the provider charges."""
-    try:
-        name, provider, *_ = litellm().get_llm_provider(model)
-    except openai.BadRequestError:
+    if provider_of(model) is None:
         return False
+    name, provider, *_ = litellm().get_llm_provider(model)
     costs = litellm().model_cost
-    known = costs.get(f"{provider}/{name}") or costs.get(name) or {}
-    return "input_cost_per_token" in known
+    return "input_cost_per_token" in (costs.get(f"{provider}/{name}") or costs.get(name) or {})
+
+
+class LiteLlmTransport(httpx.AsyncBaseTransport):
+    """An HTTP transport whose server is LiteLLM, in process: it lets any OpenAI client post
+    ``/chat/completions`` to every provider. The key is the provider's own, from the environment."""
+
+    def __init__(self) -> None:
+        litellm()  # imported now, not while requests are being timed
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(await request.aread())
+        body.pop("stream", None)
+        try:
+            completion = await litellm().acompletion(
+                **body,
+                timeout=request.extensions.get("timeout", {}).get("read"),
+                max_retries=0,  # see Connection
+                drop_params=True,  # those a provider does not support, such as a seed
+            )
+        except openai.APITimeoutError as error:
+            raise httpx.ReadTimeout(str(error), request=request) from error
+        except openai.APIConnectionError as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        except openai.APIError as error:
+            return _error_response(error, request)
+        return httpx.Response(200, json=_in_openais_form(completion), request=request)
+
+
+def _in_openais_form(completion: Any) -> dict[str, Any]:
+    # Without warnings of finish reasons that are not OpenAI's, such as Anthropic's refusal.
+    body: dict[str, Any] = completion.model_dump(mode="json", warnings=False)
+    for choice in body["choices"]:
+        # LiteLLM has no field for a refusal.
+        if refusal := (choice["message"].get("provider_specific_fields") or {}).get("refusal"):
+            choice["message"]["refusal"] = refusal
+    cost = completion._hidden_params.get("response_cost")
+    if cost is not None and body.get("usage"):
+        body["usage"]["cost"] = cost  # in US dollars, as from OpenRouter
+    return body
+
+
+def _error_response(error: openai.APIError, request: httpx.Request) -> httpx.Response:
+    code: Any = error.code
+    if isinstance(error, litellm().ContextWindowExceededError):
+        code = "context_length_exceeded"
+    elif isinstance(error, litellm().ContentPolicyViolationError):
+        code = "content_policy_violation"
+    # LiteLLM keeps the server's headers there; those of the error's response are empty.
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    return httpx.Response(
+        int(getattr(error, "status_code", None) or 500),
+        headers={n: headers[n] for n in ("retry-after", "retry-after-ms") if n in headers},
+        json={"error": {"message": str(error), "type": type(error).__name__, "code": code}},
+        request=request,
+    )

@@ -21,15 +21,12 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 
 def retrying(model: str, attempts: int) -> AsyncRetrying:
-    """Retries a call after transient failures, then raises the last one.
-
-    Args:
-        attempts: at most, the first one included.
-    """
+    """Retries a call after transient failures, then raises the last one."""
 
     def log_failure(state: RetryCallState) -> None:
-        failure, sleep = _failure(state), state.upcoming_sleep
-        log.warning("%s: %s; retrying in %.1f s", model, type(failure).__name__, sleep)
+        error = state.outcome and state.outcome.exception()  # whose text may hold a secret
+        name, sleep = type(error).__name__, state.upcoming_sleep
+        log.warning("%s: %s; retrying in %.1f s", model, name, sleep)
 
     return AsyncRetrying(
         retry=retry_if_exception(_is_transient),
@@ -46,13 +43,9 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(error, openai.APIConnectionError)  # timeouts too
 
 
-def _failure(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
 def _wait_s(state: RetryCallState) -> float:
     """As long as the server asks for; exponential backoff where it does not say."""
-    error = _failure(state)
+    error = state.outcome and state.outcome.exception()
     wait = _retry_after_s(error) if isinstance(error, openai.APIStatusError) else None
     if wait is None:
         wait = wait_exponential_jitter(FIRST_WAIT_S, LONGEST_WAIT_S, jitter=FIRST_WAIT_S)(state)

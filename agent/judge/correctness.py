@@ -50,7 +50,3 @@ class CorrectnessJudge:
             {"role": "user", "content": as_data(case)},
         ]
         return await self._llm.ask(messages, Verdict)
-
-    async def is_correct(self, question: str, gold: str, answer: str) -> bool:
-        """As ``verdict``, without its reason."""
-        return (await self.verdict(question, gold, answer)).correct

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
-from agent.hosted.llm import LanguageModel
-from agent.judge.config import JudgeConfig
 from agent.judge.ranks import rank_correlation
-from agent.judge.scores import SCORING, Anonymous, Attempts, ask_for_scores
+from agent.judge.scores import SCORING, Anonymous, Attempts, ScoringJudge
 from agent.judge.window import Conversation
 from environment.language_model import as_data
 
@@ -50,12 +49,10 @@ class Judged:
     consistency: float | None = None
 
 
-class RulerJudge:
+class RulerJudge(ScoringJudge):
     """Scores groups of rollouts with one judge model."""
 
-    def __init__(self, llm: LanguageModel, config: JudgeConfig) -> None:
-        self.llm = llm
-        self._config = config
+    instructions = _INSTRUCTIONS
 
     async def score(
         self, conversations: Sequence[Conversation], tools: Sequence[Mapping[str, Any]]
@@ -69,26 +66,15 @@ class RulerJudge:
         """
         shown = Anonymous.of(conversations)
         ids = list(shown.attempts)
-        first = await self._ask(shown.attempts, sorted(ids), tools)
+        prompt = partial(_prompt, tools=tools)
+        first = await self._ask(shown.attempts, sorted(ids), prompt)
+        scores = {id_: first[id_].score for id_ in ids}
         if shown.rng.random() >= self._config.second_order_share:
-            return Judged([first[id_] for id_ in shown.places])
-        second = await self._ask(shown.attempts, sorted(ids, reverse=True), tools)
-        consistency = rank_correlation([first[i] for i in ids], [second[i] for i in ids])
-        return Judged([fmean((first[id_], second[id_])) for id_ in shown.places], consistency)
-
-    async def _ask(
-        self, attempts: Attempts, order: Sequence[str], tools: Sequence[Mapping[str, Any]]
-    ) -> dict[str, float]:
-        """The score of each attempt, by id, when they are shown in this order."""
-        scores = await ask_for_scores(
-            self.llm,
-            _INSTRUCTIONS,
-            attempts,
-            order,
-            lambda shown: _prompt(shown, tools),
-            self._config.window_tokens,
-        )
-        return {id_: score.score for id_, score in scores.items()}
+            return Judged([scores[id_] for id_ in shown.places])
+        second = await self._ask(shown.attempts, sorted(ids, reverse=True), prompt)
+        consistency = rank_correlation([scores[i] for i in ids], [second[i].score for i in ids])
+        means = {id_: fmean((scores[id_], second[id_].score)) for id_ in ids}
+        return Judged([means[id_] for id_ in shown.places], consistency)
 
 
 def _prompt(attempts: Attempts, tools: Sequence[Mapping[str, Any]]) -> str:

@@ -12,11 +12,13 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
 from agent.hosted.llm import LanguageModel
+from agent.judge.config import JudgeConfig
 from agent.judge.window import Conversation, shortened
 
 Attempts = Mapping[str, Conversation]
@@ -63,35 +65,39 @@ class Anonymous:
         return cls(attempts, [id_of[text] for text in texts], rng)
 
 
-async def ask_for_scores(
-    llm: LanguageModel,
-    instructions: str,
-    attempts: Attempts,
-    order: Sequence[str],
-    prompt: Callable[[Attempts], str],
-    window_tokens: int,
-) -> dict[str, Score]:
-    """The score of each attempt, by id, when they are shown in this order.
+class ScoringJudge:
+    """Base of the judges that score several attempts in one request."""
 
-    Args:
-        prompt: shows the judge these attempts, which may have been shortened.
+    instructions: ClassVar[str]
 
-    Raises:
-        LlmFailed: the judge could not be reached, twice gave no usable scores, or cannot read that
-            much.
-        LlmBudgetSpent: its budget is used up.
-    """
+    def __init__(self, llm: LanguageModel, config: JudgeConfig) -> None:
+        self.llm, self._config = llm, config
 
-    def prompt_of(shown: Sequence[Conversation]) -> str:
-        return prompt(dict(zip(order, shown, strict=True)))
+    async def _ask(
+        self, attempts: Attempts, order: Sequence[str], prompt: Callable[[Attempts], str]
+    ) -> dict[str, Score]:
+        """The score of each attempt, by id, when they are shown in this order.
 
-    def check(answer: _Scores) -> None:
-        _check(answer, order)
+        Args:
+            prompt: shows the judge these attempts, which may have been shortened.
 
-    text = shortened([attempts[id_] for id_ in order], prompt_of, window_tokens)
-    messages = [{"role": "system", "content": instructions}, {"role": "user", "content": text}]
-    answer = await llm.ask(messages, _Scores, check)
-    return {score.id: score for score in answer.scores}
+        Raises:
+            LlmFailed: the judge could not be reached, twice gave no usable scores, or cannot read
+                that much.
+            LlmBudgetSpent: its budget is used up.
+        """
+
+        def prompt_of(shown: Sequence[Conversation]) -> str:
+            return prompt(dict(zip(order, shown, strict=True)))
+
+        conversations = [attempts[id_] for id_ in order]
+        text = shortened(conversations, prompt_of, self._config.window_tokens)
+        messages = [
+            {"role": "system", "content": self.instructions},
+            {"role": "user", "content": text},
+        ]
+        answer = await self.llm.ask(messages, _Scores, partial(_check, ids=order))
+        return {score.id: score for score in answer.scores}
 
 
 def _without_call_ids(conversation: Conversation) -> list[dict[str, Any]]:

@@ -7,17 +7,17 @@ score means. The judge sees several at a time, so that it keeps to one standard.
 from __future__ import annotations
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from agent.hosted.llm import LanguageModel
-from agent.judge.config import JudgeConfig
 from agent.judge.ranks import rank_correlation
-from agent.judge.scores import SCORING, Anonymous, Attempts, Score, ask_for_scores
+from agent.judge.scores import SCORING, Anonymous, Attempts, Score, ScoringJudge
 from environment.language_model import as_data
 
 _AT_ONCE = 8
@@ -86,12 +86,10 @@ class Scored:
     consistency: float | None = None
 
 
-class TrajectoryJudge:
+class TrajectoryJudge(ScoringJudge):
     """Scores trajectories with one judge model."""
 
-    def __init__(self, llm: LanguageModel, config: JudgeConfig) -> None:
-        self.llm = llm
-        self._config = config
+    instructions = _INSTRUCTIONS
 
     async def score(self, trajectories: Sequence[Trajectory], criteria: str) -> Scored:
         """
@@ -112,11 +110,12 @@ class TrajectoryJudge:
             for part in parts
             if len(part) > 1 and shown.rng.random() < self._config.second_order_share
         ]
-        asks = [self._ask(shown.attempts, part, criteria) for part in (*parts, *again)]
+        prompt = partial(_prompt, criteria=criteria)
+        asks = [self._ask(shown.attempts, part, prompt) for part in (*parts, *again)]
         # Wait for all of them: if one fails, the others are in the cache for the next try.
         answers = await asyncio.gather(*asks, return_exceptions=True)
         scores = [_or_raise(answer) for answer in answers]
-        first, second = _joined(scores[: len(parts)]), _joined(scores[len(parts) :])
+        first, second = ChainMap(*scores[: len(parts)]), ChainMap(*scores[len(parts) :])
         both = sorted(second)
         consistency = rank_correlation(
             [first[id_].score for id_ in both], [second[id_].score for id_ in both]
@@ -137,16 +136,6 @@ class TrajectoryJudge:
             taken += size
         return parts
 
-    async def _ask(self, attempts: Attempts, order: list[str], criteria: str) -> dict[str, Score]:
-        return await ask_for_scores(
-            self.llm,
-            _INSTRUCTIONS,
-            attempts,
-            order,
-            lambda shown: _prompt(shown, criteria),
-            self._config.window_tokens,
-        )
-
 
 def _prompt(attempts: Attempts, criteria: str) -> str:
     shown = [{"id": id_, "messages": messages} for id_, messages in attempts.items()]
@@ -157,10 +146,6 @@ def _or_raise(answer: dict[str, Score] | BaseException) -> dict[str, Score]:
     if isinstance(answer, BaseException):
         raise answer
     return answer
-
-
-def _joined(answers: Sequence[dict[str, Score]]) -> dict[str, Score]:
-    return {id_: score for answer in answers for id_, score in answer.items()}
 
 
 def _mean(first: Score, second: Score | None) -> TrajectoryScore:

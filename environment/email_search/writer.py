@@ -18,8 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pydantic import Field
-
 from environment.email_search.batches import Batch, plan_batches
 from environment.email_search.config import WriterConfig
 from environment.email_search.drafts import Seen, fault, scenario_of
@@ -39,8 +37,8 @@ from environment.language_model import (
     LlmBudgetSpent,
     LlmFailed,
     StructuredModel,
-    UsageReport,
-    usage_report,
+    WritingReport,
+    usage_of,
 )
 
 log = logging.getLogger(__name__)
@@ -51,16 +49,9 @@ _FAILURES_IN_A_ROW = 8
 _GOES_ON = "fix this and run it again: no reply so far is paid for twice"
 
 
-class WriterReport(UsageReport):
-    """``drafts`` are all questions written: kept, or left out by reason."""
-
+class WriterReport(WritingReport):
     ended_by: Literal["done", "budget"]
     inboxes: int
-    batches: int
-    batches_failed: int = Field(description="Without a usable reply.")
-    drafts: int
-    kept: int
-    left_out: dict[str, int]
     mails_not_shown: dict[str, int]
 
 
@@ -122,14 +113,14 @@ class _Writer:
             )
         kept = [scenario for scenarios in of_inboxes for scenario in scenarios]
         return kept, WriterReport(
-            **usage_report(self._model),
+            **usage_of(self._model),
             ended_by="budget" if self._budget_spent else "done",
             inboxes=len(planned),
             batches=self._batches,
             batches_failed=self._failed_batches,
             drafts=self._drafts,
             kept=len(kept),
-            left_out=dict(sorted(self._left_out.items())),
+            left_out=dict(sorted((+self._left_out).items())),
             mails_not_shown=dict(sorted(not_shown.items())),
         )
 
@@ -146,7 +137,7 @@ class _Writer:
             except LlmBudgetSpent:  # other inboxes go on: their replies may be cached
                 self._budget_spent = True
                 break
-            self._count("more_than_asked", max(0, len(kept) + len(questions) - wanted))
+            self._left_out["more_than_asked"] += max(0, len(kept) + len(questions) - wanted)
             questions = questions[: wanted - len(kept)]
             kept += questions
             if questions:
@@ -174,16 +165,15 @@ class _Writer:
         usable = []
         for draft in reply.questions:
             if reason := fault(draft, mails, self._config.min_realism):
-                self._count(reason)
+                self._left_out[reason] += 1
                 continue
             scenario = scenario_of(draft, mails, inbox)
             if seen.again(scenario):
-                self._count("duplicate")
+                self._left_out["duplicate"] += 1
                 continue
             usable.append((scenario, mails[draft.message_ids[0]]))
         reasons = await asyncio.gather(*(self._verify(*pair) for pair in usable))
-        for reason in filter(None, reasons):
-            self._count(reason)
+        self._left_out.update(filter(None, reasons))
         return [s for (s, _), reason in zip(usable, reasons, strict=True) if not reason]
 
     async def _verify(self, scenario: EmailScenario, gold: Email) -> str:
@@ -207,7 +197,3 @@ class _Writer:
             raise LlmFailed(
                 f"{self._failures} requests in a row failed; {_GOES_ON}. The last one: {error}"
             ) from error
-
-    def _count(self, reason: str, number: int = 1) -> None:
-        if number:
-            self._left_out[reason] += number

@@ -21,9 +21,9 @@ from environment.language_model import (
     LlmFailed,
     Message,
     StructuredModel,
-    UsageReport,
+    WritingReport,
     as_data,
-    usage_report,
+    usage_of,
 )
 from environment.prompt_task.models import Example
 from environment.prompt_task.verifiers import VerifierName, fault_of
@@ -65,17 +65,10 @@ class Drafts(BaseModel):
     examples: list[Draft]
 
 
-class ExamplesReport(UsageReport):
-    """``drafts`` are all examples written: kept, or left out by reason."""
-
+class ExamplesReport(WritingReport):
     ended_by: Literal["done", "budget", "repeats"] = Field(
         description="repeats: it wrote too few new ones in all rounds."
     )
-    batches: int
-    batches_failed: int = Field(description="Without a usable reply.")
-    drafts: int
-    kept: int
-    left_out: dict[str, int]
 
 
 async def write_examples(
@@ -125,7 +118,7 @@ class _Writer:
         full = len(self._kept) >= self._count
         short = "budget" if self._budget_spent else "repeats"
         return list(self._kept.values()), ExamplesReport(
-            **usage_report(self._model),
+            **usage_of(self._model),
             ended_by="done" if full else short,
             batches=self._batches,
             batches_failed=self._failed,

@@ -36,10 +36,8 @@ async def rollout(request: RolloutRequest, service: TheService) -> RolloutAnswer
     """Have the service's writer write examples of a task to train on. There may be fewer than
     requested: the report says why."""
     writer = service.settings.writer
-    try:
-        await asyncio.to_thread(check_llm, writer)  # its first import takes seconds
-    except LlmUnavailable as error:
-        raise LlmUnavailable(f"writer, in the service's configuration: {error}") from error
+    # In a thread, since the first check imports LiteLLM for seconds.
+    await asyncio.to_thread(check_llm, writer, "writer, in the service's configuration")
     async with service.hosted:
         examples, report = await write_examples(
             LanguageModel(writer),

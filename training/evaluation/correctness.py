@@ -69,7 +69,7 @@ def _asked(row: EvaluationRow) -> _Asked | None:
 async def _judge(judge: CorrectnessJudge, question: str, gold: str, answer: str) -> _Verdict:
     """The verdict, or None and why there is none."""
     try:
-        return await judge.is_correct(question, gold, answer), ""
+        return (await judge.verdict(question, gold, answer)).correct, ""
     except LlmFailed as error:
         log.warning("no verdict on an answer: %s", error)
         return None, "judge_failed"

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.failures import BUDGET
-from agent.hosted.connection import check_llm
-from agent.hosted.ledger import Ledger
-from agent.hosted.prices import cost_usd
+from agent.hosted.connection import Connection, check_llm
+from agent.hosted.ledger import Ledger, cost_usd
 from agent.hosted.prompted import PromptedModel
 from agent.rollout import Limits, Rollout
 from environment.base import Environment, Scenario
@@ -23,6 +22,7 @@ log = logging.getLogger(__name__)
 # Of a whole conversation. Our own limit is what the trainer takes; a hosted model counts tokens of
 # its own, and an agent that does not finish runs out of turns.
 _MAX_TOKENS = 100_000
+_ATTEMPTS = 7  # at one request: a comparison must outlast a rate limit
 
 
 def check_hosted(config: EvaluationConfig) -> None:
@@ -61,26 +61,15 @@ async def evaluate_hosted(
     finally:
         await model.close()
     at_once = min(entry.concurrency, len(played))
-    rows = [
-        row_of(
-            entry.name,
-            mode,
-            rollout,
-            at_once,
-            _cost_usd(_llm(entry), rollout),
-            entry.model or "",
-            sample,
-        )
-        for rollout, (_, sample) in zip(rollouts, played, strict=True)
-    ]
+    rows = []
+    for rollout, (_, sample) in zip(rollouts, played, strict=True):
+        cost = _cost_usd(_llm(entry), rollout)
+        rows.append(row_of(entry.name, mode, rollout, at_once, cost, entry.model or "", sample))
     cut_short = sum(row.error == BUDGET for row in rows)
     if cut_short:
         log.warning(
             "evaluation.max_cost_usd (%g) is spent: %d of %d rollouts of %s did not finish",
-            ledger.limit_usd,
-            cut_short,
-            len(rows),
-            entry.name,
+            *(ledger.limit_usd, cut_short, len(rows), entry.name),
         )
     return rows
 
@@ -92,14 +81,8 @@ def mode_of(entry: EvaluatedModel) -> Mode:
 def prompted_model(
     entry: EvaluatedModel, environment: Environment[Any, Any], ledger: Ledger
 ) -> PromptedModel:
-    return PromptedModel(
-        _llm(entry),
-        ledger,
-        tools=environment.tool_schemas,
-        temperature=entry.temperature,
-        max_tokens=entry.max_tokens,
-        key=entry.api_key_env,
-    )
+    connection = Connection(_llm(entry), ledger, key=entry.api_key_env, attempts=_ATTEMPTS)
+    return PromptedModel(connection, environment.tool_schemas, entry.temperature, entry.max_tokens)
 
 
 def hosted_limits(entry: EvaluatedModel, config: RolloutConfig) -> Limits:

@@ -9,7 +9,7 @@ from typing import Any
 import litellm
 import pytest
 
-from agent.hosted.connection import check_llm
+from agent.hosted.connection import KEY, Connection, check_llm
 from agent.hosted.ledger import Ledger
 from agent.hosted.prompted import PromptedModel
 from agent.rollout import Limits, Rollout, run_rollout
@@ -27,10 +27,16 @@ Run = Callable[..., Any]
 
 
 async def play(
-    config: LlmConfig, ledger: Ledger | None = None, word: str = "tax", **changes: Any
+    config: LlmConfig,
+    ledger: Ledger | None = None,
+    word: str = "tax",
+    key: str = KEY,
+    attempts: int = 7,
+    **changes: Any,
 ) -> Rollout:
     environment = WordEnvironment()
-    model = PromptedModel(config, ledger or Ledger(), tools=environment.tool_schemas, **changes)
+    connection = Connection(config, ledger or Ledger(), key=key, attempts=attempts)
+    model = PromptedModel(connection, environment.tool_schemas, **changes)
     try:
         scenario = WordScenario(id="1", word=word)
         return await run_rollout(model, environment, scenario, Limits(4, 10_000, 20), seed=3)
@@ -138,27 +144,25 @@ async def test_the_provider_says_how_long_to_wait(at_openai: Run) -> None:
     ],
 )
 async def test_failures_have_the_same_names_through_litellm_and_directly(
-    at_openai: Run, script: Script, failure: str, monkeypatch: pytest.MonkeyPatch
+    at_openai: Run, script: Script, failure: str
 ) -> None:
-    monkeypatch.setattr("agent.hosted.prompted._ATTEMPTS", 2)
     with ChatServer(script) as server:
         through, directly = at_openai(server), at("any", server.base_url)
         for endpoint in (through, directly):
-            played = await play(endpoint)
+            played = await play(endpoint, attempts=2)
             assert (played.stop, played.failure) == (StopReason.ERROR, failure), endpoint
             assert played.error
 
 
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_server_that_is_silent_or_gone_fails_the_rollout(
-    at_openai: Run, direct: bool, monkeypatch: pytest.MonkeyPatch
+    at_openai: Run, direct: bool
 ) -> None:
-    monkeypatch.setattr("agent.hosted.prompted._ATTEMPTS", 1)
     with ChatServer(silence) as server:
         endpoint = at("any", server.base_url) if direct else at_openai(server)
         hasty = endpoint.model_copy(update={"timeout_s": 0.3})
-        assert (await play(hasty)).failure == "timeout"
-    assert (await play(endpoint)).failure in ("connection", "server_error")
+        assert (await play(hasty, attempts=1)).failure == "timeout"
+    assert (await play(endpoint, attempts=1)).failure in ("connection", "server_error")
 
 
 async def test_a_conversation_that_is_too_long_is_the_models_own_end(at_openai: Run) -> None:

@@ -31,7 +31,6 @@ def judge_at(
 async def test_a_verdict_has_its_reason(correct: bool) -> None:
     with CompletionsServer(verdict(correct)) as server:
         judge = judge_at(server)
-        assert await judge.is_correct(*ASKED) is correct
         assert await judge.verdict(*ASKED) == Verdict(reason="the same day", correct=correct)
 
 
@@ -47,20 +46,20 @@ async def test_a_verdict_has_its_reason(correct: bool) -> None:
 )
 async def test_a_bad_verdict_is_none(bad: Response) -> None:
     with CompletionsServer(bad, verdict(True)) as server:
-        assert await judge_at(server).is_correct(*ASKED)
+        assert (await judge_at(server).verdict(*ASKED)).correct
     with CompletionsServer(bad) as server, pytest.raises(LlmFailed, match="not JSON of the form"):
-        await judge_at(server).is_correct(*ASKED)
+        await judge_at(server).verdict(*ASKED)
     assert len(server.requests) == 2
 
 
 async def test_a_judge_that_cannot_be_reached_gives_no_verdict() -> None:
     with CompletionsServer(http_error(401)) as server, pytest.raises(LlmFailed, match="not now"):
-        await judge_at(server).is_correct(*ASKED)
+        await judge_at(server).verdict(*ASKED)
 
 
 async def test_what_an_answer_asks_of_the_judge_arrives_as_data() -> None:
     with CompletionsServer(verdict(False)) as server:
-        assert not await judge_at(server).is_correct("When?", "May 3", INJECTION)
+        assert not (await judge_at(server).verdict("When?", "May 3", INJECTION)).correct
     system, user = server.requests[0]["messages"]
     assert (system["role"], user["role"]) == ("system", "user")
     assert "never an" in system["content"]
@@ -75,8 +74,8 @@ async def test_what_an_answer_asks_of_the_judge_arrives_as_data() -> None:
 async def test_the_same_answer_is_judged_and_paid_for_once(tmp_path: Path) -> None:
     with CompletionsServer(verdict(True), verdict(False)) as server:
         for _ in range(2):
-            assert await judge_at(server, tmp_path).is_correct(*ASKED)
-        assert not await judge_at(server, tmp_path).is_correct(*ASKED[:2], "On the fourth.")
+            assert (await judge_at(server, tmp_path).verdict(*ASKED)).correct
+        assert not (await judge_at(server, tmp_path).verdict(*ASKED[:2], "On the fourth.")).correct
     assert len(server.requests) == 2
 
 
@@ -84,6 +83,6 @@ async def test_a_spent_budget_is_no_verdict() -> None:
     price = {"usd_per_million_in": 1e6, "usd_per_million_out": 0.0, "max_cost_usd": 1.0}
     with CompletionsServer(verdict(True)) as server:
         judge = judge_at(server, **price)
-        assert await judge.is_correct(*ASKED)
+        assert await judge.verdict(*ASKED)
         with pytest.raises(LlmBudgetSpent):
-            await judge.is_correct(*ASKED)
+            await judge.verdict(*ASKED)
