@@ -67,6 +67,10 @@ class Stage:
     sandboxed: bool = False
     model: Any = None
 
+    def __post_init__(self) -> None:
+        if not self.artifact.isidentifier() or "__" in self.artifact:
+            raise ValueError(f"{self.artifact!r} cannot name an artifact: a word, without __")
+
 
 def _no_stages(data: Any, config: Any) -> Sequence[Stage]:
     return ()

@@ -3,6 +3,8 @@ import importlib
 import pytest
 
 from environment import registry
+from environment.base import StrictModel
+from environment.package import Stage
 
 
 def test_every_environment_offers_a_package():
@@ -37,3 +39,9 @@ def test_email_search_is_the_default():
 def test_an_unknown_name_is_answered_with_the_names_there_are(name):
     with pytest.raises(registry.UnknownEnvironment, match="email_search"):
         registry.environment_package(name)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a__b", "1st"])
+def test_an_artifact_needs_a_name_that_a_step_can_take(name):
+    with pytest.raises(ValueError, match="cannot name an artifact"):
+        Stage("make", name, lambda work, settings: {}, StrictModel())
