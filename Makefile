@@ -40,7 +40,7 @@ test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -75,4 +75,4 @@ check-locks: $(VENV)/.installed-dev
 	rm -rf .locks
 
 clean:
-	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,6 +23,8 @@ from tests import forks
 _ZENML = tempfile.TemporaryDirectory(prefix="zenml-of-tests-")
 os.environ["ZENML_CONFIG_PATH"] = _ZENML.name
 forks.PRELOADED.append("tests.pipelines.commands")
+
+from zenml.client import Client  # noqa: E402
 
 from tests.pipelines import commands  # noqa: E402
 from tests.pipelines.commands import ROOT  # noqa: E402
@@ -144,12 +148,20 @@ def _at_home() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("project")
+    # The name is in [tool.coverage.paths].
+    folder = tmp_path_factory.mktemp("copy-of-project", numbered=False)
     unwanted = shutil.ignore_patterns("__pycache__", "*.partial")
     for name in SOURCES:
         shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
     shutil.copy2(ROOT / "run.py", folder)
     return Project(folder)
+
+
+def copy_database(source: Path, target: Path) -> Path:
+    """A copy, safe while the target is open elsewhere."""
+    with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target)) as write:
+        read.backup(write)
+    return target
 
 
 @dataclass(frozen=True)
@@ -158,6 +170,7 @@ class Finished:
 
     ended: Ended
     folder: Path
+    history: Path  # ZenML's database after it
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -165,17 +178,35 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(project: Project) -> Finished:
+def finished(project: Project, database: Path, blank: Path) -> Finished:
+    copy_database(blank, database)
     ended = project.run_anew("--pipeline", "all", "--name", "first", *settings(*SMALL))
     assert ended.code == 0, ended.out + ended.err
-    return Finished(ended, project.folder / "runs" / "first")
+    history = copy_database(database, database.with_name("finished.db"))
+    return Finished(ended, project.folder / "runs" / "first", history)
 
 
-@pytest.fixture(scope="module")
-def mails(project: Project, finished: Finished) -> None:
-    """The first run's mails are the newest again, whatever other tests made."""
-    ended = project.run("--pipeline", "data", *settings(*SMALL))
-    assert ended.code == 0, ended.out + ended.err
+@pytest.fixture(scope="session")
+def database() -> Path:
+    """What ZenML remembers."""
+    return Path(Client().zen_store.url.removeprefix("sqlite:///"))
+
+
+@pytest.fixture(scope="session")
+def blank(database: Path) -> Path:
+    """ZenML's database before the first run."""
+    return copy_database(database, database.with_name("blank.db"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_history(request: pytest.FixtureRequest, database: Path, blank: Path) -> None:
+    """Each module begins in a ZenML that has seen nothing, or only the run of ``finished``:
+    no module sees the runs of another, so their order does not matter."""
+    items = [item for item in request.session.items if item.path == request.path]
+    if any("finished" in getattr(item, "fixturenames", ()) for item in items):
+        copy_database(request.getfixturevalue("finished").history, database)
+    else:
+        copy_database(blank, database)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tests.fakes.chat_server import ChatServer, by_turn, calls, fails
-from tests.pipelines.conftest import SMALL, Project, settings
+from tests.pipelines.conftest import SMALL, Finished, Project, settings
 
 ANSWER = ("return_final_answer_tool", {"answer": "I don't know", "source_ids": []})
 
@@ -23,7 +23,7 @@ def rollouts_of(project: Project, name: str) -> dict[str, Any]:
     return found
 
 
-def test_our_own_policy_plays_and_learns_nothing(mails: None, project: Project) -> None:
+def test_our_own_policy_plays_and_learns_nothing(finished: Finished, project: Project) -> None:
     ended = rehearse(project, "rehearsed")
     assert ended.code == 0, ended.err
     lines = [line for line in ended.out.splitlines() if line.startswith("step ")]
@@ -36,7 +36,7 @@ def test_our_own_policy_plays_and_learns_nothing(mails: None, project: Project) 
     assert not (folder / "art").exists()
 
 
-def test_any_other_model_plays_too(mails: None, project: Project) -> None:
+def test_any_other_model_plays_too(finished: Finished, project: Project) -> None:
     with ChatServer(by_turn(calls(ANSWER))) as server:
         ended = rehearse(project, "asked", "--model", "some/model", "--base-url", server.base_url)
     assert ended.code == 0, ended.err
@@ -51,7 +51,7 @@ def test_any_other_model_plays_too(mails: None, project: Project) -> None:
     assert "0 of 3 groups differ" in ended.out
 
 
-def test_a_model_that_fails_is_told_by_its_reason(mails: None, project: Project) -> None:
+def test_a_model_that_fails_is_told_by_its_reason(finished: Finished, project: Project) -> None:
     with ChatServer(fails(400)) as server:
         ended = rehearse(project, "failing", "--model", "m", "--base-url", server.base_url)
     assert ended.code == 0
