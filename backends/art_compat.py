@@ -37,3 +37,8 @@ async def pull_checkpoint(backend: Any, model: Any, step: int, folder: str) -> N
 async def delete_checkpoints(backend: Any, model: Any, keep: list[int]) -> None:
     """Delete a model's checkpoints at the backend, but for these steps."""
     await backend._delete_checkpoint_files(model, keep)
+
+
+def internal_config(model: Any) -> dict[str, Any]:
+    """A model's settings for Unsloth and vLLM."""
+    return dict(model._internal_config or {})

@@ -18,6 +18,7 @@ from art.local.service import ModelService
 from art.preprocessing.pack import PackedTensors
 from art.utils.output_dirs import get_model_dir
 
+from backends.art_compat import internal_config
 from backends.loading import load_tokenizer
 from backends.packing import pack_groups
 
@@ -84,9 +85,7 @@ class ExactLocalBackend(LocalBackend):
             from mp_actors import move_to_child_process
 
             folder = get_model_dir(model=model, art_path=self._path)
-            config: Any = service_config(
-                model.base_model, folder, dict(model._internal_config or {})
-            )
+            config: Any = service_config(model.base_model, folder, internal_config(model))
             # Read by the child: Unsloth wants to be imported before what it patches.
             os.environ["IMPORT_UNSLOTH"] = "1"
             self._services[model.name] = move_to_child_process(
@@ -109,8 +108,9 @@ class ExactLocalBackend(LocalBackend):
         key = (model.base_model, None)
         if key not in self._tokenizers:
             self._tokenizers[key] = load_tokenizer(model.base_model)
-        internal: dict[str, Any] = dict(model._internal_config or {})
-        limit = int(internal.get("init_args", {}).get("max_seq_length", _DEFAULT_LENGTH))
+        limit = int(
+            internal_config(model).get("init_args", {}).get("max_seq_length", _DEFAULT_LENGTH)
+        )
         # Unsloth's trainer takes the log-probabilities in whole chunks.
         return pack_groups(
             trajectory_groups,

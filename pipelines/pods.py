@@ -3,25 +3,17 @@ an end without a word of its own is explained."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from zenml.client import Client
-from zenml.enums import ExecutionStatus
 from zenml.exceptions import RunStoppedException
-from zenml.orchestrators import publish_utils, step_launcher
-from zenml.orchestrators.signal_handler import SignalHandler
-from zenml.utils.time_utils import utc_now
 
 from environment.base import UserError
 from pipelines.config import ProjectConfig
-from pipelines.placement import operator_of
+from steps.zenml_compat import cancelled_by_signals, failed_without_an_error
 from training.run.signals import Interrupted
-
-log = logging.getLogger(__name__)
 
 _FLAVOR = "kubernetes"
 _EVENTS = 3
@@ -40,25 +32,20 @@ def watched(config: ProjectConfig, pipeline: str, step: str) -> Iterator[None]:
         PodFailed: a pod of Kubernetes ended otherwise; with what the cluster knows of it.
         Interrupted: by a signal to this command, after the step was cancelled.
     """
-    handler = step_launcher.SignalHandler
-    sent = operator_of(config, step) is not None
-    if sent:
-        step_launcher.SignalHandler = _cancels(_operator(config, step), step)
+    operator = _operator(config, step)
     try:
-        yield
+        with cancelled_by_signals(step, operator.cancel) if operator else nullcontext():
+            yield
     except RunStoppedException as error:
-        cancelled = f", and {step} cancelled in the cluster" if sent else ""
+        cancelled = f", and {step} cancelled in the cluster" if operator else ""
         raise Interrupted(f"stopped{cancelled}; run the same command again to continue") from error
     except RuntimeError as error:
-        # ZenML raises exactly this class where the pod told it no error.
-        operator = _operator(config, step) if type(error) is RuntimeError else None
-        in_cluster = operator is not None and operator.flavor == _FLAVOR
-        told = _last_job(operator, pipeline, step) if in_cluster else None
-        if told is None:
+        if operator is None or operator.flavor != _FLAVOR or not failed_without_an_error(error):
             raise
-        raise PodFailed(f"step {step} failed in the cluster: {told}") from error
-    finally:
-        step_launcher.SignalHandler = handler
+        reason = _last_job(operator, pipeline, step)
+        if reason is None:
+            raise
+        raise PodFailed(f"step {step} failed in the cluster: {reason}") from error
 
 
 def _operator(config: ProjectConfig, step: str) -> Any | None:
@@ -67,25 +54,6 @@ def _operator(config: ProjectConfig, step: str) -> Any | None:
         return None
     operators = Client().active_stack.step_operators
     return operators[wanted] if isinstance(wanted, str) else next(iter(operators.values()))
-
-
-def _cancels(operator: Any, step: str) -> type[SignalHandler]:
-    class Handler(SignalHandler):
-        """ZenML's own leaves the pod running and raises what ``retry`` takes for a failed attempt: a
-        Ctrl-C would start a second pod beside the first."""
-
-        def _handle(self, signum: int, frame: FrameType | None) -> None:
-            if self._step_run.name != step:
-                super()._handle(signum, frame)
-            self.unregister()
-            log.info("cancelling %s in the cluster", step)
-            operator.cancel(self._step_run)
-            publish_utils.publish_step_run_status_update(
-                step_run_id=self._step_run.id, status=ExecutionStatus.STOPPED, end_time=utc_now()
-            )
-            raise RunStoppedException
-
-    return Handler
 
 
 def _last_job(operator: Any, pipeline: str, step: str) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zenml.client import Client
-from zenml.models import ArtifactVersionResponse
 
+import steps.zenml_compat  # noqa: F401 (repairs the class of artifacts)
 from environment.base import UserError
 from environment.registry import environment_package
 
@@ -44,9 +44,6 @@ def data_artifacts(environment: str) -> dict[str, Any]:
             f"there is no data of {environment} yet: run python run.py --pipeline data first, with "
             "the same --config"
         )
-    # ZenML 0.98 leaves the class unfinished where it came from a server inside another answer, and
-    # then fails to hand it to a pipeline.
-    ArtifactVersionResponse.model_rebuild()
     made = {
         name: versions[0]
         for step in runs.items[0].steps.values()

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig
-from transformers.cache_utils import Cache
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+
+from backends.transformers_compat import Cache, sdpa_attention_forward, sdpa_mask
 
 ATTENTION = "art_rl_ragged"
 _CHUNK = 64

@@ -30,6 +30,7 @@ from deployment.answerer import Answerer, Unavailable
 from deployment.http import add_error_answers, add_page, answer_stream, drain_on_sigterm
 from environment.base import StrictModel
 from steps.inference.load_agent import deployable_of
+from steps.zenml_compat import execute_later
 from web.guard import Guard, is_loopback
 
 _GRACE_S = 5.0
@@ -126,7 +127,7 @@ def submit(app_runner: BaseDeploymentAppRunner, environment: str) -> Callable[..
             )
         except EntityExistsError as error:
             raise HTTPException(409, f"run_name: there is a run {request.run_name}") from error
-        app_runner._executor.submit(app_runner.service.execute_pipeline_run, request, run, snapshot)
+        execute_later(app_runner, request, run, snapshot)
         return BaseDeploymentSubmitResponse(run_id=run.id)
 
     return submit_pipeline

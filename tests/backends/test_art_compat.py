@@ -65,3 +65,15 @@ def test_the_local_backend_keeps_its_services_by_name() -> None:
 
     assert "self._services" in inspect.getsource(LocalBackend.__init__)
     assert "self._path" in inspect.getsource(LocalBackend.__init__)
+
+
+def test_a_trainable_model_has_an_internal_config() -> None:
+    from art import TrainableModel
+
+    from backends.art_compat import internal_config
+
+    model = TrainableModel(
+        name="m", project="p", base_model="b", _internal_config={"peft_args": {"r": 3}}
+    )
+    assert internal_config(model) == {"peft_args": {"r": 3}}
+    assert internal_config(TrainableModel(name="m", project="p", base_model="b")) == {}
