@@ -50,7 +50,8 @@ async def evaluate(
     comparison = compare(rows, config.confidence)
     decision = decide(comparison)
     facts = {"base_model": plan.backend.base_model, "seed": plan.seed}
-    report = evaluation_report(title, comparison, decision, rows, facts)
+    meanings = {**environment.verdicts, **environment.metrics}
+    report = evaluation_report(title, comparison, decision, rows, facts, meanings)
     write_atomically(folder / REPORT, report)
     gain = comparison.differences["base"].get("sampled")
     return {

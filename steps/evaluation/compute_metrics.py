@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
-from training.evaluation.compare import read_rows
+from training.evaluation.compare import read_facts, read_rows
 from training.evaluation.correctness import agreement
 from training.evaluation.promotion import RESCORED, Decision, decide
 from training.evaluation.summaries import Comparison, compare
@@ -39,6 +39,7 @@ def compute_metrics(
         decision,
         found,
         {name: trained_model[name] for name in ("base_model", "run", "step", "seed")},
+        read_facts(rows).get("meanings", {}),
     )
     if not rescored:
         _record(comparison, decision)

@@ -28,7 +28,8 @@ def rescore_rollouts(
         rescored = rescore(rows, environment)
     finally:
         environment.close()
-    facts = read_facts(stored)
+    meanings = {**environment.verdicts, **environment.metrics}
+    facts = read_facts(stored) | {"meanings": meanings}
     return write_rows(rescored, scratch_folder() / "rows.parquet", facts), facts
 
 

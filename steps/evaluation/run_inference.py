@@ -50,7 +50,9 @@ def run_inference(
         )
     finally:
         environment.close()
-    return write_rows(rows, scratch_folder() / "rows.parquet", trained_model)
+    meanings = {**environment.verdicts, **environment.metrics}
+    facts = trained_model | {"meanings": meanings}
+    return write_rows(rows, scratch_folder() / "rows.parquet", facts)
 
 
 RUN_INFERENCE = StepByName(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from environment.email_search.rewards import VERDICTS
 from environment.email_search.scenarios import read_jsonl
 from steps.model_versions import data_artifacts
 from tests.fakes.chat_server import ChatServer
@@ -119,7 +120,14 @@ def test_what_a_model_costs_is_counted_from_its_replies(compared: Ended, project
 
 def test_the_report_shows_every_model(compared: Ended, project: Project) -> None:
     report = (project.folder / "runs" / "compared" / "evaluation.html").read_text()
-    for words in ("right, sampled", "4 rate_limit", "errors only", "at once", "USD per 1,000"):
+    for words in (
+        "right, sampled",
+        "4 rate_limit",
+        "errors only",
+        "at once",
+        "USD per 1,000",
+        f"right<small>{VERDICTS['right']}</small>",
+    ):
         assert words in report
     assert "Judge and match" not in report
 

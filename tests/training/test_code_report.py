@@ -58,7 +58,7 @@ def rollout(number: int, verdict: Verdict, attempts: int) -> Rollout:
 
 
 @pytest.fixture(scope="module")
-def found() -> list[EvaluationRow]:
+def rollouts() -> list[EvaluationRow]:
     return [
         row_of(
             label, mode, rollout(n, verdicts[(n + s) % 4], 1 + (n + s) % 3), 8, None, sample=s
@@ -71,13 +71,15 @@ def found() -> list[EvaluationRow]:
 
 
 @pytest.fixture(scope="module")
-def comparison(found: list[EvaluationRow]) -> Comparison:
-    return compare(found, 0.95)
+def comparison(rollouts: list[EvaluationRow]) -> Comparison:
+    return compare(rollouts, 0.95)
 
 
 @pytest.fixture(scope="module")
-def report(found: list[EvaluationRow], comparison: Comparison) -> str:
-    return evaluation_report("Evaluation", comparison, decide(comparison), found, {"run": "demo"})
+def report(rollouts: list[EvaluationRow], comparison: Comparison) -> str:
+    return evaluation_report(
+        "Evaluation", comparison, decide(comparison), rollouts, {"run": "demo"}
+    )
 
 
 MAILS = ("mail", "inbox", "source", "cites", "question by")
@@ -126,13 +128,13 @@ def test_every_problem_of_the_trained_policy_is_solved_by_half_of_its_programs(
 
 
 @pytest.mark.parametrize("others", [False, True])
-def test_the_table_in_the_terminal(found: list[EvaluationRow], others: bool) -> None:
+def test_the_table_in_the_terminal(rollouts: list[EvaluationRow], others: bool) -> None:
     more = [
         r.model_copy(update={"policy": "o3", "model": "openai/o3"})
-        for r in found
+        for r in rollouts
         if others and r.policy == "base" and r.mode == "sampled"
     ]
-    metrics: dict[str, Any] = compare([*found, *more], 0.95).model_dump() | {"agreement": None}
+    metrics: dict[str, Any] = compare([*rollouts, *more], 0.95).model_dump() | {"agreement": None}
     evaluation = evaluation_summary(metrics, "promoted: why")
     summary = {
         "pipeline": "eval", "status": "completed", "seconds": {"eval": 3.0}, "peak_rss_mib": 500,

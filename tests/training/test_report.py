@@ -14,13 +14,11 @@ from training.evaluation.evaluate import EvaluationRow
 from training.evaluation.promotion import Decision, decide
 from training.evaluation.summaries import compare
 from training.report import Sample, Version, evaluation_report, model_card, training_report
-from training.report import page as html
-from training.report.policies import success_chart
 from training.run.run_log import STEP, Record
 
 EVIL = "<script>alert('x')</script> \"quoted\" 'single' & <img src=http://evil.example/x.png>"
+EVIL += " {{ title }} {% endblock %} {# gone #}"
 VOID = {"meta", "br", "img", "link", "input", "hr"}
-IN_SVG = {"line", "text", "polyline", "rect"}
 
 
 class Page(HTMLParser):
@@ -54,7 +52,7 @@ def assert_self_contained(source: str) -> Page:
     page = Page(source)
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "img", "link", "iframe", "object", "embed", "base", "form", "a"}
-    attributes = {name for _, found in page.tags for name in found}
+    attributes = {name for _, held in page.tags for name in held}
     assert not attributes & {"src", "href", "srcset", "xlink:href", "action", "style-src"}
     assert not [name for name in attributes if name.startswith("on")]
     styles = re.findall(r"<style>(.*?)</style>", source, re.DOTALL)
@@ -97,14 +95,17 @@ def sample(scenario: str, text: str, **changes: Any) -> Sample:
 
 
 def evaluation(text: str = "plain") -> str:
-    found = [
-        row(policy, f"q{n}", n % 2 == 0, mode, kind=text, question=text, gold=text, reason=text)
+    texts = dict.fromkeys(("kind", "question", "gold", "answer", "reason"), text)
+    evaluated = [
+        row(policy, f"q{n}", n % 2 == 0, mode, **texts, metrics={text: 1})
         for policy in ("base", "trained", "incumbent")
         for mode in ("sampled", "greedy")
         for n in range(4)
     ]
-    compared = compare(found, 0.95)
-    return evaluation_report(text, compared, decide(compared), found, {text: text})
+    compared = compare(evaluated, 0.95)
+    return evaluation_report(
+        text, compared, decide(compared), evaluated, {text: text}, {text: f"means {text}"}
+    )
 
 
 def test_the_report_of_a_run_stands_alone(finished: Finished) -> None:
@@ -120,15 +121,20 @@ def test_the_report_of_a_run_stands_alone(finished: Finished) -> None:
 
 def test_what_a_mail_says_stays_text() -> None:
     samples = [sample("a", EVIL), sample("b", EVIL)]
-    source = training_report(EVIL, [record(1)], samples, samples[:1], {EVIL: {EVIL: EVIL}})
+    source = training_report(
+        EVIL, [record(1)], samples, samples[:1], {EVIL: {EVIL: EVIL}}, [EVIL], {EVIL: EVIL}
+    )
     page = assert_self_contained(source)
     assert page.text.count(EVIL) >= 12
+    assert ("span", {"class": "good", "title": EVIL}) in page.tags
     assert EVIL in unescape(source)
 
 
 def test_what_a_question_says_stays_text() -> None:
     page = assert_self_contained(evaluation(EVIL))
-    assert page.text.count(EVIL) >= 8
+    # Two failures with all their columns, and the meanings of a verdict and of a metric.
+    assert page.text.count(EVIL) >= 2 * 4 + 2 * 2
+    assert page.text.count(f"{EVIL}means {EVIL}") == 2
 
 
 def test_what_a_decision_says_stays_text() -> None:
@@ -176,9 +182,9 @@ def test_samples_stand_side_by_side_without_the_system_prompt() -> None:
 
 def test_an_evaluation_report_shows_every_policy_and_the_verdict() -> None:
     compared = compare([*rows("base", "+--+"), *rows("trained", "++++")], 0.9)
-    found = [row("trained", "q", False, "greedy", question="Which one?", answer="that one")]
+    evaluated = [row("trained", "q", False, "greedy", question="Which one?", answer="that one")]
     page = assert_self_contained(
-        evaluation_report("Evaluation", compared, decide(compared), found, {"run": "demo"})
+        evaluation_report("Evaluation", compared, decide(compared), evaluated, {"run": "demo"})
     )
     for text in ("base", "trained", "90% interval", "trained - base", "0.500", "promoted", "demo"):
         assert text in page.text
@@ -197,13 +203,14 @@ def test_an_evaluation_without_failures_says_so() -> None:
         [],
         [(1, 0.5)],
         [(1, 0.0), (2, 0.0)],
-        [(n, n % 7) for n in range(500)],
+        [(n, n % 7) for n in range(1, 501)],
         [(1, -1e9), (2, 1e9)],
         [(5, 0.1), (5, 0.9)],
     ],
 )
 def test_a_line_chart_is_well_formed_and_stays_in_its_frame(line: list[Any]) -> None:
-    source = html.line_chart({EVIL: line}, EVIL)
+    records = [record(step, **{"train/reward": reward}) for step, reward in line]
+    source = training_report("t", records, [], [], {})
     assert_self_contained(source)
     for points in re.findall(r"points='([^']*)'", source):
         for point in points.split():
@@ -212,32 +219,31 @@ def test_a_line_chart_is_well_formed_and_stays_in_its_frame(line: list[Any]) -> 
             assert 0 <= down <= 240
 
 
-def test_a_line_chart_keeps_its_series_apart() -> None:
-    source = html.line_chart({"one": [(1, 1)], "two": [(1, 2)], "three": [(1, 3)]}, "l")
-    assert source.count("<polyline") == 6
-    assert len(set(re.findall(r"<polyline[^>]*stroke='([^']*)'", source))) == 3
+def test_a_line_chart_keeps_its_lines_apart() -> None:
+    records = [judged(n, 0.5) | {"judge/consistency": 0.9} for n in range(1, 3)]
+    source = training_report("t", records, [], [], {})
+    (chart,) = re.findall(r"aria-label='rank correlation'.*?</svg>", source, re.DOTALL)
+    assert chart.count("<polyline") == 4
+    assert len(set(re.findall(r"<polyline[^>]*stroke='([^']*)'", chart))) == 2
 
 
-@pytest.mark.parametrize(
-    "groups",
-    [
-        {},
-        {EVIL: {EVIL: 0.5}},
-        {"due": {"base": 0.0, "trained": 1.0, "incumbent": 0.333}, "phone": {"base": 1.0}},
-    ],
-)
-def test_bars_are_well_formed_and_stay_in_their_frame(groups: dict[str, dict[str, float]]) -> None:
-    source = html.bars(groups, EVIL)
+def test_bars_are_well_formed_and_stay_in_their_frame() -> None:
+    evaluated = [
+        row(policy, f"q{n}", n >= wrong, kind=kind)
+        for policy, wrong in {"base": 3, "trained": 0, "incumbent": 2}.items()
+        for n, kind in enumerate([EVIL, "due", "due"])
+    ]
+    compared = compare(evaluated, 0.95)
+    source = evaluation_report("t", compared, decide(compared), evaluated, {})
     assert_self_contained(source)
     bars = [float(width) for width in re.findall(r"<rect [^>]*width='([^']*)'", source)]
-    assert len(bars) == sum(map(len, groups.values()))
-    assert all(1 <= width <= 510 for width in bars)
+    assert bars == [1, 510, 1, 1, 510, 255]
 
 
 def test_numbers_in_a_table_are_set_right() -> None:
-    source = html.table(("a", "b"), [["text", 0.12345], [3, None]])
-    assert "<td>text</td><td class='n'>0.123</td>" in source
-    assert "<td class='n'>3</td><td>None</td>" in source
+    source = training_report("t", [record(1)], [], [], {"a": 3})
+    assert "<td>zero_variance</td><td class='n'>3</td><td class='n'>0.375</td>" in source
+    assert "<td>a</td><td>3</td>" in source
 
 
 def test_the_models_page_shows_where_every_version_stands() -> None:
@@ -287,20 +293,24 @@ def test_a_judge_that_ranks_otherwise_is_warned_of_in_the_report() -> None:
 
 def hosted_rows(label: str = "o3") -> list[EvaluationRow]:
     failed = {"error": "rate_limit", "reason": "rate_limit", "success": False}
-    found = rows(label, "++-+")
-    found[0] = found[0].model_copy(update=failed)
-    return [r.model_copy(update={"model": EVIL, "at_once": 8, "cost_usd": 0.02}) for r in found]
+    evaluated = rows(label, "++-+")
+    evaluated[0] = evaluated[0].model_copy(update=failed)
+    return [r.model_copy(update={"model": EVIL, "at_once": 8, "cost_usd": 0.02}) for r in evaluated]
 
 
-def report_of(found: list[EvaluationRow]) -> Page:
-    compared = compare(found, 0.95)
-    return assert_self_contained(evaluation_report("t", compared, decide(compared), found, {}))
+def report_of(evaluated: list[EvaluationRow]) -> Page:
+    compared = compare(evaluated, 0.95)
+    return assert_self_contained(evaluation_report("t", compared, decide(compared), evaluated, {}))
 
 
 def test_every_model_stands_in_the_chart_and_in_the_table() -> None:
     names = [f"model-{n}" for n in range(5)]
-    found = [*rows("base", "+--+"), *rows("trained", "++++"), *rows("trained", "++++", "greedy")]
-    page = report_of([*found, *(r for name in names for r in hosted_rows(name))])
+    evaluated = [
+        *rows("base", "+--+"),
+        *rows("trained", "++++"),
+        *rows("trained", "++++", "greedy"),
+    ]
+    page = report_of([*evaluated, *(r for name in names for r in hosted_rows(name))])
     for name in names:
         assert f"{name}, sampled" in page.text
         assert f"{name}sampled0.6670.208 to 0.939" in page.text
@@ -317,16 +327,18 @@ def test_a_model_that_only_failed_has_a_line_without_a_point() -> None:
 
 
 def test_points_and_intervals_stay_in_the_chart() -> None:
-    source = success_chart(compare([*rows("a", "----"), *rows("b", "++++")], 0.99))
-    assert_self_contained(source)
-    ends = [float(x) for x in re.findall(r"x[12]?='([\d.]+)'", source)]
-    assert all(0 <= x <= 720 for x in ends)
+    evaluated = [*rows("base", "----"), *rows("trained", "++++")]
+    compared = compare(evaluated, 0.99)
+    source = evaluation_report("t", compared, decide(compared), evaluated, {})
+    ends = [float(x) for x in re.findall(r"(?:x[12]|cx)='([\d.]+)'", source)]
+    assert {190.0, 660.0} <= set(ends)
+    assert all(190 <= x <= 660 for x in ends)
 
 
 def test_answers_on_which_judge_and_match_differ_are_listed() -> None:
-    found = [*rows("base", "+--+"), *rows("trained", "++++")]
-    assert "Judge and match" not in report_of(found).text
-    judged = [r.model_copy(update={"judged": True, "matched": True}) for r in found]
+    evaluated = [*rows("base", "+--+"), *rows("trained", "++++")]
+    assert "Judge and match" not in report_of(evaluated).text
+    judged = [r.model_copy(update={"judged": True, "matched": True}) for r in evaluated]
     assert "They differ on no answer." in report_of(judged).text
     judged[2] = judged[2].model_copy(update={"matched": False, "answer": EVIL})
     judged[3] = judged[3].model_copy(update={"judged": None, "judge_error": "judge_failed"})
@@ -337,26 +349,40 @@ def test_answers_on_which_judge_and_match_differ_are_listed() -> None:
 
 
 def test_every_way_to_end_has_its_share_and_every_error_its_number() -> None:
-    found = [*rows("base", "+---"), *rows("trained", "+++-"), *hosted_rows()]
-    text = report_of(found).text
+    evaluated = [*rows("base", "+---"), *rows("trained", "+++-"), *hosted_rows()]
+    text = report_of(evaluated).text
     assert "right0.250 (0.046 to 0.699)0.750 (0.301 to 0.954)" in text
     assert "error: rate_limit001" in text
     assert text.index("right0.250") < text.index("gave_up0.750") < text.index("error: rate_limit")
 
 
+def test_verdicts_and_metrics_stand_with_what_they_mean() -> None:
+    evaluated = [*rows("base", "+-"), *rows("trained", "++")]
+    compared = compare(evaluated, 0.95)
+    meanings = {"right": "as it should be", "source_recall": "of all", "unheard_of": "never seen"}
+    source = evaluation_report("t", compared, decide(compared), evaluated, {}, meanings)
+    assert "<td>right<small>as it should be</small></td>" in source
+    assert "<td>source recall<small>of all</small></td>" in source
+    assert "<td>gave_up</td>" in source
+    assert "never seen" not in source
+
+
 def test_metrics_stand_in_a_table_with_their_intervals() -> None:
     seen = [row("base", f"q{n}", False, metrics={"in_doubt": n % 2, "never": 0}) for n in range(4)]
-    told = [row("trained", f"q{n}", True, metrics={}) for n in range(4)]
-    text = report_of([*seen, *told]).text
+    without = [row("trained", f"q{n}", True, metrics={}) for n in range(4)]
+    text = report_of([*seen, *without]).text
     assert "in doubt0.500 (0.000 to 1.000)-" in text
     assert "never" not in text
-    without = [r.model_copy(update={"metrics": {}}) for r in told]
+    without = [r.model_copy(update={"metrics": {}}) for r in without]
     assert "What the environment measured" not in report_of(without).text
 
 
 def test_several_samples_are_told_by_pass_at_k() -> None:
-    found = [*samples("base", "+---", "----", "-!--"), *samples("trained", "++--", "++++", "+---")]
-    page = report_of(found)
+    evaluated = [
+        *samples("base", "+---", "----", "-!--"),
+        *samples("trained", "++--", "++++", "+---"),
+    ]
+    page = report_of(evaluated)
     for words in ("pass@1", "pass@2", "pass@4", "samples"):
         assert words in page.text
     assert "base40.083" in page.text
@@ -374,10 +400,10 @@ def test_sources_are_spoken_of_only_where_there_are_any() -> None:
 
 
 def test_kinds_are_shown_where_there_are_several() -> None:
-    found = rows("trained", "++")
-    assert "by kind" not in report_of(found).text
-    found[0] = found[0].model_copy(update={"kind": "phone"})
-    assert "Sampled success by kind of scenario" in report_of(found).text
+    evaluated = rows("trained", "++")
+    assert "by kind" not in report_of(evaluated).text
+    evaluated[0] = evaluated[0].model_copy(update={"kind": "phone"})
+    assert "Sampled success by kind of scenario" in report_of(evaluated).text
 
 
 @pytest.mark.parametrize(

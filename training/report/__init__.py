@@ -1,7 +1,7 @@
 """Reports as static HTML: inline SVG, no script, nothing loaded from outside.
 
 ZenML's dashboard shows HTML in a sandboxed frame without JavaScript, and a file opened years later
-must still show everything.
+must still show everything. What it looks like is in ``templates/``.
 """
 
 from training.report.evaluation import evaluation_report

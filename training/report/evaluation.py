@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from training.config import POLICIES
+from training.evaluation.correctness import agreement, disagreements
 from training.evaluation.evaluate import EvaluationRow
 from training.evaluation.promotion import Decision
-from training.evaluation.summaries import Comparison, PolicySummary
-from training.report import page as html
-from training.report.agreement import agreement_sections
-from training.report.measures import measures
-from training.report.policies import details_table, notes, policies_table, success_chart
+from training.evaluation.summaries import Comparison
+from training.report.page import page
 
 _FAILURES_SHOWN = 12
 
@@ -22,65 +22,59 @@ def evaluation_report(
     decision: Decision,
     rows: Sequence[EvaluationRow],
     facts: Mapping[str, object],
+    meanings: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """
     Args:
         facts: what was evaluated: model, version, step and so on.
+        meanings: of the environment's verdicts and metrics.
     """
-    differences = [
-        [f"trained - {other}", mode, d["mean"], f"{d['low']:+.3f} to {d['high']:+.3f}"]
-        for other, modes in comparison.differences.items()
-        for mode, d in modes.items()
-    ]
-    sampled = {
-        label: modes["sampled"]
+    summaries = [
+        (label, mode, summary)
         for label, modes in comparison.policies.items()
-        if "sampled" in modes
-    }
-    return html.page(
+        for mode, summary in modes.items()
+    ]
+    sampled = {label: summary for label, mode, summary in summaries if mode == "sampled"}
+    policies = sampled.values()
+    return page(
+        "evaluation",
         title,
-        "The same scenarios for every policy, held out of the training.",
-        [
-            html.tiles({name: str(value) for name, value in facts.items()}),
-            html.section("Verdict", html.paragraph(decision.reason, "good" if decision.promote else "bad")),
-            html.section(
-                "Success",
-                success_chart(comparison),
-                policies_table(comparison),
-                html.paragraph(notes(comparison), "role"),
-                details_table(comparison),
-                html.table(
-                    ("paired difference", "mode", "mean", f"{comparison.confidence:.0%} interval"),
-                    differences,
-                ),
-            ),
-            *_by_kind(sampled),
-            *measures(sampled, comparison.confidence),
-            *agreement_sections(rows),
-            html.section("What still goes wrong", _failures(rows)),
-        ],
-    )  # fmt: skip
-
-
-def _by_kind(sampled: Mapping[str, PolicySummary]) -> list[str]:
-    """Bars for our own policies, and a table where there are others; nothing of a single kind."""
-    kinds = sorted({kind for s in sampled.values() for kind in s.by_kind})
-    if len(kinds) < 2:
-        return []
-    own = {label: sampled[label] for label in POLICIES if label in sampled}
-    bars = html.bars(
-        {k: {label: s.by_kind.get(k, 0.0) for label, s in own.items()} for k in kinds},
-        "success by kind of scenario",
+        facts=facts,
+        decision=decision,
+        summaries=summaries,
+        several=any(s.samples > 1 for _, _, s in summaries),
+        sources=any(s.source_accuracy is not None for _, _, s in summaries),
+        differences=comparison.differences,
+        level=f"{comparison.confidence:.0%}",
+        sampled=sampled,
+        own={label: sampled[label] for label in POLICIES if label in sampled},
+        kinds=sorted({kind for s in policies for kind in s.by_kind}),
+        ks=sorted({p.k for s in policies for p in s.pass_at_k}),
+        pass_at_k={
+            label: {p.k: p for p in s.pass_at_k} for label, s in sampled.items() if s.pass_at_k
+        },
+        endings=_by_total({r: share.mean for r, share in s.endings.items()} for s in policies),
+        errors=_by_total(s.errors for s in policies),
+        # One that is zero throughout says nothing.
+        metrics=sorted({name for s in policies for name, m in s.metrics.items() if m.mean}),
+        meanings=meanings,
+        agreement=agreement(rows),
+        disagreements=disagreements(rows),
+        failures=_failures(rows),
     )
-    rows = [[k, *(s.by_kind.get(k, "-") for s in sampled.values())] for k in kinds]
-    table = [] if len(own) == len(sampled) else [html.table(("", *sampled), rows)]
-    return [html.section("Sampled success by kind of scenario", bars, *table)]
 
 
-def _failures(rows: Sequence[EvaluationRow]) -> str:
+def _by_total(counts: Iterable[Mapping[str, float]]) -> list[str]:
+    """The names that are counted, the most frequent first."""
+    totals: defaultdict[str, float] = defaultdict(float)
+    for one in counts:
+        for name, count in one.items():
+            totals[name] += count
+    return sorted(totals, key=totals.__getitem__, reverse=True)
+
+
+def _failures(rows: Sequence[EvaluationRow]) -> list[dict[str, str]]:
     failed = [r for r in rows if r.policy == "trained" and r.mode == "greedy" and not r.success]
-    if not failed:
-        return html.paragraph("Nothing, on these scenarios.")
     columns = {
         "question": [r.question or r.scenario_id for r in failed],
         "expected": [r.gold for r in failed],
@@ -89,7 +83,7 @@ def _failures(rows: Sequence[EvaluationRow]) -> str:
     }
     # Not every environment asks questions with one answer.
     shown = {name: texts[:_FAILURES_SHOWN] for name, texts in columns.items() if any(texts)}
-    return html.table(tuple(shown), list(zip(*shown.values(), strict=True)))
+    return [dict(zip(shown, texts, strict=True)) for texts in zip(*shown.values(), strict=True)]
 
 
 def _last_words(row: EvaluationRow) -> str:

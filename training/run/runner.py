@@ -103,7 +103,9 @@ async def run_training(
     if not policy.exact_tokens:
         notes.append(INEXACT_TOKENS % spec.backend.kind)
     title = f"Training run {spec.name}"
-    report = training_report(title, result.records, before, after, settings, notes)
+    report = training_report(
+        title, result.records, before, after, settings, notes, environment.verdicts
+    )
     (folder / "report.html").write_text(report, encoding="utf-8")
     return RunOutput(adapter, run.trajectories, report, result)
 
