@@ -26,7 +26,7 @@ FAILS = {"limited": "rate_limit", "refuses": "refused", "filtered": "refused"} |
 
 
 @pytest.fixture(scope="module")
-def server(mails: None) -> Iterator[HostedModels]:
+def server(finished: Finished) -> Iterator[HostedModels]:
     scenarios = read_jsonl(data_artifacts("email_search")["scenarios"].load())
     with HostedModels(by_question(scenarios)) as served:
         yield served

@@ -72,14 +72,14 @@ def start(project: Project, name: str, *values: str) -> Service:
 
 
 @pytest.fixture(scope="module")
-def service(project: Project, mails: None) -> Iterator[Service]:
+def service(project: Project, finished: Finished) -> Iterator[Service]:
     service = start(project, NAME, "deployment.port=18480")
     yield service
     Client().deprovision_deployment(NAME)
 
 
 @pytest.fixture(scope="module")
-def guarded(project: Project, mails: None) -> Iterator[Service]:
+def guarded(project: Project, finished: Finished) -> Iterator[Service]:
     """One that wants a key and records its runs."""
     values = ("deployment.port=18490", "deployment.key=generate", "deployment.record_runs=true")
     service = start(project, "guarded", *values)

@@ -10,14 +10,14 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from zenml.client import Client
 
-from tests.pipelines.conftest import Project
+from tests.pipelines.conftest import Finished, Project
 from tests.pipelines.test_service import Service, start
 
 NAME = "page-under-test"
 
 
 @pytest.fixture(scope="module")
-def service(project: Project, mails: None) -> Iterator[Service]:
+def service(project: Project, finished: Finished) -> Iterator[Service]:
     yield start(project, NAME, "deployment.port=18520")
     Client().deprovision_deployment(NAME)
 
