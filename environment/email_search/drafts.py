@@ -4,7 +4,7 @@ A draft is left out under one reason, the first that applies:
 
 - ``no_gold_mail``, ``unknown_mail``, ``several_gold_mails``: it does not cite exactly one of the
   mails that its writer was shown;
-- ``no_answer``, ``too_long``, ``names_the_mail``, ``gives_answer_away``: the text cannot be asked;
+- ``no_question``, ``no_answer``, ``too_long``, ``names_the_mail``, ``gives_answer_away``: the text cannot be asked;
 - ``not_in_gold_mail``: the answer does not stand in the mail (see ``evidence``);
 - ``asked_before_the_mail``, ``unrealistic``: nobody would have asked it then, or at all.
 
@@ -60,6 +60,8 @@ def fault(draft: Draft, mails: Mapping[str, Email], min_realism: float) -> str:
         return "unknown_mail"
     if len(cited) > 1:
         return "several_gold_mails"
+    if not draft.question.strip():
+        return "no_question"
     if is_no_answer(draft.answer):
         return "no_answer"
     if len(draft.question) > _MAX_QUESTION_CHARS or len(draft.answer) > _MAX_ANSWER_CHARS:

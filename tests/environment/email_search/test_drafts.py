@@ -61,6 +61,7 @@ def test_a_good_draft_has_no_fault(fields: dict[str, Any]) -> None:
         ("unknown_mail", {"message_ids": ["<1@x>"]}),
         ("unknown_mail", {"message_ids": ["mail-1", "mail-3"]}),
         ("several_gold_mails", {"message_ids": ["mail-1", "mail-2"]}),
+        ("no_question", {"question": " \n"}),
         ("no_answer", {"answer": "I do not know."}),
         ("too_long", {"question": "When is the review? " * 20}),
         ("too_long", {"answer": "May 3 " * 40}),
