@@ -40,6 +40,9 @@ def _consoles() -> list[logging.Handler]:
 
 
 def _is_for_the_screen(record: logging.LogRecord) -> bool:
+    # What fails a step ends the command, which says so itself.
+    if record.name.startswith("zenml.orchestrators"):
+        return False
     return record.name.partition(".")[0] in _OURS or record.levelno >= logging.ERROR
 
 

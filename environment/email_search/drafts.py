@@ -4,7 +4,8 @@ A draft is left out under one reason, the first that applies:
 
 - ``no_gold_mail``, ``unknown_mail``, ``several_gold_mails``: it does not cite exactly one of the
   mails that its writer was shown;
-- ``no_question``, ``no_answer``, ``too_long``, ``names_the_mail``, ``gives_answer_away``: the text cannot be asked;
+- ``no_question``, ``no_answer``, ``too_long``, ``names_the_mail``, ``gives_answer_away``: the text
+  cannot be asked;
 - ``not_in_gold_mail``: the answer does not stand in the mail (see ``evidence``);
 - ``asked_before_the_mail``, ``unrealistic``: nobody would have asked it then, or at all.
 
@@ -60,6 +61,17 @@ def fault(draft: Draft, mails: Mapping[str, Email], min_realism: float) -> str:
         return "unknown_mail"
     if len(cited) > 1:
         return "several_gold_mails"
+    if text_fault := _text_fault(draft):
+        return text_fault
+    gold = mails[draft.message_ids[0]]
+    if not stands_in(draft.answer, [gold]):
+        return "not_in_gold_mail"
+    if draft.query_date < gold.date[:10]:
+        return "asked_before_the_mail"
+    return "" if draft.how_realistic >= min_realism else "unrealistic"
+
+
+def _text_fault(draft: Draft) -> str:
     if not draft.question.strip():
         return "no_question"
     if is_no_answer(draft.answer):
@@ -70,12 +82,7 @@ def fault(draft: Draft, mails: Mapping[str, Email], min_realism: float) -> str:
         return "names_the_mail"
     if gives_answer_away(draft.question, draft.answer):
         return "gives_answer_away"
-    gold = mails[draft.message_ids[0]]
-    if not stands_in(draft.answer, [gold]):
-        return "not_in_gold_mail"
-    if draft.query_date < gold.date[:10]:
-        return "asked_before_the_mail"
-    return "" if draft.how_realistic >= min_realism else "unrealistic"
+    return ""
 
 
 def gives_answer_away(question: str, answer: str) -> bool:
