@@ -28,7 +28,7 @@ from . import lockdown, program
 from .account import Account
 
 _ORPHAN_CHECK_S = 1.0
-_LOCKDOWN_S = 20.0
+_LOCKDOWN_S = 60.0
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Zygote:
         now = time.monotonic()
         for cell in self._cells.values():
             if cell.deadline <= now and not cell.reason:
-                self._end(cell, "wall")
+                self._end(cell, "wall" if cell.ready else f"took over {_LOCKDOWN_S:.0f} s")
 
     def _watch(self, descriptor: int, handler: Callable[[int], None]) -> None:
         self._handlers[descriptor] = handler

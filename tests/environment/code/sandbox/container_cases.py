@@ -57,6 +57,9 @@ class ContainerCases:
 
     @pytest.mark.parametrize("case", ENDINGS)
     async def test_an_ending(self, sandbox: ContainerSandbox, service: Any, case: str) -> None:
+        if case == "daemon" and os.geteuid():
+            # The stand-in shares its user with this machine, a container would not.
+            pytest.skip("RLIMIT_NPROC counts all processes of this user")
         program, status, code = ENDINGS[case]
         ended = await sandbox.run(program, {})
         assert (ended.status, ended.exit_code) == (status, code), ended
