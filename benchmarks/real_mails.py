@@ -71,14 +71,14 @@ def main() -> None:
         database.close()
     answerable = sum(s.message_ids[0] in known for s in scenarios)
     hits = sum(good for good, _ in results)
-    print(f"mails       {report.seen:,} read, {report.stored:,} stored")
+    print(f"mails       {report.total:,} read, {report.stored:,} stored")
     for reason, count in report.skipped.items():
         print(f"              {count:,} {reason}")
     print(f"questions   {len(scenarios)}, gold mail in the database for {answerable}")
     print(
         f"found       {hits} of {len(scenarios)} ({hits / len(scenarios):.1%}) in the first {_HITS}"
     )
-    line = {"mails": report.seen, "stored": report.stored, "skipped": report.skipped}
+    line = {"mails": report.total, "stored": report.stored, "skipped": report.skipped}
     print(json.dumps(line | {"questions": len(scenarios), "answerable": answerable, "found": hits}))
 
 

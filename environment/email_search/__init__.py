@@ -1,4 +1,4 @@
-"""Email search: answer a question from the mails of one inbox, and cite them."""
+"""Email search: answer a question from the emails in one inbox, citing sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SYSTEM_PROMPT = (
 
 
 class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
-    """Questions over one mail database."""
+    """Questions over one email database."""
 
     name = "email_search"
     system_prompt = SYSTEM_PROMPT
@@ -55,7 +55,7 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
         return self.ask(scenario)
 
     def ask(self, question: EmailQuestion) -> EmailSession:
-        """A session for a question whose answer nobody knows yet."""
+        """A session for a question without a gold answer."""
         config = self._config
         return EmailSession(
             question,
@@ -75,7 +75,7 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
 def open_environment(
     artifacts: dict[str, Path], config: EmailSearchConfig, max_turns: int
 ) -> EmailSearchEnvironment:
-    """The environment over the artifacts ``database`` and ``scenarios`` of the data pipeline."""
+    """Open the environment from the data pipeline's ``database`` and ``scenarios`` artifacts."""
     return EmailSearchEnvironment(
         EmailDatabase(artifacts["database"]), read_jsonl(artifacts["scenarios"]), config, max_turns
     )

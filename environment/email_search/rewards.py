@@ -1,14 +1,14 @@
-"""The reward of the email agent: a ladder of four rungs, with small shaping between them.
+"""The email agent's reward: four rungs, plus shaping within each.
 
-    rung   what happened
-    -2     a tool call that could not be parsed
-    -1     a wrong answer
+    rung   outcome
+    -2     malformed tool call
+    -1     wrong answer
      0     no answer: "I don't know", out of turns, plain text instead of a call, over length
-    +1     the right answer
+    +1     right answer
 
-The order is ART-E's (OpenPipe, "ART·E", 2025): it must pay more to admit ignorance than to guess,
-and a broken call must be worse than both. Shaping adds less than the step between two rungs, so
-it ranks the rollouts within a rung and can never lift one over the next.
+The order is ART-E's (OpenPipe, "ART·E", 2025): admitting ignorance must pay more than guessing,
+and a malformed call must be worse than both. Shaping is smaller than the step between rungs: it
+ranks rollouts within a rung but never lifts one to the next.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _FEW_TURNS, _TOOL_ERROR, _MAX_TOOL_ERRORS = 0.1, 0.05, 4
 
 VERDICTS = {
     "right": "the right answer",
-    "wrong_answer": "another answer than the gold one",
+    "wrong_answer": "an answer that differs from the gold answer",
     "gave_up": "the agent said it does not know",
 }
 METRICS = {
-    "found_gold": "a search returned the gold mail",
-    "read_gold": "the agent read the gold mail",
-    "source_precision": "share of the cited mails that are gold",
-    "source_recall": "share of the gold mails that are cited",
+    "found_gold": "a search returned the gold email",
+    "read_gold": "the agent read the gold email",
+    "source_precision": "fraction of cited emails that are gold",
+    "source_recall": "fraction of gold emails that are cited",
     "searches": "searches",
-    "tool_errors": "tool calls that were refused",
+    "tool_errors": "rejected tool calls",
 }
 
 

@@ -1,4 +1,4 @@
-"""Scenarios: read, checked, and kept apart by split."""
+"""Reads, validates and writes scenarios, and keeps their splits disjoint."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from environment.base import StrictModel, UserError
-from environment.email_search.models import EmailScenario
+from environment.email_search.models import EmailScenario, counts_text
 
 
 class ScenarioError(UserError):
-    """Scenarios that cannot be used; the text names the file, the line and the field."""
+    """Unusable scenarios; the message names the file, the line and the field."""
 
 
 class ScenarioReport(StrictModel):
-    """How many scenarios are left in each split, and why others were left out."""
+    """Number of usable scenarios per split, and of skipped ones by reason."""
 
     train: int
     test: int
@@ -29,7 +29,7 @@ class ScenarioReport(StrictModel):
 def read_jsonl(path: Path) -> list[EmailScenario]:
     """
     Raises:
-        ScenarioError: no such file, a line that is no JSON object, a missing or wrong field.
+        ScenarioError: missing or empty file, invalid JSON, missing or invalid field.
     """
     if not path.is_file():
         raise ScenarioError(f"there is no scenarios file {path}")
@@ -49,10 +49,10 @@ def read_jsonl(path: Path) -> list[EmailScenario]:
 
 
 def parse_row(row: object, where: str) -> EmailScenario:
-    """A row of the questions schema as a scenario; columns it does not know are ignored.
+    """Parse a row of the questions dataset, ignoring unknown columns.
 
     Raises:
-        ScenarioError: a field is missing or wrong.
+        ScenarioError: a field is missing or invalid.
     """
     if not isinstance(row, Mapping):
         raise ScenarioError(f"{where}: a scenario must be an object")
@@ -74,13 +74,13 @@ def write_jsonl(path: Path, scenarios: Iterable[EmailScenario]) -> None:
 def select(
     scenarios: Sequence[EmailScenario], known_ids: frozenset[str]
 ) -> tuple[list[EmailScenario], ScenarioReport]:
-    """The scenarios that can be used and evaluated honestly.
+    """Select the scenarios that are usable and do not leak test data.
 
-    Left out, and counted: more than one gold mail (as in ART-E), a gold mail that is not in the
-    database, and training scenarios whose gold mail is also the gold mail of a test scenario.
+    Skips and counts scenarios with several gold emails (as in ART-E), with a gold email that is
+    not in the database, and training scenarios that share their gold email with a test scenario.
 
     Raises:
-        ScenarioError: nothing is left in either split.
+        ScenarioError: no scenario is left.
     """
     skipped: Counter[str] = Counter()
     usable = []
@@ -103,6 +103,5 @@ def select(
         train=splits["train"], test=splits["test"], skipped=dict(sorted(skipped.items()))
     )
     if not kept:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in report.skipped.items())
-        raise ScenarioError(f"no usable scenario ({reasons or 'none were given'})")
+        raise ScenarioError(f"no usable scenario ({counts_text(skipped) or 'the input is empty'})")
     return kept, report

@@ -1,8 +1,7 @@
-"""The three tools of the email agent, bound to one inbox.
+"""The email agent's three tools, bound to one inbox.
 
-Whatever a model sends, a tool answers with a text: hits, a mail, or what to do differently. A
-mail outside the inbox and a mail that does not exist get the same answer, so nothing about other
-inboxes can be learned here, whatever a mail tells the agent to do.
+Whatever the model sends, a tool returns text: hits, an email, or a correction. Emails in other
+inboxes are indistinguishable from missing ones, so a prompt injection cannot leak them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ ANSWER = "return_final_answer_tool"
 
 
 def _as_list(value: object) -> object:
-    """One word where a list was asked for is a list of one; None entries are dropped."""
+    """Wrap a scalar in a list; drop None entries."""
     if isinstance(value, (str, int, float)):
         return [str(value)]
     if isinstance(value, list):
@@ -89,7 +88,7 @@ def format_mail(mail: Email, max_chars: int) -> str:
 
 
 class EmailSession(Session[EmailOutcome]):
-    """One agent in one inbox."""
+    """One rollout's session in an inbox."""
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ def test_a_fault_that_shows_only_in_a_step_is_told_in_one_line_too(
     mails = settings("data.source=maildir", f"data.path={tmp_path / 'mails'}")
     ended = project.run("--pipeline", "data", "--name", "no-mail", *mails)
     assert ended.code == 2
-    assert ended.message.splitlines()[-1].startswith("error: no mail found in ")
+    assert ended.message.splitlines()[-1].startswith("error: no email found in ")
     assert "Traceback" not in ended.out + ended.err
     log = (project.folder / "runs" / "no-mail" / "run.log").read_text()
     assert "Traceback" in log

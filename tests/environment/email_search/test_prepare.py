@@ -70,7 +70,7 @@ def maildir(tmp_path):
 
 def test_the_sample_becomes_a_database_and_scenarios_of_both_splits(tmp_path):
     built, report, scenarios = run(EmailDataConfig(**SMALL), tmp_path / "out")
-    assert built.seen >= 90
+    assert built.total >= 90
     assert report.train > 0
     assert report.test > 0
     assert len(scenarios) == report.train + report.test
@@ -105,7 +105,7 @@ def test_an_mbox_becomes_a_database(tmp_path):
 
 def test_thresholds_are_applied_when_the_database_is_built(tmp_path, maildir):
     fetch(EmailDataConfig(source="maildir", path=maildir), tmp_path / "out")
-    with pytest.raises(ValueError, match="no mail to store: 121 body_too_long"):
+    with pytest.raises(ValueError, match="no email to store: 121 body_too_long"):
         prepare.build(tmp_path / "out", tmp_path / "mails.db", 5, 30)
 
 
@@ -162,7 +162,7 @@ def test_a_source_without_mails_is_an_error_that_says_why(tmp_path, files, reaso
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    with pytest.raises(SourceError, match=rf"no mail found in .*maildir \({reason}\)"):
+    with pytest.raises(SourceError, match=rf"no email found in .*maildir \({reason}\)"):
         fetch(EmailDataConfig(source="maildir", path=folder), tmp_path / "out")
 
 

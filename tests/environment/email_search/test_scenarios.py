@@ -210,7 +210,7 @@ def test_every_scenario_is_kept_or_counted_and_no_gold_mail_is_in_both_splits(sc
 
 @pytest.mark.parametrize(
     ("scenarios", "reason"),
-    [([], "none were given"), ([scenario(99)], "1 gold_mail_not_in_database")],
+    [([], "the input is empty"), ([scenario(99)], "1 gold_mail_not_in_database")],
 )
 def test_nothing_usable_is_an_error_that_says_why(scenarios, reason):
     with pytest.raises(ScenarioError, match=reason):
