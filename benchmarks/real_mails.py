@@ -18,7 +18,7 @@ from pathlib import Path
 
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import EmailScenario
-from environment.email_search.scenarios import read_jsonl
+from environment.email_search.scenarios import read_scenarios
 from environment.email_search.sources import Tally
 from environment.email_search.sources.files import MaildirSource
 
@@ -65,7 +65,7 @@ def main() -> None:
             notes=tally.notes,
         )
         database = EmailDatabase(path)
-        scenarios = read_jsonl(arguments.questions)
+        scenarios = read_scenarios(arguments.questions)
         results = [found(database, scenario) for scenario in scenarios]
         known = {mail.message_id for mail in database.emails()}
         database.close()

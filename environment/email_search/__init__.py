@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from environment.base import Environment, Reward, Split
+from environment.base import Environment, Reward
 from environment.email_search.answering import DEPLOYABLE
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.models import EmailOutcome, EmailQuestion, EmailScenario
 from environment.email_search.rewards import METRICS, VERDICTS, email_reward
-from environment.email_search.scenarios import read_jsonl
+from environment.email_search.scenarios import read_scenarios
 from environment.email_search.stages import stages
 from environment.email_search.tools import EmailSession, tool_schemas
 from environment.package import EnvironmentPackage
@@ -44,13 +43,6 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
         self._max_turns = max_turns
         self.tool_schemas = tool_schemas()
 
-    def scenarios(
-        self, split: Split, limit: int | None = None, seed: int = 0
-    ) -> Sequence[EmailScenario]:
-        chosen = sorted((s for s in self._scenarios if s.split == split), key=lambda s: s.id)
-        random.Random(f"{seed} {split}").shuffle(chosen)
-        return chosen[:limit]
-
     def session(self, scenario: EmailScenario) -> EmailSession:
         return self.ask(scenario)
 
@@ -77,7 +69,10 @@ def open_environment(
 ) -> EmailSearchEnvironment:
     """Open the environment from the data pipeline's ``database`` and ``scenarios`` artifacts."""
     return EmailSearchEnvironment(
-        EmailDatabase(artifacts["database"]), read_jsonl(artifacts["scenarios"]), config, max_turns
+        EmailDatabase(artifacts["database"]),
+        read_scenarios(artifacts["scenarios"]),
+        config,
+        max_turns,
     )
 
 

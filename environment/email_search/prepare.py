@@ -9,23 +9,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from environment.base import StrictModel
+from environment.base import SplitReport, StrictModel
 from environment.email_search.config import EmailDataConfig
 from environment.email_search.corpus_file import read_mails, write_mails
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import BuildReport, Email, EmailScenario, counts_text
 from environment.email_search.sample.corpus import Inbox, generate, scenarios_of
-from environment.email_search.scenarios import (
-    ScenarioReport,
-    parse_row,
-    read_jsonl,
-    select,
-    write_jsonl,
-)
+from environment.email_search.scenarios import parse_row, read_scenarios, select
 from environment.email_search.sources import SourceError, Tally
 from environment.email_search.sources.files import MaildirSource, MboxSource
 from environment.email_search.sources.hub import HubSource, question_rows
 from environment.email_search.synthesis import synthesise
+from environment.jsonl import write_jsonl
 
 MAILS, TALLY = "mails.parquet", "tally.json"
 
@@ -125,7 +120,7 @@ def build(mails: Path, database: Path, max_body_chars: int, max_recipients: int)
 
 def make_scenarios(
     config: ScenarioConfig, database: Path, file: Path, written: Sequence[EmailScenario] = ()
-) -> ScenarioReport:
+) -> SplitReport:
     """Write the usable scenarios over ``database`` to ``file``.
 
     Args:
@@ -155,7 +150,7 @@ def _scenarios(config: ScenarioConfig, mails: EmailDatabase) -> list[EmailScenar
         return synthesise(mails.emails, mails.inboxes())
     if config.source == "file":
         assert config.path is not None, "checked by EmailDataConfig"
-        return read_jsonl(config.path)
+        return read_scenarios(config.path)
     return [
         parse_row(row, f"{config.questions}, {split}, row {index}")
         for split in ("train", "test")

@@ -1,51 +1,32 @@
-"""Reads, validates and writes scenarios, and keeps their splits disjoint."""
+"""Reads and validates scenarios, and keeps their splits disjoint."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from environment.base import StrictModel, UserError
+from environment.base import SplitReport, UserError
 from environment.email_search.models import EmailScenario, counts_text
+from environment.jsonl import read_jsonl
 
 
 class ScenarioError(UserError):
     """Unusable scenarios; the message names the file, the line and the field."""
 
 
-class ScenarioReport(StrictModel):
-    """Number of usable scenarios per split, and of skipped ones by reason."""
-
-    train: int
-    test: int
-    skipped: dict[str, int]
-
-
-def read_jsonl(path: Path) -> list[EmailScenario]:
+def read_scenarios(path: Path) -> list[EmailScenario]:
     """
     Raises:
-        ScenarioError: missing or empty file, invalid JSON, missing or invalid field.
+        ScenarioError: unreadable or empty file, invalid JSON, missing or invalid field.
     """
-    if not path.is_file():
-        raise ScenarioError(f"there is no scenarios file {path}")
-    rows = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise ScenarioError(f"{path}, line {number}: not JSON ({error})") from error
-            rows.append(parse_row(row, f"{path}, line {number}"))
-    if not rows:
+    scenarios = [parse_row(row, where) for where, row in read_jsonl(path, ScenarioError)]
+    if not scenarios:
         raise ScenarioError(f"{path} holds no scenario")
-    return rows
+    return scenarios
 
 
 def parse_row(row: object, where: str) -> EmailScenario:
@@ -65,15 +46,9 @@ def parse_row(row: object, where: str) -> EmailScenario:
         raise ScenarioError(f"{where}: {field}: {first['msg']}") from error
 
 
-def write_jsonl(path: Path, scenarios: Iterable[EmailScenario]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for scenario in scenarios:
-            file.write(scenario.model_dump_json() + "\n")
-
-
 def select(
     scenarios: Sequence[EmailScenario], known_ids: frozenset[str]
-) -> tuple[list[EmailScenario], ScenarioReport]:
+) -> tuple[list[EmailScenario], SplitReport]:
     """Select the scenarios that are usable and do not leak test data.
 
     Skips and counts scenarios with several gold emails (as in ART-E), with a gold email that is
@@ -99,7 +74,7 @@ def select(
         else:
             kept.append(scenario)
     splits = Counter(scenario.split for scenario in kept)
-    report = ScenarioReport(
+    report = SplitReport(
         train=splits["train"], test=splits["test"], skipped=dict(sorted(skipped.items()))
     )
     if not kept:

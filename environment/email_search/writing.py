@@ -10,8 +10,9 @@ from typing import Any
 from environment.email_search import writer
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.models import EmailScenario, counts_text
-from environment.email_search.scenarios import ScenarioError, read_jsonl, write_jsonl
+from environment.email_search.scenarios import ScenarioError, read_scenarios
 from environment.email_search.writer import WriterConfig, WriterReport
+from environment.jsonl import write_jsonl
 from environment.package import Work
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def write_scenarios(work: Work, settings: WriterConfig, database: Path) -> dict[
 
 
 def read_written(folder: Path) -> list[EmailScenario]:
-    return read_jsonl(folder / _SCENARIOS)
+    return read_scenarios(folder / _SCENARIOS)
 
 
 def report_of(folder: Path) -> WriterReport:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from environment.email_search.scenarios import read_jsonl
+from environment.email_search.scenarios import read_scenarios
 from steps.model_versions import data_artifacts
 from tests.fakes.chat_server import ChatServer
 from tests.fakes.hosted_models import SLOW_S, HostedModels, by_question, judges
@@ -26,7 +26,7 @@ FAILS = {"limited": "rate_limit", "refuses": "refused", "filtered": "refused"} |
 
 @pytest.fixture(scope="module")
 def server(mails: None) -> Iterator[HostedModels]:
-    scenarios = read_jsonl(data_artifacts("email_search")["scenarios"].load())
+    scenarios = read_scenarios(data_artifacts("email_search")["scenarios"].load())
     with HostedModels(by_question(scenarios)) as served:
         yield served
 

@@ -10,8 +10,9 @@ from environment.email_search import prepare
 from environment.email_search.config import EmailDataConfig
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.prepare import ScenarioConfig, SourceConfig, fingerprint
-from environment.email_search.scenarios import ScenarioError, read_jsonl, write_jsonl
+from environment.email_search.scenarios import ScenarioError, read_scenarios
 from environment.email_search.sources import SourceError
+from environment.jsonl import write_jsonl
 
 from .builders import raw_mail, scenario
 
@@ -31,7 +32,7 @@ def run(config, folder):
     report = prepare.make_scenarios(
         ScenarioConfig.of(config), folder / "mails.db", folder / "scenarios.jsonl"
     )
-    return built, report, read_jsonl(folder / "scenarios.jsonl")
+    return built, report, read_scenarios(folder / "scenarios.jsonl")
 
 
 def assert_answerable(folder, scenarios):
@@ -134,7 +135,7 @@ def test_local_copies_of_the_hub_become_a_database_and_scenarios(tmp_path, no_hu
     columns = columns.rename_columns({"sender": "from"})
     dates = columns["date"].cast(pa.timestamp("us"))
     columns = columns.set_column(columns.column_names.index("date"), "date", dates)
-    questions = [s.model_dump() for s in read_jsonl(tmp_path / "sample" / "scenarios.jsonl")]
+    questions = [s.model_dump() for s in read_scenarios(tmp_path / "sample" / "scenarios.jsonl")]
     for split in ("train", "test"):
         (tmp_path / "mails").mkdir(exist_ok=True)
         (tmp_path / "questions").mkdir(exist_ok=True)

@@ -116,7 +116,7 @@ class TestDocker(ContainerCases):
         stale = next(iter(service.containers))
         service.containers.pop(stale).remove()
         assert (await opened.run("print(2)", {})).stdout == "2\n"
-        assert "a container made ahead failed" in caplog.text
+        assert "replacing a pre-started container" in caplog.text
         await opened.close()
 
     async def test_it_says_nothing_where_docker_can_do_all(
@@ -216,4 +216,7 @@ async def test_what_a_flavor_cannot_set_is_said(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         opened = StackSandbox(component(KubernetesSandboxFlavor()), LIMITS, 1)
     await opened.close()
-    assert "flavor kubernetes has no setting for no network (a NetworkPolicy can)" in caplog.text
+    assert (
+        "flavor kubernetes has no setting for network isolation (use a NetworkPolicy)"
+        in caplog.text
+    )
