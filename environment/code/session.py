@@ -87,11 +87,7 @@ class RefineSession(CodeSession):
     takes_text = True
 
     def __init__(
-        self,
-        problem: CodeProblem,
-        sandbox: Sandbox,
-        tags: Mapping[str, str],
-        max_attempts: int,
+        self, problem: CodeProblem, sandbox: Sandbox, tags: Mapping[str, str], max_attempts: int
     ) -> None:
         super().__init__(problem, sandbox, tags)
         self._max_attempts = max_attempts

@@ -48,14 +48,7 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
 
     def ask(self, question: EmailQuestion) -> EmailSession:
         """A session for a question without a gold answer."""
-        config = self._config
-        return EmailSession(
-            question,
-            self.database,
-            max_hits=config.max_hits,
-            snippet_words=config.snippet_words,
-            max_mail_chars=config.max_mail_chars,
-        )
+        return EmailSession(question, self.database, self._config)
 
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return email_reward(scenario, outcome, self._max_turns)

@@ -36,8 +36,9 @@ _NAMES_THE_MAIL = re.compile(
 )
 
 
+# Its docstring is part of the schema in the prompt.
 class Draft(BaseModel):
-    """A question as drafted, unchecked."""
+    """A question as its writer gave it: nothing in it is checked yet."""
 
     question: str
     answer: str

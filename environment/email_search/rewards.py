@@ -39,7 +39,7 @@ METRICS = {
 def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int) -> Reward:
     gold = set(scenario.message_ids)
     cited = set(outcome.source_ids)
-    found, read = bool(gold & outcome.found_ids), bool(gold & outcome.read_ids)
+    found_gold, read_gold = bool(gold & outcome.found_ids), bool(gold & outcome.read_ids)
     answer = outcome.answer
     answered = answer is not None and not is_no_answer(answer)
     right = answer is not None and answered and answers_match(answer, scenario.answer)
@@ -55,7 +55,7 @@ def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int)
     else:
         rung, reason = _NONE, str(outcome.stop)
 
-    shaping = _FOUND * found + _READ * read
+    shaping = _FOUND * found_gold + _READ * read_gold
     shaping -= _TOOL_ERROR * min(outcome.tool_errors, _MAX_TOOL_ERRORS)
     if answered:
         shaping += _CITED * bool(gold & cited) + _CITED_ONLY_GOLD * (cited == gold)
@@ -66,8 +66,8 @@ def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int)
         success=rung == _RIGHT,
         reason=reason,
         metrics={
-            "found_gold": float(found),
-            "read_gold": float(read),
+            "found_gold": float(found_gold),
+            "read_gold": float(read_gold),
             "source_precision": len(gold & cited) / len(cited) if cited else 0.0,
             "source_recall": len(gold & cited) / len(gold),
             "searches": float(outcome.searches),

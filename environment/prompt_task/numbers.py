@@ -25,7 +25,7 @@ _NUMBER = re.compile(
         \\[dt]?frac \{{ \s* (?P<top>[-\u2212]?\d{{1,400}}) \s* \}}
                     \{{ \s* (?P<bottom>\d{{1,400}}) \s* \}}
       | (?<!\d/) (?<!\d/[ ]) (?: (?P<units>\d{{1,400}}) [ ]+ )? (?P<over>\d{{1,400}}) [ ]? / [ ]? (?P<under>\d{{1,400}})
-        (?! [ ]? / [ ]? \d | [.,]?\d )          # a date is no fraction
+        (?! [ ]? / [ ]? \d | [.,]?\d )          # not a date
       | (?P<decimal>{_DECIMAL})
     )
     (?P<percent> [ ]? \\?% )?

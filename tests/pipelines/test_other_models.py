@@ -255,7 +255,7 @@ REFUSED = {
             "evaluation.models=[{name: own, model: own, api_base: 'http://127.0.0.1:9/v1'}]",
             "evaluation.max_cost_usd=1",
         ],
-        "nobody knows what own costs",
+        "the price of own is unknown",
     ),
     "a judge without a key": (["evaluation.correctness=both"], "needs OPENAI_API_KEY"),
     "a version that is not there": (

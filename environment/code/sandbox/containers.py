@@ -55,21 +55,12 @@ class ContainerSandbox(Sandbox):
         name: the kind of sandbox.
         make: starts a container.
         workers: concurrent programs; others queue.
-        ahead: containers to start in advance. They carry the job's tags only.
-        tags: the job's tags.
+        ahead: containers to start in advance, without tags.
     """
 
-    def __init__(
-        self,
-        name: str,
-        make: Make,
-        limits: Limits,
-        workers: int,
-        ahead: int = 0,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, make: Make, limits: Limits, workers: int, ahead: int = 0) -> None:
         self.name = name
-        self._limits, self._make, self._tags = limits, make, dict(tags or {})
+        self._limits, self._make = limits, make
         self._slots = asyncio.Semaphore(workers)
         # Separate pools, so that destroying a container never waits for a program that hangs.
         self._threads = ThreadPoolExecutor(2 * workers + ahead, f"sandbox-{name}")
@@ -120,7 +111,7 @@ class ContainerSandbox(Sandbox):
         return await self._run_in(self._begin(tags), command)
 
     def _begin(self, tags: Mapping[str, str]) -> Future[Container]:
-        starting = self._threads.submit(self._start, {**self._tags, **tags})
+        starting = self._threads.submit(self._start, tags)
         self._alive.add(starting)
         return starting
 

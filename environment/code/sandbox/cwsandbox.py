@@ -30,14 +30,14 @@ _OLD_KEY = " AVIATO_API_KEY is set, but the package no longer reads that old nam
 class CwSandbox(ContainerSandbox):
     """
     Args:
-        workers: concurrent containers; the service may allow fewer.
-        tags: the job's tags. Containers show these and the program's as ``name=value``.
+        workers: concurrent containers; the service may allow fewer. They show a program's tags as
+            ``name=value``.
 
     Raises:
         SandboxUnavailable: the package or a key is missing.
     """
 
-    def __init__(self, limits: Limits, workers: int, tags: Mapping[str, str] | None = None) -> None:
+    def __init__(self, limits: Limits, workers: int) -> None:
         auth = credentials()
 
         def make(tags: Mapping[str, str]) -> _CwContainer:
@@ -50,7 +50,7 @@ class CwSandbox(ContainerSandbox):
                 )
             )
 
-        super().__init__("cwsandbox", make, limits, workers, tags=tags)
+        super().__init__("cwsandbox", make, limits, workers)
 
 
 def credentials() -> Any:

@@ -38,18 +38,15 @@ T = TypeVar("T")
 class RunsPrograms(Protocol):
     """A component that opens a sandbox itself: our own flavors."""
 
-    def open_sandbox(self, limits: Limits, workers: int, tags: Mapping[str, str]) -> Sandbox:
+    def open_sandbox(self, limits: Limits, workers: int) -> Sandbox:
         """See ``open_stack_sandbox``."""
 
 
-def open_stack_sandbox(
-    limits: Limits, workers: int, tags: Mapping[str, str] | None = None
-) -> Sandbox:
+def open_stack_sandbox(limits: Limits, workers: int) -> Sandbox:
     """Open the active ZenML stack's sandbox.
 
     Args:
         workers: concurrent programs, and the number of containers started in advance.
-        tags: the job's tags, shown as labels if the flavor has them.
 
     Raises:
         SandboxUnavailable: the stack has no sandbox, or one without isolation.
@@ -63,8 +60,8 @@ def open_stack_sandbox(
         into_stack = _OWN_STACK if stack.name == "default" else update
         raise SandboxUnavailable(_NONE.format(stack=stack.name, into_stack=into_stack))
     if isinstance(component, RunsPrograms):
-        return component.open_sandbox(limits, workers, tags or {})
-    return StackSandbox(component, limits, workers, tags)
+        return component.open_sandbox(limits, workers)
+    return StackSandbox(component, limits, workers)
 
 
 class StackSandbox(ContainerSandbox):
@@ -76,9 +73,7 @@ class StackSandbox(ContainerSandbox):
         SandboxUnavailable: its flavor is ``local``.
     """
 
-    def __init__(
-        self, component: Any, limits: Limits, workers: int, tags: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, component: Any, limits: Limits, workers: int) -> None:
         flavor = component.flavor
         if flavor == "local":
             raise SandboxUnavailable(_LOCAL.format(name=component.name))
@@ -98,7 +93,7 @@ class StackSandbox(ContainerSandbox):
                 raise SandboxError(f"{flavor}: no session started: {error}") from error
             return _SessionContainer(session, faults, 4096 + 4 * limits.output_kib * 1024)
 
-        super().__init__(flavor, make, limits, workers, ahead=workers, tags=tags)
+        super().__init__(flavor, make, limits, workers, ahead=workers)
 
 
 class _SessionContainer:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import random
 import string
-from collections.abc import Callable
 
 from environment.base import Split
 from environment.email_search.sample.decency import is_decent
@@ -83,7 +82,11 @@ class NamePool:
 
     def name(self) -> str:
         """A surname, project, company, city or hotel: one capitalised word."""
-        return self._draw(lambda: _mixed(self._rng))
+        while True:
+            name = _mixed(self._rng)
+            if name not in self._used and split_of(name) == self._split and is_decent(name):
+                self._used.add(name)
+                return name
 
     def person(self) -> str:
         """First name and surname; both splits share the first names."""
@@ -91,10 +94,3 @@ class NamePool:
             first, surname = self._rng.choice(_FIRST), self.name()
             if is_decent(first, surname) and is_decent(first[0], surname):
                 return f"{first} {surname}"
-
-    def _draw(self, make: Callable[[], str]) -> str:
-        while True:
-            name = make()
-            if name not in self._used and split_of(name) == self._split and is_decent(name):
-                self._used.add(name)
-                return name

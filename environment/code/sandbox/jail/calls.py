@@ -136,7 +136,4 @@ class Architecture:
         return NUMBERS[name][self.column]
 
 
-ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, 0),
-    "aarch64": Architecture(0xC00000B7, 1),
-}
+ARCHITECTURES = {"x86_64": Architecture(0xC000003E, 0), "aarch64": Architecture(0xC00000B7, 1)}

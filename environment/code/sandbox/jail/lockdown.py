@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import bpf, kernel
@@ -101,14 +102,19 @@ def confine_zygote(folder: str) -> None:
     """
     kernel.no_new_privileges()
     kernel.not_dumpable()
+    rules = _rules(library(), folder)
+    rules.allow(os.path.dirname(folder), kernel.REMOVE_DIR)
+    rules.enforce()
+
+
+def _rules(readable: Iterable[str], folder: str) -> kernel.Landlock:
     rules = kernel.Landlock()
-    for path in library():
+    for path in readable:
         rules.allow(path, _READ)
     for path, rights in _DEVICES.items():
         rules.allow(path, rights)
     rules.allow(folder, _OWN_FOLDER)
-    rules.allow(os.path.dirname(folder), kernel.REMOVE_DIR)
-    rules.enforce()
+    return rules
 
 
 def confine_cell(bounds: Bounds, folder: str, zygote: int, report: socket.socket) -> None:
@@ -125,14 +131,9 @@ def confine_cell(bounds: Bounds, folder: str, zygote: int, report: socket.socket
     if os.getppid() != zygote:
         raise OSError("the zygote is gone")
     os.chdir(folder)
-    rules = kernel.Landlock()
     # The zygote's stricter, module-by-module rules still apply.
-    for path in {os.path.realpath(entry) for entry in sys.path if os.path.isdir(entry)}:
-        rules.allow(path, _READ)
-    for path, rights in _DEVICES.items():
-        rules.allow(path, rights)
-    rules.allow(folder, _OWN_FOLDER)
-    rules.enforce()
+    readable = {os.path.realpath(entry) for entry in sys.path if os.path.isdir(entry)}
+    _rules(readable, folder).enforce()
     _limit(bounds)
     listener = kernel.filter_calls(bpf.accounting(os.uname().machine), listen=True)
     socket.send_fds(report, [b"listener"], [listener])
