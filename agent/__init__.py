@@ -1,6 +1,6 @@
-"""The agent: its model, its rollouts, and the language models that judge it."""
+"""The agent: its model, its rollouts, and the judges."""
 
 import os
 
-# Read while LiteLLM is imported, which else fetches a price list over the network.
+# Read while LiteLLM is imported, which would otherwise download a price list.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")

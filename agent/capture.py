@@ -1,8 +1,7 @@
-"""Record what the model server really sampled.
+"""Records the raw replies of the model server.
 
-LangChain keeps a reply's text and calls, not the token ids beside them. A client that records the
-whole body of each reply, into a list that belongs to the current rollout, sees everything, on any
-server that reports token ids (ours, and vLLM with ``return_token_ids``).
+LangChain drops the token ids of a reply. So the HTTP client records each reply's whole body for the
+current rollout, on any server that reports token ids (ours, and vLLM with ``return_token_ids``).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _bodies: ContextVar[list[dict[str, Any]] | None] = ContextVar("recorded_bodies",
 
 @contextmanager
 def recording() -> Iterator[list[dict[str, Any]]]:
-    """The bodies of successful replies to the current rollout, in order."""
+    """Collect the bodies of successful replies in the current context, in order."""
     bodies: list[dict[str, Any]] = []
     token = _bodies.set(bodies)
     try:

@@ -1,4 +1,4 @@
-"""Names for the failures of a model server, to count them by."""
+"""Classifies model server failures for statistics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import openai
 
 from environment.language_model import LlmBudgetSpent
 
-# OpenAI's, Anthropic's and Bedrock's; LiteLLM turns Google's into the first.
+# OpenAI's, Anthropic's and Bedrock's; LiteLLM maps Google's to OpenAI's.
 _REFUSALS = ("content_filter", "refusal", "guardrail_intervened")
 BUDGET, REFUSED = "budget", "refused"
 _KINDS: tuple[tuple[type[Exception], str], ...] = (
@@ -27,7 +27,7 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
 
 def failure_kind(error: openai.OpenAIError | LlmBudgetSpent) -> str:
     """One word for the failure of a request."""
-    # Azure and OpenAI answer with an error when their filter stops a request.
+    # Azure and OpenAI return an error if their filter blocks a request.
     filtered = any(code in str(error) for code in ("content_filter", "content_policy_violation"))
     if isinstance(error, openai.BadRequestError) and filtered:
         return REFUSED
@@ -35,7 +35,7 @@ def failure_kind(error: openai.OpenAIError | LlmBudgetSpent) -> str:
 
 
 def is_refusal(reply: Mapping[str, Any]) -> bool:
-    """Whether a reply's recorded body says that the model, or a filter before it, refused."""
+    """Whether a recorded reply is a refusal by the model or by a content filter."""
     choice = (reply.get("choices") or [{}])[0]
     message = choice.get("message") or {}
     return bool(message.get("refusal")) or choice.get("finish_reason") in _REFUSALS

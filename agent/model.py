@@ -1,4 +1,4 @@
-"""The chat model an agent thinks with: an endpoint, a name and how to sample."""
+"""The agent's chat model: an endpoint, a model name and sampling settings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ class ChatModel:
     """A chat model on an OpenAI-compatible endpoint, with an environment's tools bound to it.
 
     Args:
-        name: the model to ask for; may be changed between replies, as a policy gets new weights.
-        capture_tokens: ask for token ids and log-probabilities; only servers that support
-            ``return_token_ids`` accept it, and training needs it.
-        temperature, max_tokens: None leaves them to the server; ``max_tokens`` is of one reply.
-        retries: of a request that failed for a passing reason.
-        transport: what carries the requests, instead of the network.
+        name: the model to request; may change between replies as the policy gets new weights.
+        capture_tokens: request token ids and log-probabilities, which training needs; the server
+            must support ``return_token_ids``.
+        temperature: None for the server's default.
+        max_tokens: per reply; None for the server's default.
+        retries: after transient failures.
+        transport: the HTTP transport; None for the network.
     """
 
     def __init__(
@@ -60,17 +61,17 @@ class ChatModel:
             http_async_client=self._client,
             **extra,
         )
-        # An empty list is no list of tools to OpenAI, but an error.
+        # OpenAI rejects an empty list of tools.
         self._bound: Runnable[LanguageModelInput, AIMessage] = (
             self._model.bind(tools=list(tools)) if tools else self._model
         )
 
     async def reply(self, messages: LanguageModelInput, seed: int | None = None) -> AIMessage:
-        """The next assistant message. Calls that are no calls (their arguments are no object) come
-        back as ``invalid_tool_calls``.
+        """The next assistant message. Invalid calls (whose arguments are not an object) are returned
+        as ``invalid_tool_calls``.
 
         Raises:
-            openai.OpenAIError: the endpoint failed or refused, or answered with what is no reply.
+            openai.OpenAIError: the endpoint failed, refused or sent an invalid reply.
         """
         options: dict[str, Any] = {"model": self.name}
         if seed is not None:
@@ -82,7 +83,7 @@ class ChatModel:
         except ValidationError as error:
             return AIMessage("", invalid_tool_calls=[invalid_tool_call(args=str(error))])
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            # What LangChain raises on a reply that is not one: no choices, an error in a 200.
+            # LangChain raises these on invalid replies: no choices, an error with status 200.
             raise openai.OpenAIError(f"the endpoint sent no usable reply: {error!r}") from error
 
     async def close(self) -> None:

@@ -1,11 +1,11 @@
-"""One rollout: a LangGraph ReAct agent in a fresh session of an environment.
+"""Runs one rollout: a LangGraph ReAct agent in a fresh session of an environment.
 
-The graph has two nodes, the model and the tools, and is compiled once; what belongs to a rollout
-travels in its context. ``langchain.agents.create_agent`` builds such a graph too, at about twice
-the cost per turn, which a small policy feels (benchmarks/rl_step.py).
+The graph has two nodes, the model and the tools, and is compiled once; its context carries the
+rollout's state. ``langchain.agents.create_agent`` builds a similar graph at about twice the cost per
+turn, which matters for small policies (benchmarks/rl_step.py).
 
-A rollout always returns. What the agent does badly ends it with a reason and is scored; a model
-server that fails or a clock that runs out ends it too, and the trainer leaves it out, by reason.
+A rollout always returns. The agent's mistakes end it with a stop reason and are scored; a server
+failure or timeout also ends it, and the trainer excludes it and counts the reason.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ NOT_THE_AGENTS_FAULT = frozenset({StopReason.TIMEOUT, StopReason.ERROR})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one rollout.
+    """Limits of one rollout.
 
     Args:
         max_turns: model replies.
         max_tokens: tokens of the whole conversation.
-        timeout_s: seconds by the clock, but for those in a queue of the environment's: an agent
-            must not be timed out by what the others do.
+        timeout_s: wall-clock seconds, excluding time in the environment's queues: an agent must
+            not time out because of others.
     """
 
     max_turns: int
@@ -73,13 +73,13 @@ class Limits:
 
 @dataclass(slots=True)
 class Rollout:
-    """What came of a scenario.
+    """The result of a scenario.
 
     Args:
-        replies: the recorded body of each reply of the model server, token ids included.
-        messages: the conversation in OpenAI's form.
-        error: what failed, if ``stop`` is not the agent's doing.
-        failure: the same in a word, to count it by.
+        messages: the conversation in OpenAI's format.
+        replies: the raw body of each model server reply, including token ids.
+        error: what failed, if ``stop`` is not the agent's fault.
+        failure: the kind of failure, in one word.
     """
 
     scenario: Scenario
@@ -110,7 +110,7 @@ class _State(TypedDict):
 
 @dataclass(slots=True)
 class _Context:
-    """What one rollout carries through the graph."""
+    """A rollout's state in the graph."""
 
     model: ChatModel
     session: Session[Any]
@@ -139,13 +139,13 @@ async def _ask_model(state: _State, runtime: Runtime[_Context]) -> dict[str, lis
 
 
 def _is_over_length(error: openai.BadRequestError) -> bool:
-    # OpenAI says so in the code, vLLM in the message.
+    # OpenAI reports it in the code, vLLM in the message.
     return error.code == "context_length_exceeded" or "maximum context length" in str(error)
 
 
 def _stop_after_reply(reply: AIMessage, takes_text: bool) -> StopReason | None:
     if reply.tool_calls and not reply.invalid_tool_calls:
-        # A lone surrogate in an argument is JSON, but cannot be sent back to the model.
+        # A lone surrogate is valid JSON, but cannot be sent back to the model.
         return None if is_utf8(json.dumps(reply.tool_calls, ensure_ascii=False)) else _MALFORMED
     if reply.response_metadata.get("finish_reason") == "length":
         return StopReason.OVER_LENGTH
@@ -157,7 +157,7 @@ def _stop_after_reply(reply: AIMessage, takes_text: bool) -> StopReason | None:
 
 
 async def _act(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:
-    """What the agent asked for, done: its tool calls, or its text where that is a move."""
+    """Execute the agent's tool calls, or its text if that is a move."""
     context = runtime.context
     request = state["messages"][-1]
     assert isinstance(request, AIMessage)
@@ -189,7 +189,7 @@ async def _answers(context: _Context, request: AIMessage) -> list[AnyMessage]:
 
 @contextmanager
 def _stoppable(clock: asyncio.Timeout) -> Iterator[None]:
-    """The environment may stop this clock (``off_the_clock``)."""
+    """Let the environment stop this clock (``off_the_clock``)."""
     outer = stop_clock.set(partial(_stopped, clock))
     try:
         yield
@@ -199,9 +199,8 @@ def _stoppable(clock: asyncio.Timeout) -> Iterator[None]:
 
 @contextmanager
 def _stopped(clock: asyncio.Timeout) -> Iterator[None]:
-    """Time does not count meanwhile."""
     due = clock.when()
-    if due is None:  # it stands already
+    if due is None:  # already stopped
         yield
         return
     loop = asyncio.get_running_loop()
@@ -210,26 +209,26 @@ def _stopped(clock: asyncio.Timeout) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(RuntimeError):  # the rollout is over, and its clock with it
+        with suppress(RuntimeError):  # the rollout is over
             clock.reschedule(loop.time() + left)
 
 
 async def _call_tool(session: Session[Any], name: str, arguments: dict[str, Any]) -> str:
-    """The tool's answer, or what was wrong with the call."""
+    """The tool's answer, or an error message for the agent."""
     tools = {tool.name: tool for tool in session.tools}
     if name not in tools:
         session.tool_failed()
-        there = f"the tools are {', '.join(tools)}" if tools else "there is none here"
-        return f"error: there is no tool {name}; {there}"
+        available = f"the tools are {', '.join(tools)}" if tools else "there is none here"
+        return f"error: there is no tool {name}; {available}"
     try:
-        # Apart from the run itself: a ValidationError from inside a tool is the tool's own fault.
+        # Validate separately: a ValidationError inside a tool is a bug of the tool.
         TypeAdapter(tools[name].get_input_schema()).validate_python(arguments)
     except ValidationError as error:
         session.tool_failed()
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "arguments"
         return f"error: {where}: {first['msg']}"
-    # Not invoke(): it takes arguments with a key "type" for a call of LangChain's own form.
+    # Not invoke(), which mistakes arguments with a key "type" for a LangChain tool call.
     if getattr(tools[name], "coroutine", None):
         return str(await tools[name].arun(arguments))
     return str(tools[name].run(arguments))
@@ -239,7 +238,7 @@ def _last_length(replies: Sequence[dict[str, Any]]) -> int:
     return (replies[-1].get("usage") or {}).get("total_tokens", 0) if replies else 0
 
 
-# Async, or LangGraph runs them in threads, which costs more than all they do.
+# Async, because LangGraph would run plain functions in threads, at a much higher cost.
 async def _after_model(state: _State, runtime: Runtime[_Context]) -> str:
     return END if runtime.context.stop else "tools"
 
@@ -262,14 +261,14 @@ _GRAPH = _compile()
 
 
 def seed_from(*parts: object) -> int:
-    """A seed of 31 bits from any parts: the same ones give the same seed in every process."""
+    """A 31-bit seed from any parts, the same in every process."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=4).digest()
     return int.from_bytes(digest) >> 1
 
 
 @dataclass(slots=True)
 class Play:
-    """What an agent did in a session; the fields are those of ``Rollout``."""
+    """An agent's behaviour in a session; see ``Rollout`` for the fields."""
 
     messages: list[dict[str, Any]]
     replies: list[dict[str, Any]]
@@ -287,13 +286,13 @@ async def run_rollout(
     limits: Limits,
     seed: int | None = None,
 ) -> Rollout:
-    """Run the agent on a scenario and score what it did.
+    """Run the agent on a scenario and score the outcome.
 
     Args:
-        seed: makes the sampling repeatable on servers that support seeds.
+        seed: makes sampling reproducible on servers that support seeds.
 
     Raises:
-        Exception: a fault of the environment (its tools or its reward) is a broken program.
+        Exception: a bug in the environment (its tools or reward).
     """
     session = environment.session(scenario)
     try:
@@ -323,7 +322,7 @@ async def play(
     """Run the agent in a session, which stays open.
 
     Raises:
-        Exception: a fault of a tool is a broken program.
+        Exception: a bug in a tool.
     """
     started = time.monotonic()
     error = failed = ""
@@ -340,7 +339,7 @@ async def play(
                     )
         except (TimeoutError, openai.APITimeoutError) as failure:
             if isinstance(failure, TimeoutError) and not clock.expired():
-                raise  # a tool's own
+                raise  # raised by a tool
             context.stop = StopReason.TIMEOUT
             error, failed = f"longer than {limits.timeout_s:g} s", "timeout"
         except (openai.OpenAIError, LlmBudgetSpent) as failure:
@@ -362,9 +361,9 @@ async def play(
 
 def _as_openai(message: AnyMessage) -> dict[str, Any]:
     converted = dict(convert_to_openai_messages([message])[0])
-    # LangChain leaves out calls that it could not read; whoever judges the rollout must see them.
+    # LangChain omits invalid calls, but judges must see them.
     for call in getattr(message, "invalid_tool_calls", []):
         function = {"name": call["name"] or "", "arguments": call["args"] or ""}
-        unread = {"type": "function", "id": call["id"] or "", "function": function}
-        converted.setdefault("tool_calls", []).append(unread)
+        invalid = {"type": "function", "id": call["id"] or "", "function": function}
+        converted.setdefault("tool_calls", []).append(invalid)
     return converted

@@ -1,10 +1,10 @@
-"""Where the policy's weights live: sampled from over HTTP, trained through ART.
+"""Backends hold the policy's weights: sampled over HTTP, trained through ART.
 
     policy = await open_policy(config, project="art-rl", name="demo", path=folder)
     policy.endpoint            # an OpenAI-compatible server
     await policy.train(groups, learning_rate=1e-5)
 
-What differs between backends stays behind ``PolicyHandle``.
+``PolicyHandle`` hides the differences between backends.
 """
 
 from __future__ import annotations
@@ -34,43 +34,29 @@ __all__ = [
 ]
 
 
-def _create(config: BackendConfig, path: Path, seed: int) -> Any:
+def _create(config: BackendConfig, path: Path, seed: int) -> tuple[Any, type[PolicyHandle]]:
     if config.kind == "embedded":
-        from backends.embedded.backend import EmbeddedBackend
+        from backends.embedded.backend import EmbeddedBackend, EmbeddedPolicy
 
-        return EmbeddedBackend(config, path, seed)
+        return EmbeddedBackend(config, path, seed), EmbeddedPolicy
     if config.kind == "local":
         from backends.local import ExactLocalBackend
 
-        return ExactLocalBackend(path=str(path))
+        return ExactLocalBackend(path=str(path)), PolicyHandle
     if config.kind == "tinker":
-        from backends.tinker.backend import TinkerBackend
+        from backends.tinker.backend import TinkerBackend, TinkerPolicy
 
-        return TinkerBackend(config, path, seed)
+        return TinkerBackend(config, path, seed), TinkerPolicy
     from art import ServerlessBackend
 
-    return ServerlessBackend()
+    from backends.serverless import ServerlessPolicy
 
-
-def _handle_of(kind: str) -> type[PolicyHandle]:
-    if kind == "embedded":
-        from backends.embedded.backend import EmbeddedPolicy
-
-        return EmbeddedPolicy
-    if kind == "serverless":
-        from backends.serverless import ServerlessPolicy
-
-        return ServerlessPolicy
-    if kind == "tinker":
-        from backends.tinker.backend import TinkerPolicy
-
-        return TinkerPolicy
-    return PolicyHandle
+    return ServerlessBackend(), ServerlessPolicy
 
 
 def install_adapter(adapter: Path, path: Path, project: str, name: str) -> Path:
-    """Put an exported adapter where ``open_policy`` with the same arguments finds it, as its
-    checkpoint of step 1. Returns the model's folder."""
+    """Install an exported adapter as the step-1 checkpoint for ``open_policy`` with the same
+    arguments. Returns the model's folder."""
     model_dir = path / project / "models" / name
     shutil.copytree(adapter, checkpoints.checkpoint_dir(model_dir, 1))
     return model_dir
@@ -79,17 +65,17 @@ def install_adapter(adapter: Path, path: Path, project: str, name: str) -> Path:
 async def open_policy(
     config: BackendConfig, *, project: str, name: str, path: Path, seed: int = 0
 ) -> PolicyHandle:
-    """Load the policy, at its newest checkpoint under ``path``, and serve it.
+    """Load the policy's newest checkpoint under ``path`` and serve it.
 
     Raises:
-        BackendError: it cannot run as configured.
+        BackendError: the backend cannot run as configured.
     """
     check(config)
     from art.utils.output_dirs import get_model_dir
 
     from backends.model import Model
 
-    backend = _create(config, path, seed)
+    backend, handle = _create(config, path, seed)
     internal: Any = None
     if config.kind == "local":
         internal = {
@@ -100,12 +86,11 @@ async def open_policy(
         name=name, project=project, base_model=config.base_model, _internal_config=internal
     )
     try:
-        # Which starts the server, too.
-        await model.register(backend)
+        await model.register(backend)  # also starts the policy server
     except BaseException:
         await backend.close()
         raise
-    return _handle_of(config.kind)(
+    return handle(
         backend,
         model,
         Endpoint(model.inference_base_url, model.inference_api_key),

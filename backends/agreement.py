@@ -1,4 +1,4 @@
-"""Do sampler and trainer see the same policy?"""
+"""Measures whether sampler and trainer agree on the policy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def agreement(sampled: torch.Tensor, recomputed: torch.Tensor) -> dict[str, float]:
-    """Of the same tokens' log-probabilities, by sampler and trainer: ``loss/probs_corr``
+    """Compare the log-probabilities of the same tokens by sampler and trainer: ``loss/probs_corr``
     (correlation of the probabilities) and ``loss/logprob_diff`` (mean absolute difference)."""
     return {
         "loss/probs_corr": _correlation(sampled.exp(), recomputed.exp()),
@@ -15,7 +15,7 @@ def agreement(sampled: torch.Tensor, recomputed: torch.Tensor) -> dict[str, floa
 
 
 def _correlation(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Pearson's r; 1 for equal samples without variance, as when every token was certain."""
+    """Pearson's r; 1 for equal samples, even without variance (every token was certain)."""
     if torch.equal(one, other):
         return 1.0
     return torch.corrcoef(torch.stack([one.double(), other.double()]))[0, 1].item()

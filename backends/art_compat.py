@@ -1,7 +1,7 @@
-"""What we hold of openpipe-art 0.5.18 beside its documented interface, in one place.
+"""Every use of undocumented parts of openpipe-art 0.5.18, in one place.
 
-Import it before anything of ART. ``tests/backends/test_art_compat.py`` has a test for each thing held,
-which fails by name when an upgrade moves it.
+Import it before anything of ART. ``tests/backends/test_art_compat.py`` has a test for each part, which
+fails by name if an upgrade moves it.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from typing import Any
 
 import nest_asyncio
 
-# Read while ART is imported; without it that import fetches a price list over the network.
+# Read while ART is imported, which would otherwise download a price list.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 
 def _leave_asyncio_alone(loop: Any = None) -> None:
     """``mp_actors``, imported with ART's local backend, replaces ``asyncio.run`` and asyncio's tasks
-    in the whole process by slower ones, and on Python 3.12 by a ``run`` that uvicorn cannot call.
-    Nothing in this process nests loops; ART's trainer on GPUs does, in a process of its own."""
+    process-wide by slower ones, and on Python 3.12 by a ``run`` that uvicorn cannot call. Nothing in
+    this process nests loops; ART's GPU trainer does, in a separate process."""
 
 
 nest_asyncio.apply = _leave_asyncio_alone
 
 
 async def newest_step(backend: Any, model: Any) -> int:
-    """The backend's own number of a model's newest checkpoint."""
+    """The backend's own step number of the newest checkpoint."""
     return int(await backend._get_step(model))
 
 
 async def pull_checkpoint(backend: Any, model: Any, step: int, folder: str) -> None:
-    """Download a checkpoint that W&B holds."""
+    """Download a checkpoint from W&B."""
     await backend._experimental_pull_model_checkpoint(model, step=step, local_path=folder)
 
 
 async def delete_checkpoints(backend: Any, model: Any, keep: list[int]) -> None:
-    """Delete a model's checkpoints at the backend, but for these steps."""
+    """Delete the model's checkpoints at the backend, except those of ``keep``."""
     await backend._delete_checkpoint_files(model, keep)
 
 

@@ -1,8 +1,8 @@
-"""Checkpoints in ART's layout, complete or not there.
+"""Atomic checkpoints in ART's layout.
 
-``<model>/checkpoints/<step:04d>/`` holds the adapter as PEFT writes it, and the trainer's state. A
-checkpoint is written to a neighbouring folder whose name is no number (ART and we count only those
-that are), flushed to disk and renamed, so a kill at any moment leaves the previous one in place.
+``<model>/checkpoints/<step:04d>/`` holds the adapter in PEFT's format and the trainer's state. A
+checkpoint is written to a sibling folder with a non-numeric name, which ART and we ignore, flushed
+to disk and renamed, so a kill at any moment leaves the previous one in place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def steps(model_dir: Path) -> list[int]:
 
 
 def write_checkpoint(model_dir: Path, step: int, write: Callable[[Path], None]) -> Path:
-    """Let ``write`` fill a folder and make it the checkpoint of ``step``."""
+    """Have ``write`` fill a folder, then make it the checkpoint of ``step``."""
     final = checkpoint_dir(model_dir, step)
     partial = final.with_name(final.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -46,7 +46,7 @@ def write_checkpoint(model_dir: Path, step: int, write: Callable[[Path], None]) 
 
 
 def copy_checkpoint(model_dir: Path, step: int, new_step: int) -> Path:
-    """The same weights under another step, for a step that had nothing to train on."""
+    """Copy a checkpoint to another step, for a step with nothing to train on."""
     source = checkpoint_dir(model_dir, step)
 
     def write(folder: Path) -> None:
@@ -57,13 +57,13 @@ def copy_checkpoint(model_dir: Path, step: int, new_step: int) -> Path:
 
 
 def trainer_metrics(model_dir: Path, step: int) -> dict[str, float]:
-    """What the trainer recorded with a checkpoint; nothing for other backends' checkpoints."""
+    """The trainer's metrics stored with a checkpoint; empty for other backends' checkpoints."""
     path = checkpoint_dir(model_dir, step) / METRICS
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 def prune(model_dir: Path, keep: Iterable[int]) -> None:
-    """Delete every checkpoint but those of ``keep``, and what interrupted writes left behind."""
+    """Delete all checkpoints except those of ``keep``, and leftovers of interrupted writes."""
     kept = set(keep)
     for step in steps(model_dir):
         if step not in kept:
@@ -73,7 +73,7 @@ def prune(model_dir: Path, keep: Iterable[int]) -> None:
 
 
 def _discard(folder: Path) -> None:
-    # Renamed first: a half-deleted folder must not be taken for a checkpoint.
+    # Rename first: a half-deleted folder must not look like a checkpoint.
     doomed = folder.with_name(folder.name + ".old.partial")
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(folder, doomed)

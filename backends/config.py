@@ -1,4 +1,4 @@
-"""Where the weights live and how they are adapted."""
+"""Backend settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from environment.base import StrictModel
 
 
 class LoraConfig(StrictModel):
-    """The adapter that training changes (Hu et al., 2021, "LoRA"); all linear layers carry one."""
+    """The trained adapter on all linear layers (Hu et al., 2021, "LoRA")."""
 
     rank: int = Field(16, ge=1)
     alpha: float = Field(32.0, gt=0)
@@ -19,7 +19,7 @@ class LoraConfig(StrictModel):
 class BackendConfig(StrictModel):
     kind: Literal["embedded", "local", "serverless", "tinker"] = "local"
     base_model: str = Field(
-        "Qwen/Qwen2.5-7B-Instruct", description="A hub name, or a folder with a model."
+        "Qwen/Qwen2.5-7B-Instruct", description="Hub name or local folder of a model."
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
@@ -27,5 +27,5 @@ class BackendConfig(StrictModel):
     )
     lora: LoraConfig = LoraConfig()
     max_sequence_tokens: int = Field(8_192, ge=64, description="Longest conversation.")
-    micro_batch_tokens: int = Field(8_192, ge=64, description="Tokens of one backward pass.")
-    threads: int = Field(0, ge=0, description="CPU threads; 0: as many as there are cores.")
+    micro_batch_tokens: int = Field(8_192, ge=64, description="Tokens per backward pass.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 for one per core.")

@@ -1,7 +1,7 @@
-"""What can be wrong with a backend before any work starts."""
+"""Backend errors."""
 
 from environment.base import UserError
 
 
 class BackendError(UserError):
-    """A backend that cannot run as configured; the text names the cause and the way out."""
+    """A backend cannot run as configured; the message names the cause and a remedy."""

@@ -1,4 +1,4 @@
-"""A policy that is served and can be trained, whatever backend holds it."""
+"""The backend-independent handle of a policy being served and trained."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Endpoint:
 
 
 class PolicyHandle:
-    """A policy whose checkpoints lie in a folder of this machine. Use as an async context manager.
+    """A policy with local checkpoints. Use as an async context manager.
 
     Args:
-        max_tokens: the longest sequence that it can be trained on.
-        gpus: how many GPUs of this machine it holds.
+        max_tokens: the longest sequence it can train on.
+        gpus: the number of local GPUs it occupies.
 
     Attributes:
-        exact_tokens: whether what is trained on are the sampled tokens themselves.
+        exact_tokens: whether it trains on exactly the sampled tokens.
     """
 
     exact_tokens = True
@@ -60,7 +60,7 @@ class PolicyHandle:
         return int(await self._model.get_step())
 
     def inference_name(self, step: int) -> str:
-        """What to ask the endpoint for. Asked anew each step: ART's own field keeps the first."""
+        """The model name to request. Ask again each step: ART's own field keeps the first."""
         return str(self._model.get_inference_name(step))
 
     async def train(
@@ -71,7 +71,7 @@ class PolicyHandle:
         loss: Literal["cispo", "ppo"] = "cispo",
         scale_rewards: bool = True,
     ) -> dict[str, float]:
-        """One training step; the checkpoint that it makes is the newest from then on."""
+        """Train one step and write a new checkpoint."""
         result = await self._backend.train(
             self._model,
             groups,
@@ -83,33 +83,33 @@ class PolicyHandle:
         return {key: float(value) for key, value in result.metrics.items()}
 
     def _options(self, loss: str, scale_rewards: bool) -> dict[str, Any]:
-        """Of a training step, in this backend's words."""
+        """Backend-specific options of a training step."""
         return {"loss_fn": loss, "normalize_advantages": scale_rewards}
 
     def _trained(self, backend_step: int) -> None:
-        """Called after each training step with the backend's number of the new checkpoint."""
+        """Called after each training step with the backend's step number."""
 
     async def skip_step(self) -> None:
-        """Advance the checkpoint without training, where a step had nothing to train on."""
+        """Advance the step without training, if there is nothing to train on."""
         await self._backend.train(self._model, [])
 
     async def sampler_stats(self) -> dict[str, float] | None:
-        """Totals of the sampler; None where it is not ours."""
+        """The sampler's totals; None if it is not ours."""
         return None
 
     def checkpoint(self, step: int) -> Path:
         return checkpoints.checkpoint_dir(self.model_dir, step)
 
     async def fetch_adapter(self, step: int) -> Path:
-        """A folder with the adapter of a checkpoint, as PEFT writes it."""
+        """A folder with a checkpoint's adapter, in PEFT's format."""
         return self.checkpoint(step)
 
     def trainer_metrics(self, step: int) -> dict[str, float]:
-        """What the trainer recorded with a checkpoint."""
+        """The trainer's metrics stored with a checkpoint."""
         return checkpoints.trainer_metrics(self.model_dir, step)
 
     async def prune(self, keep: Iterable[int]) -> None:
-        """Delete all checkpoints but these."""
+        """Delete all checkpoints except those of ``keep``."""
         checkpoints.prune(self.model_dir, keep)
 
     async def close(self) -> None:

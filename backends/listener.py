@@ -1,25 +1,30 @@
-"""HTTP servers: run where asyncio may be patched, or in a thread of their own."""
+"""Runs HTTP servers, robust to a patched asyncio, optionally in a thread."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import threading
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from backends.errors import BackendError
 
-# Of an idle connection: longer than any training step, in which the client asks nothing.
+# Longer than any training step, during which clients are idle.
 KEEP_ALIVE_S = 3_600
 
 
-def run_server(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
-    """Serve until the server is told to exit.
+def server_config(app: Any, **address: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_keep_alive=KEEP_ALIVE_S, **address
+    )
 
-    Not ``server.run()``, which goes through ``asyncio.run``: a library may have replaced that.
-    """
+
+def run_server(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+    """Serve until the server exits. Unlike ``server.run()``, it avoids ``asyncio.run``, which a
+    library may have patched."""
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=sockets))
 
@@ -29,14 +34,7 @@ class Listener:
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
         self._address = f"{host}:{port}"
-        config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-        )
+        config = server_config(app, host=host, port=port)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=run_server, args=(self._server,), name="policy-server", daemon=True
@@ -45,7 +43,7 @@ class Listener:
     async def start(self) -> None:
         """
         Raises:
-            BackendError: it cannot listen there.
+            BackendError: the server cannot listen on the address.
         """
         self._thread.start()
         while not self._server.started:

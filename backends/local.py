@@ -1,9 +1,8 @@
 """ART's LocalBackend (Unsloth and vLLM on GPUs) with exact packing.
 
-Written against openpipe-art 0.5.18. Needs a GPU; what of it runs without one is tested, the rest
-is not (see the README). vLLM runs in a process of its own, from an environment that ART makes with
-uv when it is first needed (under ~/.cache/art), or from the command named in
-ART_VLLM_RUNTIME_BIN.
+Written against openpipe-art 0.5.18. Needs a GPU; only the parts that run without one are tested (see
+the README). vLLM runs in a separate process, from an environment that ART creates with uv on first
+use (under ~/.cache/art), or from the command in ART_VLLM_RUNTIME_BIN.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ _LINEAR_LAYERS = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", 
 
 
 def service_config(base_model: str, folder: str, internal: dict[str, Any]) -> dict[str, Any]:
-    """What ART's ``get_model_config`` makes of these settings: that module imports megatron, which
-    ``openpipe-art[backend]`` does not install, so importing it ends the run."""
+    """Replaces ART's ``get_model_config``, whose module imports megatron, which
+    ``openpipe-art[backend]`` does not install."""
     from art.local.checkpoints import get_last_checkpoint_dir
 
     length = internal.get("init_args", {}).get("max_seq_length", _DEFAULT_LENGTH)
@@ -86,7 +85,7 @@ class ExactLocalBackend(LocalBackend):
 
             folder = get_model_dir(model=model, art_path=self._path)
             config: Any = service_config(model.base_model, folder, internal_config(model))
-            # Read by the child: Unsloth wants to be imported before what it patches.
+            # Read by the child: Unsloth must be imported before the libraries it patches.
             os.environ["IMPORT_UNSLOTH"] = "1"
             self._services[model.name] = move_to_child_process(
                 UnslothService(model.name, model.base_model, config, folder),
@@ -111,7 +110,7 @@ class ExactLocalBackend(LocalBackend):
         limit = int(
             internal_config(model).get("init_args", {}).get("max_seq_length", _DEFAULT_LENGTH)
         )
-        # Unsloth's trainer takes the log-probabilities in whole chunks.
+        # Unsloth's trainer computes log-probabilities in fixed-size chunks.
         return pack_groups(
             trajectory_groups,
             self._tokenizers[key],

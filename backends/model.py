@@ -1,4 +1,4 @@
-"""ART's model, without a Weights & Biases run of its own."""
+"""ART's model without its own Weights & Biases run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import art
 
 
 class Model(art.TrainableModel[Any, Any]):
-    """``training.tracking`` writes to W&B. Where WANDB_API_KEY is set, ART would open a second run
-    under the same id, which W&B refuses ("run ID is in use") and which ends the training."""
+    """``training.tracking`` writes to W&B. With WANDB_API_KEY set, ART would open a second run with
+    the same id, which W&B rejects ("run ID is in use"), ending the training."""
 
     def _get_wandb_run(self) -> None:
         return None

@@ -1,4 +1,4 @@
-"""What a backend needs of the machine, found out before any work starts."""
+"""Checks a backend's system requirements before any work starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from backends.config import BackendConfig
 from backends.errors import BackendError
 
-# What ART's LocalBackend starts instead of the vLLM that it would install with uv.
+# The command that ART's LocalBackend runs instead of installing vLLM with uv.
 VLLM_COMMAND = "ART_VLLM_RUNTIME_BIN"
 KEYS: dict[str, tuple[str, ...]] = {
     "embedded": (),
@@ -26,10 +26,9 @@ _LOCKS = {
 
 
 def check(config: BackendConfig) -> None:
-    """Fail now rather than after an hour.
-
+    """
     Raises:
-        BackendError: a GPU, an extra or a key that this backend needs is not there.
+        BackendError: a GPU, package or key that the backend needs is missing.
     """
     if config.kind == "embedded":
         from backends.loading import resolve_device
@@ -41,26 +40,26 @@ def check(config: BackendConfig) -> None:
         if not torch.cuda.is_available():
             raise BackendError(
                 "backend: local trains with Unsloth and vLLM and needs a CUDA GPU; none is "
-                "visible. Run it on a GPU machine, or take backend.kind: embedded"
+                "visible. Run it on a GPU machine, or use backend.kind: embedded"
             )
     _check_keys(config.kind)
     _check_packages(config.kind)
     if config.kind == "local" and VLLM_COMMAND not in os.environ and shutil.which("uv") is None:
         raise BackendError(
-            "backend: local needs uv on the PATH, with which ART installs its vLLM: activate the "
-            f"environment of requirements-gpu.txt, or name a vLLM server of ART's in {VLLM_COMMAND}"
+            "backend: local needs uv on the PATH for ART to install vLLM: activate the environment "
+            f"of requirements-gpu.txt, or set {VLLM_COMMAND} to ART's vLLM server"
         )
 
 
 def check_serves_adapters(config: BackendConfig) -> None:
     """
     Raises:
-        BackendError: this backend serves only what it has trained itself.
+        BackendError: this backend only serves what it trained itself.
     """
     if config.kind in ("serverless", "tinker"):
         raise BackendError(
-            f"backend: {config.kind} cannot serve an adapter from a file, which evaluation and "
-            "deployment do: run them with backend.kind: local or embedded"
+            f"backend: {config.kind} cannot serve an adapter from a file, as evaluation and "
+            "deployment require: use backend.kind: local or embedded"
         )
 
 
@@ -79,7 +78,7 @@ def _check_packages(kind: str) -> None:
 
 
 def gpus(config: BackendConfig) -> int:
-    """How many GPUs of this machine the backend holds while it is open."""
+    """The number of local GPUs that the backend occupies."""
     on_cpu = config.kind == "embedded" and config.device == "cpu"
     if config.kind in ("serverless", "tinker") or on_cpu:
         return 0

@@ -1,11 +1,11 @@
-"""The policy behind OpenAI's chat completions API, with the exact tokens of every reply.
+"""The policy server: OpenAI's chat completions API, with the exact tokens of every reply.
 
-Beyond OpenAI's fields a reply carries, where ``return_token_ids`` is asked for, the ids of the
-prompt (``prompt_token_ids``) and of the completion (``choices[0].token_ids``), under vLLM's names.
-A model is named ``<name>@<step>``; the bare name is the newest checkpoint.
+With ``return_token_ids``, a reply also carries the token ids of the prompt (``prompt_token_ids``) and
+the completion (``choices[0].token_ids``), under vLLM's names. A model is named ``<name>@<step>``; the
+bare name means the newest checkpoint.
 
-What it does not do, it refuses: several choices, stop strings, nucleus sampling, penalties, forced
-tool calls. With ``stream`` the finished reply is sent as one chunk.
+Rejects what it does not support: several choices, stop strings, nucleus sampling, penalties, forced
+tool calls. With ``stream``, the finished reply is sent as one chunk.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STEP = re.compile("[0-9]{1,9}")
 
 
 class ChatRequest(BaseModel):
-    """The part of OpenAI's request that is understood; other fields are ignored."""
+    """The supported part of OpenAI's request; other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -60,9 +60,9 @@ class ChatRequest(BaseModel):
     def offered_tools(self) -> list[dict[str, Any]] | None:
         return None if self.tool_choice == "none" else self.tools
 
-    def refused(self) -> str | None:
-        """The first thing asked for that is not there."""
-        wrong = {
+    def unsupported(self) -> str | None:
+        """The first field with an unsupported value."""
+        fields = {
             "n": self.n not in (None, 1),
             "stop": bool(self.stop),
             "top_p": self.top_p not in (None, 1, 1.0),
@@ -70,11 +70,11 @@ class ChatRequest(BaseModel):
             "frequency_penalty": bool(self.frequency_penalty),
             "tool_choice": self.tool_choice not in (None, "auto", "none"),
         }
-        return next((name for name, is_wrong in wrong.items() if is_wrong), None)
+        return next((name for name, unsupported in fields.items() if unsupported), None)
 
 
 class _Refusal(HTTPException):
-    """An error in OpenAI's form."""
+    """An error in OpenAI's format."""
 
     def __init__(self, status: int, message: str, code: str) -> None:
         kind = "authentication_error" if status == 401 else "invalid_request_error"
@@ -85,7 +85,7 @@ def create_app(engine: SamplingEngine, name: str, api_key: str | None = None) ->
     """
     Args:
         name: the model's name, without a step.
-        api_key: if given, requests must carry it as a bearer token.
+        api_key: required as a bearer token, unless None.
     """
     app = FastAPI(title="Embedded policy server")
     app.add_exception_handler(StarletteHTTPException, _as_openai)
@@ -122,7 +122,7 @@ def create_app(engine: SamplingEngine, name: str, api_key: str | None = None) ->
         reply = _reply(body, prompt_ids, sample, engine.policy.tokenizer.decode)
         if body.stream:
             return StreamingResponse(_stream(reply), media_type="text/event-stream")
-        # Encoded here: FastAPI's own walk over every logprob costs more than sampling them.
+        # FastAPI's own encoder takes longer over the logprobs than sampling them.
         return Response(json.dumps(reply), media_type="application/json")
 
     return app
@@ -145,11 +145,11 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 def _prompt_ids(body: ChatRequest, engine: SamplingEngine) -> list[int]:
-    if field := body.refused():
+    if field := body.unsupported():
         raise _Refusal(400, f"{field}: this value is not supported here", "unsupported")
     unknown = {str(m.get("role")) for m in body.messages} - _ROLES
     if unknown:
-        # A template passes over a role it does not know, and the message with it.
+        # Templates silently drop messages with an unknown role.
         raise _Refusal(400, f"messages: no role {min(unknown)!a}", "invalid_request")
     try:
         return engine.policy.tokenizer.apply_chat_template(
@@ -167,10 +167,10 @@ def _sample_request(body: ChatRequest, prompt_ids: list[int], max_tokens: int) -
     if room < 1:
         message = f"the prompt has {len(prompt_ids)} tokens; the model takes {max_tokens} in all"
         raise _Refusal(400, message, "context_length_exceeded")
-    wanted = body.max_completion_tokens or body.max_tokens or _DEFAULT_MAX_TOKENS
+    limit = body.max_completion_tokens or body.max_tokens or _DEFAULT_MAX_TOKENS
     return SampleRequest(
         prompt_ids,
-        max_tokens=min(wanted, room),
+        max_tokens=min(limit, room),
         temperature=1.0 if body.temperature is None else body.temperature,
         seed=uuid4().int if body.seed is None else body.seed,
     )
@@ -227,7 +227,7 @@ def _stream(reply: dict[str, Any]) -> Iterator[str]:
     head = {k: reply[k] for k in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     first = {"index": 0, "delta": delta, "finish_reason": None}
     last = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
-    # Usage once, with the end: clients add up what they are told.
+    # Usage only in the last chunk: clients sum it over chunks.
     for chunk, usage in ((first, None), (last, reply["usage"])):
         yield f"data: {json.dumps(head | {'choices': [chunk], 'usage': usage})}\n\n"
     yield "data: [DONE]\n\n"

@@ -1,10 +1,10 @@
-"""Pack trajectories from the tokens that were sampled, never from their text.
+"""Packs trajectories from the sampled tokens, never from their text.
 
-Rendering a conversation again and tokenising it gives other tokens than the policy produced: ART
-0.5.18 repeats earlier tool calls in later turns, and any tokeniser may cut a text differently than
-it was sampled. Training on those ids trains on a conversation that never happened. Here every turn
-brings the ids of its prompt and its completion as the server reported them. A turn whose prompt
-continues the row so far is appended to it; one that does not begins a row of its own.
+Rendering and tokenising a conversation again yields other tokens than the policy produced: ART
+0.5.18 repeats earlier tool calls in later turns, and a tokenizer may split a text differently than
+it was sampled. Training on those ids means training on a conversation that never happened. Here,
+each turn has the prompt and completion ids reported by the server. A turn whose prompt continues
+the current row is appended to it; any other starts a new row.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 
 class NoTokens(ValueError):
-    """A turn that was sampled without its token ids or log-probabilities being reported."""
+    """The server did not report a turn's token ids or log-probabilities."""
 
 
 @dataclass(slots=True)
 class Row:
-    """Token ids of one training sequence. ``logprobs`` is NaN where the policy did not write."""
+    """One training sequence. ``written`` is 1 for tokens of the policy, ``logprobs`` NaN for
+    others."""
 
     ids: list[int] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
@@ -39,7 +40,7 @@ def sampled_tokens(choice: Choice) -> tuple[list[int], list[int], list[float]]:
     """Prompt ids, completion ids and log-probabilities of one turn.
 
     Raises:
-        NoTokens: the reply lacks one of them, or their numbers differ.
+        NoTokens: the reply lacks one of them, or their lengths differ.
     """
     extra = choice.model_extra or {}
     prompt_ids, token_ids = extra.get("prompt_token_ids"), extra.get("token_ids")
@@ -63,21 +64,21 @@ def rows_of(choices: Sequence[Choice]) -> list[Row]:
         if row is None:
             row = Row()
             rows.append(row)
-        given = prompt_ids[len(row.ids) :]
-        row.ids += given + token_ids
-        row.written += [0] * len(given) + [1] * len(token_ids)
-        row.logprobs += [math.nan] * len(given) + logprobs
+        context = prompt_ids[len(row.ids) :]
+        row.ids += context + token_ids
+        row.written += [0] * len(context) + [1] * len(token_ids)
+        row.logprobs += [math.nan] * len(context) + logprobs
     return rows
 
 
 def advantages(rewards: Sequence[float], scale: bool = True) -> list[float]:
     """Group-relative advantages: reward minus the group's mean, over its standard deviation.
 
-    GRPO (Shao et al., 2024, equation 3.2 and section 4.1); ``scale=False`` leaves out the division
+    GRPO (Shao et al., 2024, equation 3.2 and section 4.1); ``scale=False`` omits the division
     (Dr. GRPO, Liu et al., 2025).
     """
     if min(rewards) == max(rewards):
-        # Their mean may differ from them in the last bit, which would pass for an advantage.
+        # Rounding of the mean would look like an advantage.
         return [0.0] * len(rewards)
     mean = sum(rewards) / len(rewards)
     centred = [reward - mean for reward in rewards]
@@ -91,7 +92,7 @@ def training_rows(trajectory: Trajectory) -> list[Row]:
     """The rows of all histories of a trajectory, in order.
 
     Raises:
-        NoTokens: a turn came without its tokens.
+        NoTokens: a turn lacks its tokens.
     """
     rows: list[Row] = []
     for history in (trajectory, *trajectory.additional_histories):
@@ -108,17 +109,18 @@ def pack_groups(
     max_tokens: int | None = None,
     round_to: int = 1,
 ) -> PackedTensors | None:
-    """Groups as ART's packed tensors, one row a sequence; None if no advantage differs from zero.
+    """Convert groups to ART's packed tensors, one sequence per row; None if every advantage is zero.
 
-    Every trajectory weighs the same, however many tokens it has, as in ART.
+    All trajectories have equal weight, however many tokens they have, as in ART.
 
     Args:
-        max_tokens: a row longer than this is an error; the training loop leaves such trajectories
-            out beforehand, and counts them.
-        round_to: the width of the tensors is the longest row's, rounded up to a multiple of this.
+        max_tokens: the longest row allowed; the training loop drops and counts trajectories with
+            longer ones beforehand.
+        round_to: the tensors' width is a multiple of this.
 
     Raises:
-        NoTokens: a turn came without its tokens.
+        NoTokens: a turn lacks its tokens.
+        ValueError: a row is longer than ``max_tokens``.
     """
     from art.preprocessing.pack import packed_tensors_from_tokenized_results
     from art.preprocessing.tokenize import TokenizedResult

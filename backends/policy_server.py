@@ -1,7 +1,7 @@
-"""Serve a trained adapter, without what only training needs.
+"""Serves a trained adapter, without the parts that only training needs.
 
-with serve_adapter(config, adapter, workspace) as served:
-    served.endpoint, served.name     # for an OpenAI client
+served = serve_adapter(config, adapter, workspace)
+served.endpoint, served.name     # for an OpenAI client
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _ROOT = Path(__file__).parents[1]
 
 
 class ServedPolicy(ABC):
-    """A policy behind an OpenAI-compatible endpoint, until it is closed.
+    """A policy behind an OpenAI-compatible endpoint.
 
     Attributes:
-        name: what to ask the endpoint for.
+        name: the model name to request.
     """
 
     endpoint: Endpoint
@@ -44,7 +44,7 @@ class ServedPolicy(ABC):
     @property
     @abstractmethod
     def alive(self) -> bool:
-        """Whether it still serves."""
+        """Whether it is still serving."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -56,7 +56,7 @@ def serve_adapter(config: BackendConfig, adapter: Path, workspace: Path) -> Serv
         workspace: an empty folder.
 
     Raises:
-        BackendError: it cannot run as configured.
+        BackendError: the backend cannot run as configured.
     """
     if config.kind == "embedded":
         return _EmbeddedProcess(config, adapter, workspace)
@@ -66,7 +66,7 @@ def serve_adapter(config: BackendConfig, adapter: Path, workspace: Path) -> Serv
 
 
 class _EmbeddedProcess(ServedPolicy):
-    """The embedded engine in a process of its own; see ``backends.embedded.serve``."""
+    """The embedded engine in a child process; see ``backends.embedded.serve``."""
 
     def __init__(self, config: BackendConfig, adapter: Path, workspace: Path) -> None:
         model_dir = install_adapter(adapter, workspace, _PROJECT, _NAME)
@@ -90,7 +90,7 @@ class _EmbeddedProcess(ServedPolicy):
             self._process.stdin.write(json.dumps(settings) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # what it says, or that it says nothing, is read below
+            pass  # its report, or the lack of one, is handled below
         report = self._process.stdout.readline()
         answer = json.loads(report) if report else {"error": "its log says why"}
         if "error" in answer:
@@ -108,14 +108,14 @@ class _EmbeddedProcess(ServedPolicy):
         assert self._process.stdout
         if self._process.stdin.closed:
             return
-        # One that has ended already may not have read all that it was told.
+        # It may have ended before reading its settings.
         with self._process.stdout, self._process, contextlib.suppress(BrokenPipeError):
-            # Closing stdin ends it, and leaving the block waits for that.
+            # Closing stdin ends the process; leaving the block waits for it.
             self._process.stdin.close()
 
 
 class _ThroughArt(ServedPolicy):
-    """ART's own server (vLLM) for the adapter, on a loop of its own."""
+    """ART's own server (vLLM), driven from an event loop in a thread."""
 
     def __init__(self, config: BackendConfig, adapter: Path, workspace: Path) -> None:
         install_adapter(adapter, workspace, _PROJECT, _NAME)
@@ -133,7 +133,7 @@ class _ThroughArt(ServedPolicy):
 
     @property
     def alive(self) -> bool:
-        return True  # ART has no word on this; a request that fails says so
+        return True  # ART cannot tell; failing requests will
 
     def close(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What the policy server asks of whoever samples, here or elsewhere."""
+"""The policy server's interface to a sampling engine, local or remote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 class NoSuchCheckpoint(LookupError):
-    """A request for a step that has no checkpoint."""
+    """The requested step has no checkpoint."""
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class SampleRequest:
 
 @dataclass(slots=True)
 class Sample:
-    """A completion: its token ids, the log-probability each was drawn with, and whether it ended
-    by itself (its last token is then the end-of-turn token)."""
+    """A completion: its token ids, their log-probabilities, and whether it ended with an
+    end-of-turn token."""
 
     token_ids: list[int]
     logprobs: list[float]
@@ -46,7 +46,7 @@ class SamplerStats:
 
 
 class SampledPolicy(Protocol):
-    """The policy, as far as a request depends on it."""
+    """What the server needs to know about the policy."""
 
     tokenizer: Tokenizer
 

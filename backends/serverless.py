@@ -1,9 +1,8 @@
-"""W&B's serverless training through ART: nothing of the policy is on this machine.
+"""W&B's serverless training through ART: the policy is entirely remote.
 
-W&B takes conversations and tokenises them itself, so nobody here can say whether the tokens that
-it trains on are those that were sampled: ``exact_tokens`` is False, there is no ``probs_corr``, and
-a run says so. Written against openpipe-art 0.5.18; the service's side of it is tested only as far
-as ART's client speaks it.
+W&B tokenises conversations itself, so we cannot tell whether it trains on the sampled tokens:
+``exact_tokens`` is False, there is no ``probs_corr``, and runs say so. Written against openpipe-art
+0.5.18; W&B's side is only tested as far as ART's client goes.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ _WEIGHTS = "adapter_model.safetensors"
 class ServerlessPolicy(PolicyHandle):
     """A policy at W&B.
 
-    A step that had nothing to train on makes no checkpoint there. ``steps.json`` in the model's
-    folder therefore holds W&B's step for each of ours.
+    Steps with nothing to train on create no checkpoint there, so ``steps.json`` in the model's folder
+    maps our steps to W&B's.
     """
 
     exact_tokens = False
@@ -33,7 +32,7 @@ class ServerlessPolicy(PolicyHandle):
     async def step(self) -> int:
         steps, newest = self._steps(), await self._newest()
         if newest > steps[-1]:
-            # Trained, and stopped before that could be noted; or another machine's run.
+            # Killed after training but before recording it, or trained by another machine.
             self._keep([*steps, newest])
         return len(self._steps()) - 1
 

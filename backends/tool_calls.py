@@ -1,7 +1,7 @@
-"""Tool calls in the Hermes form that Qwen models write: ``<tool_call>{...}</tool_call>``.
+"""Tool calls in the Hermes format of Qwen models: ``<tool_call>{...}</tool_call>``.
 
-Does not repair anything: a call that is no JSON object of the right shape, or that was cut off, leaves the text as it
-is, without calls, as vLLM's parser does. The agent sees that and counts it as malformed.
+Nothing is repaired: if a call is not a JSON object of the right shape or is truncated, the text is
+returned unchanged and without calls, as in vLLM's parser. The agent counts that as malformed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 
 
 def parse_tool_calls(text: str) -> tuple[str | None, list[dict[str, Any]]]:
-    """The content and the calls (in OpenAI's form) of what a model wrote."""
+    """Split a model's output into content and calls, in OpenAI's format."""
     calls = []
     for match in _CALL.finditer(text):
         try:
@@ -37,10 +37,10 @@ def parse_tool_calls(text: str) -> tuple[str | None, list[dict[str, Any]]]:
 
 
 def template_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """OpenAI messages as chat templates want them: text content, arguments as objects.
+    """Convert OpenAI messages for chat templates: text content, arguments as objects.
 
     Raises:
-        ValueError: content that is no text, or arguments that are no JSON.
+        ValueError: content that is not text, or arguments that are not JSON.
     """
     result = []
     for message in messages:

@@ -1,4 +1,4 @@
-"""A trajectory that carries the tokens it was sampled as."""
+"""A trajectory with its sampled tokens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from backends.packing import Row
 
 
 class ExactTrajectory(art.Trajectory):
-    """ART's trajectory with its training rows, matched once when the step was accounted for."""
+    """ART's trajectory with its training rows, computed once when the step was accounted for."""
 
     rows: SkipValidation[list[Row]] = Field(default_factory=list, exclude=True)

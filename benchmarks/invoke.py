@@ -23,7 +23,7 @@ import httpx
 import psutil
 from zenml.client import Client
 
-from environment.email_search.scenarios import read_jsonl
+from environment.email_search.scenarios import read_scenarios
 from steps.model_versions import data_artifacts
 
 _SETTLED = 200
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _questions(count: int) -> list[dict[str, str]]:
-    scenarios = read_jsonl(data_artifacts("email_search")["scenarios"].load())
+    scenarios = read_scenarios(data_artifacts("email_search")["scenarios"].load())
     held_out = [scenario for scenario in scenarios if scenario.split == "test"][:count]
     keys = ("question", "inbox_address", "query_date")
     return [{key: getattr(scenario, key) for key in keys} for scenario in held_out]

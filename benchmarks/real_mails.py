@@ -18,7 +18,7 @@ from pathlib import Path
 
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import EmailScenario
-from environment.email_search.scenarios import read_jsonl
+from environment.email_search.scenarios import read_scenarios
 from environment.email_search.sources import Tally
 from environment.email_search.sources.files import MaildirSource
 
@@ -65,20 +65,20 @@ def main() -> None:
             notes=tally.notes,
         )
         database = EmailDatabase(path)
-        scenarios = read_jsonl(arguments.questions)
+        scenarios = read_scenarios(arguments.questions)
         results = [found(database, scenario) for scenario in scenarios]
         known = {mail.message_id for mail in database.emails()}
         database.close()
     answerable = sum(s.message_ids[0] in known for s in scenarios)
     hits = sum(good for good, _ in results)
-    print(f"mails       {report.seen:,} read, {report.stored:,} stored")
+    print(f"mails       {report.total:,} read, {report.stored:,} stored")
     for reason, count in report.skipped.items():
         print(f"              {count:,} {reason}")
     print(f"questions   {len(scenarios)}, gold mail in the database for {answerable}")
     print(
         f"found       {hits} of {len(scenarios)} ({hits / len(scenarios):.1%}) in the first {_HITS}"
     )
-    line = {"mails": report.seen, "stored": report.stored, "skipped": report.skipped}
+    line = {"mails": report.total, "stored": report.stored, "skipped": report.skipped}
     print(json.dumps(line | {"questions": len(scenarios), "answerable": answerable, "found": hits}))
 
 

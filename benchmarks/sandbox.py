@@ -26,8 +26,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from environment.code.sandbox.base import Execution, Limits, Sandbox, Status
-from environment.code.sandbox.bubblewrap import open_bubblewrap
-from environment.code.sandbox.isolated import interpreter, open_isolated
+from environment.code.sandbox.bubblewrap import BubblewrapSandbox
+from environment.code.sandbox.isolated import IsolatedSandbox, interpreter
 
 P50_MS, PER_SECOND = 40.0, 60.0  # the bars
 HOSTILE = 0.05
@@ -94,7 +94,7 @@ def in_sandbox(sandbox: Sandbox) -> Run:
 async def cold() -> float:
     """Seconds of one run without a pool."""
     began = time.perf_counter()
-    sandbox = await open_isolated(Limits(), workers=1)
+    sandbox = IsolatedSandbox(Limits(), workers=1)
     await sandbox.run(PROGRAM, {})
     await sandbox.close()
     return time.perf_counter() - began
@@ -120,9 +120,11 @@ def percentile(seconds: list[float], share: float) -> float:
 
 async def compare(executions: int, workers: int, bubblewrap: bool) -> bool:
     """Print the table. Returns: whether the bars are met."""
-    sandboxes: dict[str, Sandbox] = {"isolated": await open_isolated(Limits(), workers)}
+    sandboxes: dict[str, IsolatedSandbox] = {"isolated": IsolatedSandbox(Limits(), workers)}
     if bubblewrap:
-        sandboxes["bubblewrap"] = await open_bubblewrap(Limits(), workers)
+        sandboxes["bubblewrap"] = BubblewrapSandbox(Limits(), workers)
+    for sandbox in sandboxes.values():
+        await sandbox.start()
     kinds: dict[str, Run] = {"bare subprocess": bare}
     kinds |= {name: in_sandbox(sandbox) for name, sandbox in sandboxes.items()}
     kinds["isolated, cold"] = cold
@@ -168,7 +170,8 @@ async def soak(executions: int, workers: int, seed: int) -> bool:
         folder.chmod(0o777)  # root's cells run as nobody
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         limits = Limits(wall_s=5.0, memory_mib=256)
-        sandbox = await open_isolated(limits, workers, folder=name)
+        sandbox = IsolatedSandbox(limits, workers, folder=name)
+        await sandbox.start()
         places, wrong = asyncio.Semaphore(workers), []
         statuses: Counter[tuple[str, str]] = Counter()
 

@@ -51,7 +51,7 @@ from benchmarks._vs_trl_workers import (
 )
 from environment.email_search.email_db import build_database
 from environment.email_search.sample.corpus import generate, scenarios_of
-from environment.email_search.scenarios import write_jsonl
+from environment.jsonl import write_jsonl
 from pipelines.config import ConfigError, ProjectConfig, load_config
 
 

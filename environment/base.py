@@ -1,13 +1,13 @@
-"""The contract every environment fulfils.
+"""The interface of every environment.
 
-The rollout, the training loop, the evaluation and the deployed service speak only this
-contract, so an environment is added in one folder (see CONTRIBUTING.md). An environment owns
-its scenarios, its tools and its reward, and nothing else: it knows no model, no trainer and
-no pipeline.
+Rollouts, training, evaluation and deployment rely on this interface alone, so a new environment is
+one folder (see CONTRIBUTING.md). An environment owns its scenarios, tools and reward; it knows
+nothing about models, trainers or pipelines.
 """
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -27,38 +27,38 @@ class StopReason(StrEnum):
     """Why a rollout ended. Every rollout has exactly one."""
 
     FINISHED = "finished"
-    """The agent called the tool that ends the episode."""
+    """The agent ended the episode."""
     NO_TOOL_CALL = "no_tool_call"
     """The agent wrote plain text instead of calling a tool."""
     MALFORMED_CALL = "malformed_call"
-    """The agent tried to call a tool, but the call could not be parsed."""
+    """The agent attempted a tool call that could not be parsed."""
     OUT_OF_TURNS = "out_of_turns"
     """The agent used all its turns without finishing."""
     OVER_LENGTH = "over_length"
-    """The conversation no longer fits the token budget."""
+    """The conversation exceeded the token budget."""
     TIMEOUT = "timeout"
-    """The rollout took longer than its wall-clock limit."""
+    """The rollout exceeded its wall-clock limit."""
     ERROR = "error"
     """Something outside the agent failed: the model server or the environment."""
 
 
 class UserError(Exception):
-    """A failure that is the user's to mend; shown without a traceback."""
+    """An error for the user to fix; shown without a traceback."""
 
 
 class WorldFailed(UserError):
-    """Something the environment depends on failed, through no fault of the agent: the rollout ends
-    with ``StopReason.ERROR``, counts for nothing and is reported under ``kind``, one word."""
+    """A dependency of the environment failed, through no fault of the agent. The rollout ends with
+    ``StopReason.ERROR``, is not scored, and is reported under ``kind``, one word."""
 
     kind = "environment"
 
 
 class EnvironmentUnavailable(UserError):
-    """The environment cannot work on this machine; the text says what to install or change."""
+    """The environment cannot run here; the message says what to install or change."""
 
 
 class UndeclaredReward(UserError):
-    """A reward with a reason or a metric that its environment does not declare."""
+    """A reward has a reason or a metric that its environment does not declare."""
 
     def __init__(self, environment: str, attribute: str, name: str) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class UndeclaredReward(UserError):
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text can be written to a file and sent to a model: a lone surrogate cannot."""
+    """Whether a text contains no lone surrogates, which files and model APIs reject."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -77,26 +77,34 @@ def is_utf8(text: str) -> bool:
 
 
 def off_the_clock() -> AbstractContextManager[None]:
-    """For the time in a queue that other rollouts fill: it does not count as this one's."""
+    """Stop the rollout's clock, for example while it queues behind other rollouts."""
     return stop_clock.get()()
 
 
 class StrictModel(BaseModel):
-    """Base of every configuration and record: frozen, and unknown keys are errors."""
+    """Base of every configuration and record: frozen, rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SplitReport(StrictModel):
+    """Number of usable scenarios per split, and of skipped ones by reason."""
+
+    train: int
+    test: int
+    skipped: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class ScenarioView:
-    """What a report shows of a scenario.
+    """How a report shows a scenario.
 
     Args:
         question: the task, in words.
-        gold: the right answer, if there is one to show.
-        kind: results are broken down by it.
-        cluster: scenarios of one cluster depend on each other (the same mail, the same source), so
-            intervals resample whole clusters; by default each is its own.
+        gold: the right answer, if any.
+        kind: reports break results down by it.
+        cluster: groups dependent scenarios (say, about the same email); confidence intervals
+            resample whole clusters. By default each scenario is its own.
     """
 
     question: str = ""
@@ -113,16 +121,15 @@ class Scenario(StrictModel):
 
     @property
     def view(self) -> ScenarioView:
-        """What a report shows of it."""
         return ScenarioView(question=self.id)
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What one rollout did, as the session saw it. Subclasses add what their reward needs.
+    """What happened in one rollout. Subclasses add what their reward needs.
 
     Args:
-        answer: what the agent answered, for reports and judges; None if it gave no answer.
+        answer: the agent's answer, for reports and judges; None if it gave none.
     """
 
     stop: StopReason
@@ -136,14 +143,13 @@ class Reward:
     """A scored outcome.
 
     Args:
-        value: the scalar that GRPO compares within a group; its scale is the environment's own.
-        success: whether the task was solved; the share of successes is what evaluations report.
-        reason: one short word for a report: why the value is what it is. Either a stop reason or
-            one of the environment's ``verdicts``.
-        metrics: numbers worth averaging over rollouts, each declared in the environment's
-            ``metrics``.
-        cites_source: whether the answer cites a source it stands in; None where the environment
-            asks for no sources.
+        value: the scalar that GRPO compares within a group, on any scale.
+        success: whether the task was solved; evaluations report the success rate.
+        reason: one word that explains the value: a stop reason or one of the environment's
+            ``verdicts``.
+        metrics: numbers to average over rollouts, each declared in the environment's ``metrics``.
+        cites_source: whether the answer cites a source that supports it; None if the environment
+            requires no sources.
     """
 
     value: float
@@ -154,7 +160,7 @@ class Reward:
 
 
 Watch = Callable[[dict[str, Any]], None]
-# What ``off_the_clock`` enters: whoever runs a rollout says how its clock is stopped.
+# Set by the rollout's runner; entered by ``off_the_clock``.
 stop_clock: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar(
     "stop_clock", default=nullcontext
 )
@@ -165,17 +171,16 @@ OutcomeT = TypeVar("OutcomeT", bound=Outcome)
 class Session(ABC, Generic[OutcomeT]):
     """The world of one rollout: fresh, isolated, and bound to one scenario.
 
-    Hundreds of sessions run at once, so a session holds its state itself and shares nothing
-    it could change.
+    Hundreds of sessions run concurrently, so sessions share no mutable state.
 
     Attributes:
         user_prompt: the task, as the agent's first message.
-        tools: a tool answers a bad call with a text that says what to do; an exception it raises
-            is a fault of the environment, not of the agent. One that waits is a coroutine.
-        takes_text: plain text is a move (``take_text``), and not the end.
-        finished: True once the agent has called the tool that ends the episode.
-        watch: told of what the agent does as it happens, in records that JSON can hold; each has
-            ``event``, the environment decides on the rest.
+        tools: a tool answers a bad call with a text that says what to do; an exception means that
+            the environment failed, not the agent. Tools that wait are coroutines.
+        takes_text: whether plain text is a move (``take_text``) rather than the end.
+        finished: True once the agent has ended the episode.
+        watch: called with JSON-serialisable records of the agent's actions as they happen; each
+            has ``event``, the other keys are the environment's own.
     """
 
     user_prompt: str
@@ -185,35 +190,37 @@ class Session(ABC, Generic[OutcomeT]):
     watch: Watch | None = None
 
     def note(self, event: str, **details: Any) -> None:
-        """Tell whoever watches."""
+        """Send a record to ``watch``."""
         if self.watch:
             self.watch({"event": event, **details})
 
     @abstractmethod
     def outcome(self, stop: StopReason, turns: int) -> OutcomeT:
-        """What happened, for the reward."""
+        """The outcome to be rewarded."""
 
     async def take_text(self, text: str) -> str:
-        """The agent wrote plain text: the answer to it, which it sees unless it is ``finished``."""
-        raise NotImplementedError(f"{type(self).__name__} says takes_text, and takes none")
+        """Handle plain text from the agent and return the reply, which it sees unless
+        ``finished``."""
+        raise NotImplementedError(f"{type(self).__name__} sets takes_text without take_text")
 
     def tool_failed(self) -> None:
-        """The agent called an unknown tool, or one with arguments its schema refuses."""
+        """Called when the agent calls an unknown tool or passes arguments that the schema
+        rejects."""
 
     def close(self) -> None:
-        """Release what the session holds. Called exactly once, however the rollout ended."""
+        """Release resources. Called exactly once, however the rollout ended."""
 
 
 class Environment(ABC, Generic[ScenarioT, OutcomeT]):
     """A family of scenarios with their tools and their reward.
 
     Attributes:
-        name: that of its folder.
-        system_prompt: what every agent in it is told.
+        name: the name of its folder.
+        system_prompt: the agent's system prompt.
         tool_schemas: the tools as OpenAI function schemas; the same for every session.
-        has_reward: False where ``reward`` can tell nothing, and a judge must.
-        verdicts: the reasons of its rewards beside the stop reasons, each with its meaning.
-        metrics: the names of its rewards' metrics, each with its meaning.
+        has_reward: False if ``reward`` is uninformative and a judge is needed.
+        verdicts: reward reasons other than stop reasons, with their meanings.
+        metrics: reward metrics, with their meanings.
     """
 
     name: str
@@ -222,12 +229,15 @@ class Environment(ABC, Generic[ScenarioT, OutcomeT]):
     has_reward: bool = True
     verdicts: Mapping[str, str] = MappingProxyType({})
     metrics: Mapping[str, str] = MappingProxyType({})
+    _scenarios: Sequence[ScenarioT] = ()
 
-    @abstractmethod
     def scenarios(
         self, split: Split, limit: int | None = None, seed: int = 0
     ) -> Sequence[ScenarioT]:
-        """The scenarios of a split in an order that only ``seed`` decides, at most ``limit``."""
+        """At most ``limit`` scenarios of a split, in an order that depends on ``seed`` alone."""
+        chosen = sorted((s for s in self._scenarios if s.split == split), key=lambda s: s.id)
+        random.Random(f"{seed} {split}").shuffle(chosen)
+        return chosen[:limit]
 
     @abstractmethod
     def session(self, scenario: ScenarioT) -> Session[OutcomeT]:
@@ -238,10 +248,10 @@ class Environment(ABC, Generic[ScenarioT, OutcomeT]):
         """Score an outcome: pure and deterministic."""
 
     def score(self, scenario: ScenarioT, outcome: OutcomeT) -> Reward:
-        """``reward``, held to what the environment declares.
+        """``reward``, validated.
 
         Raises:
-            UndeclaredReward: it has a reason or a metric that the environment does not declare.
+            UndeclaredReward: its reason or a metric is not declared.
         """
         reward = self.reward(scenario, outcome)
         if reward.reason not in self.verdicts and reward.reason not in set(StopReason):
@@ -251,4 +261,4 @@ class Environment(ABC, Generic[ScenarioT, OutcomeT]):
         return reward
 
     def close(self) -> None:
-        """Release what the environment holds (a database, a pool)."""
+        """Release resources (a database, a pool)."""

@@ -1,4 +1,4 @@
-"""Configuration files: read, and what does not fit explained as a person would say it."""
+"""Reads configuration files and explains validation errors in plain words."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from environment.base import UserError
 
 
 class ConfigError(UserError):
-    """A configuration that cannot be used; the text names the key and what to write instead."""
+    """An invalid configuration; the message names the key and what to write instead."""
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
     """The sections of a file.
 
     Raises:
-        ConfigError: it cannot be read, or holds anything else.
+        ConfigError: the file is unreadable, or not a YAML mapping.
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -37,10 +37,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def explain(error: ValidationError, model: type[BaseModel], secret: Sequence[str] = ()) -> str:
-    """The first error; of an unknown key, the nearest one that there is.
+    """Describe the first error; for an unknown key, suggest the closest known one.
 
     Args:
-        secret: keys whose values are not repeated.
+        secret: keys whose values must not be shown.
     """
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
@@ -58,7 +58,7 @@ def explain(error: ValidationError, model: type[BaseModel], secret: Sequence[str
 def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     for part in path:
         if isinstance(part, int):
-            continue  # an entry of a list, whose model was found with the list
+            continue  # a list index: the list's annotation already gave the model
         field = model.model_fields.get(part)
         inner = (field.annotation, *get_args(field.annotation)) if field else ()
         models = [one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)]

@@ -1,4 +1,4 @@
-"""How an environment answers free questions, for those that can be deployed."""
+"""How a deployable environment answers user questions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from environment.base import Session, StrictModel
 
 
 class Unanswerable(LookupError):
-    """A question that cannot be asked here.
+    """An invalid question.
 
     Args:
-        field: of the question, that is wrong.
-        kind: one word for programs, such as ``unknown_inbox``.
+        field: the question's invalid field.
+        kind: a machine-readable code such as ``unknown_inbox``.
     """
 
     def __init__(self, field: str, kind: str, text: str) -> None:
@@ -24,12 +24,11 @@ class Unanswerable(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of a question.
+    """The result of a question.
 
     Args:
-        answer: None if there is none to give; ``reason`` then says why.
-        sources: what the answer stands in.
-        source_ids: their ids.
+        answer: None if there is none; ``reason`` then says why.
+        sources: the sources that support the answer.
     """
 
     answer: str | None
@@ -42,15 +41,15 @@ class Finding:
 class Deployable:
     """
     Args:
-        title, description: of the HTTP API.
-        question: what is asked; its fields, ``question`` among them, are texts.
-        example: a question, for a deployment that has solved none yet.
-        data: the artifact it answers from, whose digest stands in every answer.
+        title, description: shown by the HTTP API.
+        question: the request model; all its fields are strings, one is ``question``.
+        example: a question to show until the deployment has answered one.
+        data: the artifact it answers from; every answer reports its digest.
         check: ``check(environment, question)`` raises ``Unanswerable``.
         session: ``session(environment, question)``.
         finding: ``finding(environment, question, outcome)``.
-        question_of: the question of a scenario.
-        nothing_found: the answer where there is none.
+        question_of: converts a scenario to a question.
+        nothing_found: the reply if there is no answer.
     """
 
     title: str

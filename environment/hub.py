@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or local copies of them."""
+"""Datasets from the Hugging Face Hub, or local copies of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class HubError(RuntimeError):
-    """A data set that cannot be loaded; the text says which, and why."""
+    """A dataset cannot be loaded; the message says which, and why."""
 
 
 def load_rows(
@@ -17,12 +17,12 @@ def load_rows(
     columns: frozenset[str],
     config: str | None = None,
 ) -> Iterator[Mapping[str, Any]]:
-    """The rows of a data set, after checking that it has these columns.
+    """The rows of a dataset, after checking that it has these columns.
 
     Raises:
-        HubError: it cannot be loaded, or a column is missing.
+        HubError: the dataset cannot be loaded, or lacks a column.
     """
-    # Imported here: it costs a second, and few sources need it.
+    # The import takes a second, and few sources need it.
     import httpx
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
@@ -31,7 +31,7 @@ def load_rows(
     try:
         rows = load_dataset(dataset, config, split=split, revision=revision)
     except failures as error:
-        raise HubError(f"cannot load the data set {dataset} (split {split}): {error}") from error
+        raise HubError(f"cannot load the dataset {dataset} (split {split}): {error}") from error
     missing = columns - set(rows.column_names)
     if missing:
         raise HubError(f"{dataset} has no column {', '.join(sorted(missing))}")

@@ -1,7 +1,4 @@
-"""What an environment asks of a hosted language model: its settings, its answers and its failures.
-
-The models themselves are in ``agent.hosted``.
-"""
+"""An environment's interface to hosted language models, which ``agent.hosted`` implements."""
 
 from __future__ import annotations
 
@@ -23,36 +20,34 @@ class LlmConfig(StrictModel):
 
     model: str = Field("openai/o4-mini", description="Any LiteLLM name.")
     api_base: str | None = Field(
-        None, description="An OpenAI-compatible server to ask instead of the provider's."
+        None, description="An OpenAI-compatible server to use instead of the provider's."
     )
-    timeout_s: float = Field(120, gt=0, description="Of one request.")
-    concurrency: int = Field(16, ge=1, description="Requests at once.")
-    max_cost_usd: float | None = Field(
-        None, gt=0, description="Spent by one run at most; then it stops."
-    )
+    timeout_s: float = Field(120, gt=0, description="Timeout per request.")
+    concurrency: int = Field(16, ge=1, description="Concurrent requests.")
+    max_cost_usd: float | None = Field(None, gt=0, description="Budget per run.")
     usd_per_million_in: float | None = Field(
-        None, ge=0, description="Price of prompt tokens, where LiteLLM knows none."
+        None, ge=0, description="Price of prompt tokens, if LiteLLM does not know it."
     )
     usd_per_million_out: float | None = Field(
-        None, ge=0, description="Price of completion tokens, where LiteLLM knows none."
+        None, ge=0, description="Price of completion tokens, if LiteLLM does not know it."
     )
 
 
 class LlmUnavailable(UserError):
-    """The model cannot be used at all; the text says what to set."""
+    """The model cannot be used at all; the message says what to configure."""
 
 
 class LlmFailed(UserError):
-    """No usable answer to one request; the text says why and holds no secret."""
+    """A request got no usable answer; the message says why and contains no secret."""
 
 
 class LlmBudgetSpent(UserError):
-    """The models have cost as much as they may."""
+    """The budget for hosted models is spent."""
 
 
 @dataclass(slots=True)
 class LlmUsage:
-    """Totals so far. ``cached`` counts answers that took no request; ``cost_usd`` is in US dollars."""
+    """Totals so far. ``cached`` counts answers that needed no request."""
 
     requests: int = 0
     cached: int = 0
@@ -62,7 +57,7 @@ class LlmUsage:
 
 
 class StructuredModel(Protocol):
-    """A language model that answers in a given form; safe to share between tasks."""
+    """A language model with structured output; safe to share between asyncio tasks."""
 
     @property
     def config(self) -> LlmConfig: ...
@@ -72,7 +67,7 @@ class StructuredModel(Protocol):
 
     @property
     def priced(self) -> bool:
-        """Whether its price is known; if not, ``usage.cost_usd`` means nothing."""
+        """Whether the price is known; if not, ``usage.cost_usd`` is meaningless."""
 
     async def ask(
         self,
@@ -81,21 +76,21 @@ class StructuredModel(Protocol):
         check: Callable[[Form], None] | None = None,
         temperature: float | None = None,
     ) -> Form:
-        """An answer of the given form.
+        """An answer, parsed as ``form``.
 
         Args:
-            messages: in OpenAI's form.
-            check: raises ValueError, with a text for the model, on an unacceptable answer.
-            temperature: None leaves it to the model.
+            messages: in OpenAI's format.
+            check: raises ValueError on an unacceptable answer, with a message for the model.
+            temperature: None for the model's default.
 
         Raises:
-            LlmFailed: the model could not be reached, or twice gave no usable answer.
-            LlmBudgetSpent: the budget is used up.
+            LlmFailed: the model is unreachable, or twice gave no usable answer.
+            LlmBudgetSpent: the budget is spent.
         """
 
 
 class WritingReport(StrictModel):
-    """How a model's writing went. ``drafts`` are all it wrote: kept, or left out by reason."""
+    """Statistics of a writing run. Each of ``drafts`` was kept, or left out for a reason."""
 
     model: str
     batches: int
@@ -111,11 +106,11 @@ class WritingReport(StrictModel):
 
 
 def usage_of(model: StructuredModel) -> dict[str, Any]:
-    """The fields of a report that say which model was used, how much, and at what cost."""
+    """The model, usage and cost fields of a ``WritingReport``."""
     cost = round(model.usage.cost_usd, 6) if model.priced else None
     return asdict(model.usage) | {"model": model.config.model, "cost_usd": cost}
 
 
 def as_data(value: object) -> str:
-    """JSON to quote in a prompt. A lone surrogate, which UTF-8 cannot hold, becomes ``?``."""
+    """JSON to quote in a prompt. Lone surrogates, invalid in UTF-8, become ``?``."""
     return json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()

@@ -1,7 +1,7 @@
-"""What an environment's folder offers: its settings, how its data is made, and how it is opened.
+"""What an environment's folder provides: its settings, its data stages and its constructor.
 
 The folder's ``__init__`` ends with ``PACKAGE = EnvironmentPackage(...)``. Pipelines, the training
-service, reports and the deployment know nothing else of an environment.
+service, reports and the deployment know nothing else about an environment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from environment.deployable import Deployable
 
 
 class Progress(Protocol):
-    """A bar on the screen."""
+    """A progress bar."""
 
     def advance(self, shown: dict[str, str], n: int = 1) -> None: ...
 
@@ -25,12 +25,12 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a stage is handed.
+    """The context passed to a stage.
 
     Args:
-        out: where its artifact goes: a path in an empty folder, to become a file or a folder.
-        ask: opens the hosted model of ``Stage.model``; replies already paid for come from disk.
-        progress: ``progress(total, title, unit)`` shows how far a long stage has come.
+        out: the path at which to create the artifact, a file or a folder.
+        ask: opens the hosted model of ``Stage.model``, with a cache of paid replies on disk.
+        progress: ``progress(total, title, unit)`` opens a progress bar.
     """
 
     out: Path
@@ -40,20 +40,20 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of making an environment's data: a plain function, cached by all it depends on.
+    """One cached step of an environment's data pipeline.
 
     Args:
-        name: of the step.
-        artifact: what it makes, the name that later stages and ``EnvironmentPackage.open`` know.
-        make: ``make(work, settings, **needs)``, a module's own function; returns facts worth
-            keeping with the artifact, as JSON.
-        settings: those it depends on, and no others: a change of these runs it again.
+        name: the step's name.
+        artifact: the name by which later stages and ``EnvironmentPackage.open`` know its output.
+        make: ``make(work, settings, **needs)``, a top-level function; returns JSON metadata for
+            the artifact.
+        settings: part of the cache key, so only what the stage depends on.
         needs: artifacts of earlier stages, passed to ``make`` as paths by name.
         file: the artifact's file name.
-        fingerprint: a digest of files outside that it reads, computed when it is about to run.
-        code: modules beside that of ``make`` whose change runs it again.
-        sandboxed: whether it runs programs, which takes ``EnvironmentPackage.check`` first.
-        model: settings of the hosted model it asks, if any.
+        fingerprint: digests the external files it reads, for the cache key.
+        code: modules in the cache key besides that of ``make``.
+        sandboxed: whether it runs programs and so requires ``EnvironmentPackage.check`` first.
+        model: settings of the hosted model it uses, if any.
     """
 
     name: str
@@ -72,41 +72,29 @@ class Stage:
             raise ValueError(f"{self.artifact!r} cannot name an artifact: a word, without __")
 
 
-def _no_stages(data: Any, config: Any) -> Sequence[Stage]:
-    return ()
-
-
-def _nothing_to_say(data: Any, config: Any) -> Mapping[str, str]:
-    return {}
-
-
-def _always_works(config: Any, max_turns: int) -> None:
-    return
-
-
 @dataclass(frozen=True, slots=True)
 class EnvironmentPackage:
     """
     Args:
-        config: settings of how an agent sees the environment (``environment:``); its field
-            ``name`` is the folder's.
-        data: settings of where its data comes from (``data:``).
-        open: ``open(artifacts, config, max_turns)``; the artifacts are paths by name.
-        artifacts: those that ``open`` needs, each made by one of the stages.
+        config: the configuration section ``environment:``; its field ``name`` is the folder's.
+        data: the configuration section ``data:``.
+        open: ``open(artifacts, config, max_turns)``, with artifact paths by name.
+        artifacts: the artifacts that ``open`` needs, each made by one of the stages.
         stages: ``stages(data, config)``, in order.
-        check: raises, before any work, what would fail later (``EnvironmentUnavailable``).
-        describe: ``describe(data, config)``: what a dry run shows of it, by name.
-        operators: settings that decide what programs may do to a machine, or in whose account they
-            run: the training service takes them from its own configuration, never from a request.
-        deployable: how it answers free questions, if it can.
+        check: ``check(config, max_turns)`` raises ``EnvironmentUnavailable`` before any work.
+        describe: ``describe(data, config)``: facts for a dry run to show, by name.
+        operators: settings reserved to the operator, as they decide what programs may do to a
+            machine or whose account they use: the training service takes them from its own
+            configuration, never from a request.
+        deployable: how it answers user questions, if it can.
     """
 
     config: type[StrictModel]
     data: type[StrictModel]
     open: Callable[[dict[str, Path], Any, int], Environment[Any, Any]]
     artifacts: tuple[str, ...] = ()
-    stages: Callable[[Any, Any], Sequence[Stage]] = _no_stages
-    check: Callable[[Any, int], None] = _always_works
-    describe: Callable[[Any, Any], Mapping[str, str]] = _nothing_to_say
+    stages: Callable[[Any, Any], Sequence[Stage]] = lambda data, config: ()
+    check: Callable[[Any, int], None] = lambda config, max_turns: None
+    describe: Callable[[Any, Any], Mapping[str, str]] = lambda data, config: {}
     operators: tuple[str, ...] = ()
     deployable: Deployable | None = None

@@ -1,4 +1,4 @@
-"""Find an environment by name: the folder ``environment/<name>`` with its ``PACKAGE``."""
+"""Looks up environments by name: the folder ``environment/<name>`` and its ``PACKAGE``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT = "email_search"
 
 
 class UnknownEnvironment(UserError):
-    """No environment of this name; the text lists those there are."""
+    """There is no environment of this name; the message lists those available."""
 
 
 def names() -> list[str]:
@@ -29,7 +29,7 @@ def environment_package(name: str) -> EnvironmentPackage:
         UnknownEnvironment: there is no such folder.
     """
     if name not in names():
-        raise UnknownEnvironment(f"no environment {name!r}; there is: {', '.join(names())}")
+        raise UnknownEnvironment(f"no environment {name!r}; available: {', '.join(names())}")
     package: EnvironmentPackage = importlib.import_module(f"environment.{name}").PACKAGE
     return package
 
@@ -40,6 +40,6 @@ def check_environment(config: Any, max_turns: int) -> None:
         config: the environment's section of the configuration.
 
     Raises:
-        EnvironmentUnavailable: it cannot work here as configured.
+        EnvironmentUnavailable: it cannot run here as configured.
     """
     environment_package(config.name).check(config, max_turns)

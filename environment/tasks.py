@@ -1,6 +1,6 @@
-"""The environment whose scenarios and reward a request brings itself: a task stated in words.
+"""The environment of the training service's API, whose requests supply the scenarios and reward.
 
-The training service's API is about such tasks; it knows the environment by these names alone.
+The service uses nothing else of that environment.
 """
 
 from __future__ import annotations

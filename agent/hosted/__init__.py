@@ -1,1 +1,1 @@
-"""Hosted language models. Judges, writers and evaluated agents all share one ``Connection``."""
+"""Hosted language models, for judges, writers and evaluated agents."""

@@ -1,4 +1,4 @@
-"""One way to every hosted model: its address and key, retries, and a ledger of what it costs."""
+"""Connections to hosted models: address, key, retries and cost accounting."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from environment.language_model import LlmConfig, LlmUnavailable
 
 Reply = TypeVar("Reply")
 KEY = "OPENAI_API_KEY"
-_NOWHERE = "http://litellm.invalid/v1"  # clients want an address; nothing is ever sent there
-# LiteLLM's prefixes for any OpenAI-compatible server, which knows its models without them.
+_NOWHERE = "http://litellm.invalid/v1"  # a placeholder: LiteLlmTransport sends nothing there
+# LiteLLM's prefixes for OpenAI-compatible servers, whose own model names lack them.
 _PREFIX = re.compile(r"^(openai|hosted_vllm|litellm_proxy)/")
 
 
@@ -27,17 +27,17 @@ def check_llm(config: LlmConfig, section: str = "", alternative: str = "") -> No
     """Check what can be checked without a request.
 
     Args:
-        section: of the configuration, for the message.
-        alternative: for the message, what works without this model.
+        section: configuration section for the message.
+        alternative: what works without this model, for the message.
 
     Raises:
-        LlmUnavailable: the provider is unknown, its key is not set, or the cost is bounded but the
-            price unknown.
+        LlmUnavailable: the provider is unknown, its key is not set, or there is a budget but no
+            known price.
     """
     fault = "" if config.api_base else provider_fault(config.model)
     if not fault and config.max_cost_usd is not None and not is_priced(config):
         fault = (
-            f"max_cost_usd is set, but nobody knows what {config.model} costs: set "
+            f"max_cost_usd is set, but the price of {config.model} is unknown: set "
             "usd_per_million_in and usd_per_million_out"
         )
     if fault:
@@ -46,16 +46,16 @@ def check_llm(config: LlmConfig, section: str = "", alternative: str = "") -> No
 
 
 class Connection:
-    """A hosted model as an OpenAI client reaches it, whoever its provider is.
+    """Lets an OpenAI client use a hosted model of any provider.
 
     Attributes:
-        base_url, name, api_key: for the client, whose own retries must be off.
-        transport: what carries the client's requests instead of the network; None if nothing does.
+        base_url, name, api_key: settings of the client, whose own retries must be off.
+        transport: the client's HTTP transport; None for the default.
 
     Args:
         ledger: may be shared with other models.
-        key: the environment variable with the key of ``api_base``; providers have their own.
-        attempts: at one request.
+        key: environment variable with the key for ``api_base``; providers have their own.
+        attempts: maximum per request.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Connection:
         self._attempts = attempts
 
     async def run(self, request: Callable[[], Awaitable[Reply]]) -> Reply:
-        """The result of a request that calls ``charge``, retried after transient failures.
+        """Run a request, which must call ``charge``, with retries after transient failures.
 
         Raises:
-            openai.OpenAIError: it failed for good.
+            openai.OpenAIError: it failed permanently.
             LlmBudgetSpent: the ledger's limit is reached.
         """
         return await retrying(self.config.model, self._attempts)(self._once, request)
@@ -85,13 +85,13 @@ class Connection:
         async with self._slots:
             self.ledger.check(self.config.model)
             try:
-                # Of the whole reply: a client's own timeout is between two bytes.
+                # For the whole reply: the client's own timeout is per read.
                 async with asyncio.timeout(self.config.timeout_s):
                     return await request()
             except TimeoutError as error:
                 raise openai.APITimeoutError(httpx.Request("POST", self.base_url)) from error
 
     def charge(self, usage: Mapping[str, Any] | None) -> None:
-        """Count a reply with this ``usage``, in OpenAI's form."""
+        """Account for a reply with this ``usage``, in OpenAI's format."""
         usage = usage or {}
         self.ledger.charge(usage, cost_usd(self.config, usage))

@@ -1,4 +1,4 @@
-"""Prices of hosted models, and a ledger of what they have used and cost."""
+"""Prices of hosted models, and a ledger of their usage and cost."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from environment.language_model import LlmBudgetSpent, LlmConfig, LlmUsage
 
 
 def is_priced(config: LlmConfig) -> bool:
-    """Whether the price is known. LiteLLM's is the provider's, not that of an ``api_base``."""
+    """Whether the price is known. LiteLLM's list price does not apply to an ``api_base``."""
     return _configured(config) is not None or (not config.api_base and has_list_price(config.model))
 
 
 def cost_usd(config: LlmConfig, usage: Mapping[str, Any]) -> float | None:
-    """Cost of a reply in US dollars, from its ``usage`` in OpenAI's form; None if unknown."""
+    """Cost of a reply in US dollars, from its ``usage`` in OpenAI's format; None if unknown."""
     prices = _configured(config)
     if prices is None:
-        cost = usage.get("cost")  # as reported by LiteLLM, and by OpenRouter
+        cost = usage.get("cost")  # reported by LiteLLM and OpenRouter
         return float(cost) if isinstance(cost, int | float) else None
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
     return (prompt * prices[0] + completion * prices[1]) / 1e6
@@ -35,22 +35,22 @@ def _configured(config: LlmConfig) -> tuple[float, float] | None:
 
 
 class Ledger:
-    """Usage and cost of the models that share a budget of ``limit_usd`` US dollars, if any."""
+    """Usage and cost of models that share an optional budget of ``limit_usd`` US dollars."""
 
     def __init__(self, limit_usd: float | None = None) -> None:
         self.limit_usd, self.usage = limit_usd, LlmUsage()
         self._file: Path | None = None
 
     def keep(self, file: Path) -> None:
-        """Resume from the totals in this file and save them there from now on: what a killed attempt
-        has spent is spent."""
+        """Load the totals from ``file`` and save them there from now on, so that the spending of a
+        killed attempt counts."""
         self._file = file
         if file.exists():
             self.usage = LlmUsage(**json.loads(file.read_text(encoding="utf-8")))
             self.usage.cached = 0
 
     def check(self, model: str) -> None:
-        """Call before each request; those under way may exceed the limit by what they cost.
+        """Call before each request; requests in flight may exceed the limit.
 
         Raises:
             LlmBudgetSpent: the limit is reached.
@@ -70,7 +70,7 @@ class Ledger:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Several writers at once are fine: the last one wins."""
+    """Safe for concurrent writers: the last one wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
         file.write(text)

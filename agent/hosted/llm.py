@@ -1,7 +1,6 @@
-"""A hosted language model that answers in a given form.
+"""A hosted language model with structured output.
 
-Answers are checked, and a bad one is sent back once with its fault. Answers can be kept on disk under
-what was asked.
+An invalid answer is sent back once with an error message. Answers can be cached on disk by request.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from environment.language_model import Form, LlmConfig, LlmFailed, LlmUsage, Mes
 
 log = logging.getLogger(__name__)
 
-_SHOWN_OF_A_BAD_REPLY = 120
+_MAX_SHOWN_CHARS = 120
 
 
 class LanguageModel:
     """Implements ``environment.language_model.StructuredModel``.
 
     Args:
-        cache: a folder for answers, so that a run that is resumed pays for nothing twice.
+        cache: a folder for answers, so that a resumed run pays for nothing twice.
     """
 
     def __init__(self, config: LlmConfig, cache: Path | None = None) -> None:
@@ -64,8 +63,8 @@ class LanguageModel:
         if file is not None and file.exists():
             try:
                 answer = _parsed(file.read_text(encoding="utf-8"), form, check)
-            except ValueError:  # cut off by a power cut, or of an older version
-                log.warning("%s is no usable answer; the model is asked again", file)
+            except ValueError:  # truncated by a power cut, or from an older version
+                log.warning("ignoring the invalid cached answer %s", file)
             else:
                 self.usage.cached += 1
                 return answer
@@ -85,7 +84,7 @@ class LanguageModel:
             return answer
         raise self._failed(
             f" gave no usable answer, twice: {fault} It said: "
-            f"{redact(content)[:_SHOWN_OF_A_BAD_REPLY]!r}"
+            f"{redact(content)[:_MAX_SHOWN_CHARS]!r}"
         )
 
     async def _reply(
@@ -104,7 +103,7 @@ class LanguageModel:
     async def _request(
         self, messages: list[Any], form: type[BaseModel], temperature: float | None
     ) -> str:
-        # Raw, since a reply that does not fit the form must be shown its fault.
+        # Raw, because an invalid reply is needed for the correction.
         response = await self._client.chat.completions.with_raw_response.parse(
             model=self._connection.name,
             messages=messages,
@@ -118,7 +117,7 @@ class LanguageModel:
             content = str(message.get("content") or message.get("refusal") or "(nothing)")
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise openai.OpenAIError(f"the endpoint sent no usable reply: {error!r}") from error
-        return content.encode(errors="replace").decode()  # it may be sent back, in UTF-8
+        return content.encode(errors="replace").decode()  # may be sent back, as UTF-8
 
     def _cached_at(
         self, messages: list[Message], form: type[BaseModel], temperature: float | None
@@ -127,9 +126,9 @@ class LanguageModel:
             return None
         key: list[Any] = [self.config.model, self.config.api_base, messages]
         key.append(form.model_json_schema())
-        if temperature is not None:  # only then, so that answers of older versions stay valid
+        if temperature is not None:  # only then, so that older cache entries stay valid
             key.append(temperature)
-        # In ASCII, since a text may hold what UTF-8 cannot.
+        # json.dumps escapes non-ASCII: texts may contain lone surrogates.
         digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=16)
         return self._cache / f"{digest.hexdigest()}.json"
 
@@ -137,7 +136,7 @@ class LanguageModel:
 def _parsed(content: str, form: type[Form], check: Callable[[Form], None] | None) -> Form:
     """
     Raises:
-        ValueError: the reply is not what was asked for; the text is for the model.
+        ValueError: the reply is invalid; the message is sent back to the model.
     """
     try:
         answer = form.model_validate_json(content)

@@ -16,7 +16,8 @@ class PromptedModel(ChatModel):
     """A hosted model with an environment's tools.
 
     Args:
-        temperature, max_tokens: None leaves them to the model; ``max_tokens`` is of one reply.
+        temperature: None for the model's default.
+        max_tokens: per reply; None for the model's default.
     """
 
     def __init__(
@@ -42,10 +43,10 @@ class PromptedModel(ChatModel):
         )
 
     async def reply(self, messages: LanguageModelInput, seed: int | None = None) -> AIMessage:
-        """As ``ChatModel.reply``, without the seed, which not every provider takes.
+        """See ``ChatModel.reply``; ignores the seed, which some providers reject.
 
         Raises:
-            LlmBudgetSpent: the budget is used up.
+            LlmBudgetSpent: the budget is spent.
         """
         return await self._connection.run(lambda: self._reply(messages))
 

@@ -1,4 +1,4 @@
-"""Every provider's models, through LiteLLM: names, keys, prices and requests."""
+"""Access to every provider's models through LiteLLM: names, keys, prices and requests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import openai
 
 @cache
 def litellm() -> Any:
-    """LiteLLM, imported on first use, as that takes seconds."""
+    """Import LiteLLM on first use, as that takes seconds."""
     import litellm
 
-    litellm.suppress_debug_info = True  # or it prints advice to its developers on every error
-    logging.getLogger("LiteLLM").setLevel(logging.WARNING)  # or two lines per request
+    litellm.suppress_debug_info = True  # do not print debugging advice on every error
+    logging.getLogger("LiteLLM").setLevel(logging.WARNING)  # INFO logs two lines per request
     return litellm
 
 
 def provider_of(model: str) -> str | None:
-    """The provider of this model, if LiteLLM knows one."""
+    """The model's provider, or None if LiteLLM does not know it."""
     try:
         return str(litellm().get_llm_provider(model)[1])
     except openai.BadRequestError:
@@ -30,23 +30,23 @@ def provider_of(model: str) -> str | None:
 
 
 def provider_fault(model: str) -> str:
-    """Why LiteLLM cannot reach this model: no known provider, or no key. Empty if it can."""
+    """Why LiteLLM cannot use this model (unknown provider or missing key), or an empty string."""
     provider = provider_of(model)
     if provider is None:
         return (
             f"LiteLLM knows no provider for the model {model}: write it as provider/name, such as "
-            "openai/o3, or name its server as api_base"
+            "openai/o3, or set api_base to its server"
         )
     environment = litellm().validate_environment(model)
     if environment["keys_in_environment"]:
         return ""
-    # Gemini's are two names of one key.
+    # Gemini's are alternative names of one key.
     keys = (" or " if provider == "gemini" else " and ").join(environment["missing_keys"])
-    return f"the model {model} needs {keys} in the environment; or name a server of your own as api_base"
+    return f"the model {model} needs {keys} in the environment; or set api_base to your own server"
 
 
 def has_list_price(model: str) -> bool:
-    """Whether LiteLLM knows what the provider charges."""
+    """Whether LiteLLM knows the provider's price."""
     if provider_of(model) is None:
         return False
     name, provider, *_ = litellm().get_llm_provider(model)
@@ -55,11 +55,11 @@ def has_list_price(model: str) -> bool:
 
 
 class LiteLlmTransport(httpx.AsyncBaseTransport):
-    """An HTTP transport whose server is LiteLLM, in process: it lets any OpenAI client post
-    ``/chat/completions`` to every provider. The key is the provider's own, from the environment."""
+    """An in-process HTTP transport that passes an OpenAI client's ``/chat/completions`` requests to
+    LiteLLM, for every provider. Keys come from the environment."""
 
     def __init__(self) -> None:
-        litellm()  # imported now, not while requests are being timed
+        litellm()  # import now, not while requests are being timed
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(await request.aread())
@@ -68,8 +68,8 @@ class LiteLlmTransport(httpx.AsyncBaseTransport):
             completion = await litellm().acompletion(
                 **body,
                 timeout=request.extensions.get("timeout", {}).get("read"),
-                max_retries=0,  # see Connection
-                drop_params=True,  # those a provider does not support, such as a seed
+                max_retries=0,  # Connection retries
+                drop_params=True,  # drop what a provider does not support, such as a seed
             )
         except openai.APITimeoutError as error:
             raise httpx.ReadTimeout(str(error), request=request) from error
@@ -77,11 +77,11 @@ class LiteLlmTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(str(error), request=request) from error
         except openai.APIError as error:
             return _error_response(error, request)
-        return httpx.Response(200, json=_in_openais_form(completion), request=request)
+        return httpx.Response(200, json=_openai_body(completion), request=request)
 
 
-def _in_openais_form(completion: Any) -> dict[str, Any]:
-    # Without warnings of finish reasons that are not OpenAI's, such as Anthropic's refusal.
+def _openai_body(completion: Any) -> dict[str, Any]:
+    # Without warnings about finish reasons that OpenAI lacks, such as Anthropic's refusal.
     body: dict[str, Any] = completion.model_dump(mode="json", warnings=False)
     for choice in body["choices"]:
         # LiteLLM has no field for a refusal.
@@ -89,7 +89,7 @@ def _in_openais_form(completion: Any) -> dict[str, Any]:
             choice["message"]["refusal"] = refusal
     cost = completion._hidden_params.get("response_cost")
     if cost is not None and body.get("usage"):
-        body["usage"]["cost"] = cost  # in US dollars, as from OpenRouter
+        body["usage"]["cost"] = cost  # US dollars, as in OpenRouter's replies
     return body
 
 
@@ -99,7 +99,7 @@ def _error_response(error: openai.APIError, request: httpx.Request) -> httpx.Res
         code = "context_length_exceeded"
     elif isinstance(error, litellm().ContentPolicyViolationError):
         code = "content_policy_violation"
-    # LiteLLM keeps the server's headers there; those of the error's response are empty.
+    # Here LiteLLM keeps the server's headers; error.response has none.
     headers = getattr(error, "litellm_response_headers", None) or {}
     return httpx.Response(
         int(getattr(error, "status_code", None) or 500),

@@ -1,7 +1,7 @@
-"""Keep secrets out of records, reports and errors.
+"""Keeps secrets out of records, reports and errors.
 
 Secrets are the values of environment variables named like one, and whatever looks like a key or a
-bearer token. Servers repeat what they were sent, so the text of their errors may hold one.
+bearer token. Servers' error messages may echo them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SHOWN = "[secret]"
 
 
 def secrets() -> list[str]:
-    """The values to leave out, longest first, since one may contain another."""
+    """The values to redact, longest first, as one may contain another."""
     values = {value for name, value in os.environ.items() if _NAMES.search(name)}
     return sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)
 

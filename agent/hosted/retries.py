@@ -1,4 +1,4 @@
-"""When to retry a request to a hosted model, and after how long."""
+"""Retry policy for requests to hosted models."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 
 def retrying(model: str, attempts: int) -> AsyncRetrying:
-    """Retries a call after transient failures, then raises the last one."""
+    """Retries transient failures, then raises the last one."""
 
     def log_failure(state: RetryCallState) -> None:
-        error = state.outcome and state.outcome.exception()  # whose text may hold a secret
+        error = state.outcome and state.outcome.exception()  # its text may contain a secret
         name, sleep = type(error).__name__, state.upcoming_sleep
         log.warning("%s: %s; retrying in %.1f s", model, name, sleep)
 
@@ -44,7 +44,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _wait_s(state: RetryCallState) -> float:
-    """As long as the server asks for; exponential backoff where it does not say."""
+    """The server's Retry-After, otherwise exponential backoff."""
     error = state.outcome and state.outcome.exception()
     wait = _retry_after_s(error) if isinstance(error, openai.APIStatusError) else None
     if wait is None:
@@ -53,7 +53,7 @@ def _wait_s(state: RetryCallState) -> float:
 
 
 def _retry_after_s(error: openai.APIStatusError) -> float | None:
-    """Seconds, given as such or as a date (RFC 9110, 10.2.3), or in OpenAI's milliseconds."""
+    """Parse Retry-After in seconds or as a date (RFC 9110, 10.2.3), or OpenAI's milliseconds."""
     headers = error.response.headers
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         text = headers.get(name, "")

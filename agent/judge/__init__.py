@@ -1,4 +1,4 @@
-"""Judges: language models that score what an agent did."""
+"""Judges: language models that score an agent's behaviour."""
 
 from agent.judge.config import JudgeConfig
 from agent.judge.correctness import CorrectnessJudge, Verdict

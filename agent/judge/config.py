@@ -1,4 +1,4 @@
-"""Which judge, and how much it can read."""
+"""Judge settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from environment.language_model import LlmConfig
 
 
 class JudgeConfig(LlmConfig):
-    """A language model that scores what the agent did."""
+    """A language model that scores rollouts."""
 
     window_tokens: int = Field(
         100_000,
@@ -20,6 +20,6 @@ class JudgeConfig(LlmConfig):
         0.1,
         ge=0,
         le=1,
-        description="Share of groups judged a second time in the reverse order, to see whether "
-        "the judge says the same; the score is the mean.",
+        description="Fraction of groups judged again in reverse order to measure consistency; "
+        "their score is the mean.",
     )

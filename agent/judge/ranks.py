@@ -1,4 +1,4 @@
-"""How far two scorers put the same things in the same order."""
+"""Rank correlation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from itertools import combinations
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Kendall's tau-b (Kendall, 1945): 1 for the same order, -1 for the reverse, ties counted for
-    neither. None where one of them puts nothing before anything else."""
+    """Kendall's tau-b (Kendall, 1945): 1 for the same order, -1 for the reverse, with ties counting
+    as neither. None if all values of a sequence are equal."""
     agreed = ordered_by_one = ordered_by_other = 0
     for (a, x), (b, y) in combinations(zip(one, other, strict=True), 2):
         by_one, by_other = (a > b) - (a < b), (x > y) - (x < y)

@@ -1,11 +1,11 @@
 """RULER: a judge compares the rollouts of a group and scores each between 0 and 1.
 
-After OpenPipe's RULER (https://art.openpipe.ai/fundamentals/ruler), plus what ART 0.5.18's lacks:
-ids, orders and scores are checked, see ``agent.judge.scores``. A failed judgement is never a reward:
-it raises ``LlmFailed``, and the trainer drops the group and counts it.
+After OpenPipe's RULER (https://art.openpipe.ai/fundamentals/ruler), plus checks that ART 0.5.18's
+lacks: of ids, order and scores, see ``agent.judge.scores``. A failed judgement is never a reward: it
+raises ``LlmFailed``, and the trainer drops and counts the group.
 
-What a rollout contains is data. A mail that asks for a good score reaches the judge quoted inside
-JSON, after a warning, and cannot know the id that it would have to name.
+Rollouts are untrusted data. An email that asks for a good score reaches the judge quoted inside
+JSON, after a warning, and cannot know the id to name.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ You compare several attempts of an agent at the same task and give each a score 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A judge's scores of a group.
+    """A judge's scores for a group.
 
     Args:
         scores: between 0 and 1, in the order of the rollouts.
-        consistency: rank correlation of the scores in two orders of the rollouts; None if it was
-            judged only once, or all scores in an order were equal.
+        consistency: rank correlation of the scores in two orders of the rollouts; None if judged
+            only once, or if all scores in one order were equal.
     """
 
     scores: list[float]
@@ -57,12 +57,12 @@ class RulerJudge(ScoringJudge):
     async def score(
         self, conversations: Sequence[Conversation], tools: Sequence[Mapping[str, Any]]
     ) -> Judged:
-        """Score conversations, each the messages of a rollout in OpenAI's form.
+        """Score conversations, each the messages of a rollout in OpenAI's format.
 
         Raises:
-            LlmFailed: the judge could not be reached, twice gave no usable scores, or cannot read
-                that much.
-            LlmBudgetSpent: its budget is used up.
+            LlmFailed: the judge is unreachable, twice gave no usable scores, or its window is too
+                small.
+            LlmBudgetSpent: its budget is spent.
         """
         shown = Anonymous.of(conversations)
         ids = list(shown.attempts)
@@ -78,7 +78,7 @@ class RulerJudge(ScoringJudge):
 
 
 def _prompt(attempts: Attempts, tools: Sequence[Mapping[str, Any]]) -> str:
-    """The attempts in order, their common beginning shown once."""
+    """Show the attempts in order, with their common prefix once."""
     conversations = list(attempts.values())
     shared = 0
     while all(len(c) > shared and c[shared] == conversations[0][shared] for c in conversations):

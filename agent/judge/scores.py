@@ -1,9 +1,9 @@
-"""Ask a judge for scores of several attempts, each under an id that says nothing about it.
+"""Asks a judge to score several attempts under anonymous ids.
 
 Order and ids depend on the attempts' contents, not on their positions, and identical attempts are
-shown once: the same attempts get the same scores in any order. Scores are matched by id
-and must lie between 0 and 1, one for each attempt and no other. A reply that breaks this is shown
-its fault once; a second bad reply fails the judgement.
+shown once, so the same attempts get the same scores in any order. Each attempt needs exactly one
+score between 0 and 1. An invalid reply is sent back once with an error message; a second one fails
+the judgement.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class _Scores(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """Conversations under ids of their own.
+    """Conversations under anonymous ids.
 
     Args:
-        attempts: the distinct ones, by id.
-        places: the id of each conversation, in the order they were given.
-        rng: seeded by their contents.
+        attempts: distinct conversations by id.
+        places: the id of each conversation, in input order.
+        rng: seeded by the contents.
     """
 
     attempts: dict[str, Conversation]
@@ -57,16 +57,16 @@ class Anonymous:
     @classmethod
     def of(cls, conversations: Sequence[Conversation]) -> Anonymous:
         texts = [json.dumps(_without_call_ids(c), sort_keys=True) for c in conversations]
-        different = sorted(set(texts))
-        rng = random.Random("".join(different))
-        ids = [f"{n:04x}" for n in rng.sample(range(0x1000, 0x10000), len(different))]
-        id_of = dict(zip(different, ids, strict=True))
+        distinct = sorted(set(texts))
+        rng = random.Random("".join(distinct))
+        ids = [f"{n:04x}" for n in rng.sample(range(0x1000, 0x10000), len(distinct))]
+        id_of = dict(zip(distinct, ids, strict=True))
         attempts = {id_: json.loads(text) for text, id_ in id_of.items()}
         return cls(attempts, [id_of[text] for text in texts], rng)
 
 
 class ScoringJudge:
-    """Base of the judges that score several attempts in one request."""
+    """Base of judges that score several attempts per request."""
 
     instructions: ClassVar[str]
 
@@ -76,15 +76,15 @@ class ScoringJudge:
     async def _ask(
         self, attempts: Attempts, order: Sequence[str], prompt: Callable[[Attempts], str]
     ) -> dict[str, Score]:
-        """The score of each attempt, by id, when they are shown in this order.
+        """The score of each attempt by id, when shown in this order.
 
         Args:
-            prompt: shows the judge these attempts, which may have been shortened.
+            prompt: renders the attempts, possibly shortened.
 
         Raises:
-            LlmFailed: the judge could not be reached, twice gave no usable scores, or cannot read
-                that much.
-            LlmBudgetSpent: its budget is used up.
+            LlmFailed: the judge is unreachable, twice gave no usable scores, or its window is too
+                small.
+            LlmBudgetSpent: its budget is spent.
         """
 
         def prompt_of(shown: Sequence[Conversation]) -> str:
@@ -101,7 +101,7 @@ class ScoringJudge:
 
 
 def _without_call_ids(conversation: Conversation) -> list[dict[str, Any]]:
-    """With numbers for the ids of tool calls, which servers make up at random."""
+    """Replace tool call ids, which servers choose at random, by numbers."""
     numbers: dict[str, str] = {}
 
     def number(id_: str) -> str:
@@ -121,10 +121,9 @@ def _without_call_ids(conversation: Conversation) -> list[dict[str, Any]]:
 def _check(answer: _Scores, ids: Sequence[str]) -> None:
     """
     Raises:
-        ValueError: not one score between 0 and 1 for each id; the text tells the judge how.
+        ValueError: not one score between 0 and 1 per id; the message is sent back to the judge.
     """
-    given = [score.id for score in answer.scores]
-    if sorted(given) != sorted(ids):
+    if sorted(score.id for score in answer.scores) != sorted(ids):
         raise ValueError(f"Exactly these ids must be scored, each once: {', '.join(sorted(ids))}.")
     outside = [score.id for score in answer.scores if not 0 <= score.score <= 1]
     if outside:

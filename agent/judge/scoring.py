@@ -1,7 +1,7 @@
-"""Score any trajectories, each on its own, by criteria that the caller writes.
+"""Scores arbitrary trajectories individually, by the caller's criteria.
 
-RULER compares attempts at one task; these may be at different tasks, and the criteria say what a
-score means. The judge sees several at a time, so that it keeps to one standard.
+Unlike RULER's, the attempts may be at different tasks, and the criteria define the scores. The judge
+sees several at a time, to apply a consistent standard.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ task, and several may deserve the same score.
 
 
 class _Part(BaseModel):
-    """Part of a request: checked as far as the judge needs it, and shown in full."""
+    """Part of a request: validated as far as the judge needs it, but shown in full."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, JsonValue]
@@ -41,7 +41,7 @@ class TrajectoryToolCall(_Part):
 
 
 class TrajectoryMessage(_Part):
-    """A message in OpenAI's form."""
+    """A message in OpenAI's format."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[dict[str, JsonValue]] | None = None
@@ -50,10 +50,10 @@ class TrajectoryMessage(_Part):
 
 
 class Trajectory(_Part):
-    """What an agent saw and did; only its messages are judged.
+    """A trajectory to judge by its messages.
 
     Args:
-        id: the caller's own, returned with the score; the judge does not see it.
+        id: the caller's own id, returned with the score and hidden from the judge.
     """
 
     id: str | None = Field(None, min_length=1, max_length=200)
@@ -62,11 +62,7 @@ class Trajectory(_Part):
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryScore:
-    """
-    Args:
-        score: between 0 and 1.
-        explanation: the judge's, in one sentence.
-    """
+    """``score`` is between 0 and 1, ``explanation`` one sentence by the judge."""
 
     score: float
     explanation: str
@@ -74,12 +70,12 @@ class TrajectoryScore:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A judge's scores of trajectories.
+    """A judge's scores for trajectories.
 
     Args:
         scores: in the order of the trajectories.
-        consistency: rank correlation of the scores of those judged twice, in two orders; None if
-            none were, or all scores were equal.
+        consistency: rank correlation of the scores of trajectories judged twice, in two orders;
+            None if there are none, or all scores were equal.
     """
 
     scores: list[TrajectoryScore]
@@ -94,9 +90,9 @@ class TrajectoryJudge(ScoringJudge):
     async def score(self, trajectories: Sequence[Trajectory], criteria: str) -> Scored:
         """
         Raises:
-            LlmFailed: the judge could not be reached, twice gave no usable scores, or cannot read
-                that much. What it did score stays in its cache.
-            LlmBudgetSpent: its budget is used up.
+            LlmFailed: the judge is unreachable, twice gave no usable scores, or its window is too
+                small. Scores so far stay in its cache.
+            LlmBudgetSpent: its budget is spent.
         """
         conversations = [
             [m.model_dump(exclude_none=True) for m in t.messages] for t in trajectories
@@ -112,7 +108,7 @@ class TrajectoryJudge(ScoringJudge):
         ]
         prompt = partial(_prompt, criteria=criteria)
         asks = [self._ask(shown.attempts, part, prompt) for part in (*parts, *again)]
-        # Wait for all of them: if one fails, the others are in the cache for the next try.
+        # Wait for all: if one fails, the others are cached for the next attempt.
         answers = await asyncio.gather(*asks, return_exceptions=True)
         scores = [_or_raise(answer) for answer in answers]
         first, second = ChainMap(*scores[: len(parts)]), ChainMap(*scores[len(parts) :])
@@ -123,17 +119,17 @@ class TrajectoryJudge(ScoringJudge):
         return Scored([_mean(first[id_], second.get(id_)) for id_ in shown.places], consistency)
 
     def _fitting(self, part: list[str], attempts: Attempts) -> list[list[str]]:
-        """Split into parts that fill at most half the window; the criteria need room too."""
+        """Split into parts that fill at most half the window, leaving room for the criteria."""
         room = self._config.window_tokens * 3 // 2
         parts: list[list[str]] = []
-        taken = 0
+        filled = 0
         for id_ in part:
             size = len(as_data(attempts[id_]).encode())
-            if not parts or taken + size > room:
+            if not parts or filled + size > room:
                 parts.append([])
-                taken = 0
+                filled = 0
             parts[-1].append(id_)
-            taken += size
+            filled += size
         return parts
 
 
@@ -149,6 +145,6 @@ def _or_raise(answer: dict[str, Score] | BaseException) -> dict[str, Score]:
 
 
 def _mean(first: Score, second: Score | None) -> TrajectoryScore:
-    """The mean if judged twice, with the first explanation."""
+    """The mean score, with the first explanation."""
     scores = [first.score] if second is None else [first.score, second.score]
     return TrajectoryScore(fmean(scores), first.explanation)

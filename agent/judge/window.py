@@ -1,8 +1,8 @@
-"""Shorten rollouts that are too long, together, for a judge to read.
+"""Shortens rollouts that together exceed a judge's context window.
 
-Only results of tools are cut: the longest first, all to the same length, and no further than needed.
-A cut is in the middle, with a mark that says how many characters are missing. The prompts and what
-the agent did itself, its final answer included, are never cut.
+Only tool results are cut: the longest first, all to the same length, and no more than needed. The cut
+is in the middle and states how many characters are missing. Prompts and the agent's own messages,
+including its final answer, are never cut.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from environment.language_model import LlmFailed
 
 Conversation = Sequence[Mapping[str, Any]]
-_BYTES_PER_TOKEN = 3  # fewer than in English with any tokenizer: a safe estimate
+_BYTES_PER_TOKEN = 3  # a conservative estimate for English with any tokenizer
 _SHORTEST_RESULT = 100
 
 
@@ -25,7 +25,7 @@ def shortened(
     """The longest prompt from these conversations that fits the window.
 
     Raises:
-        LlmFailed: it does not fit even with results of tools cut to the minimum.
+        LlmFailed: it does not fit even with minimal tool results.
     """
 
     def cut_to(longest: int) -> str:
@@ -41,8 +41,8 @@ def shortened(
     if not fits(best):
         needed = -(-len(best.encode()) // _BYTES_PER_TOKEN)
         raise LlmFailed(
-            f"the attempts of the group need about {needed:,} tokens with every result of a tool "
-            f"cut to {_SHORTEST_RESULT} characters; judge.window_tokens is {window_tokens:,}"
+            f"the attempts of the group need about {needed:,} tokens with every tool result cut to "
+            f"{_SHORTEST_RESULT} characters; judge.window_tokens is {window_tokens:,}"
         )
     low, high = _SHORTEST_RESULT, max(map(len, _results(conversations)))
     while high - low > 1:

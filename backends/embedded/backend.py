@@ -1,4 +1,4 @@
-"""ART's backend interface over the embedded service: same calls, same checkpoint layout."""
+"""ART's backend interface for the embedded engine and trainer: same calls, same checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backends.packing import pack_groups
 
 
 class TrainedHere(Protocol):
-    """What the backend asks of a model's service: packed tensors in, a checkpoint out."""
+    """What the backend requires of a model: it trains on packed tensors and writes checkpoints."""
 
     @property
     def engine(self) -> Any: ...
@@ -37,7 +37,7 @@ class TrainedHere(Protocol):
 
 
 class EmbeddedPolicy(PolicyHandle):
-    """A policy that this process samples from and trains."""
+    """A policy sampled and trained in this process."""
 
     _backend: EmbeddedBackend
 
@@ -57,7 +57,7 @@ class EmbeddedBackend(LocalBackend):
         self._own: dict[str, TrainedHere] = {}
 
     async def _get_service(self, model: TrainableModel) -> Any:
-        # ART's own method builds a configuration that imports megatron, and then Unsloth.
+        # ART's own method imports megatron and Unsloth.
         return self.service(model)
 
     def service(self, model: Any) -> TrainedHere:
@@ -78,8 +78,8 @@ class EmbeddedBackend(LocalBackend):
         dev_config: dev.TrainConfig,
         verbose: bool = False,
     ) -> AsyncIterator[dict[str, float]]:
-        # ART's own method re-tokenises (see backends.packing), and where nothing can be trained it
-        # prints a line and copies the checkpoint, file by file.
+        # ART's own method re-tokenises (see backends.packing); with nothing to train on, it prints
+        # a line and copies the checkpoint file by file.
         if config.kl_penalty_coef:
             raise BackendError("the embedded backend has no KL penalty: set it to 0")
         service = self.service(model)

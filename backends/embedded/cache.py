@@ -1,9 +1,8 @@
-"""A key-value cache whose rows have lengths of their own, and the attention that reads it.
+"""A key-value cache with ragged rows, and the attention that reads it.
 
-Conversations of one batch are of different lengths, and each of them continues turn after turn.
-So a forward pass runs over the new tokens of all rows laid end to end, ``(1, T)``: no padding is
-computed. Rows come and go without the others being copied: the running ones lie side by side at
-the front, and where one ends the last one takes its place.
+The conversations in a batch differ in length and grow turn by turn. So a forward pass concatenates
+the new tokens of all rows, ``(1, T)``, without padding. Rows come and go without copying the
+others: the running ones are contiguous, and the last one replaces one that ends.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ _CHUNK = 64
 
 @dataclass(slots=True)
 class Prefix:
-    """The cache of one conversation so far. ``kv_L_2_H_T_D`` holds keys and values per layer, for
-    the first ``T = len(ids)`` tokens."""
+    """One conversation's cache. ``kv_L_2_H_T_D`` holds keys and values per layer, for the first
+    ``T = len(ids)`` tokens."""
 
     ids: list[int]
     kv_L_2_H_T_D: torch.Tensor
@@ -38,8 +37,8 @@ class Prefix:
 class RaggedCache(Cache):
     """Keys and values of a batch, ``kv_L_2_B_H_T_D``, with the number of valid tokens per row.
 
-    The first ``len(cache)`` rows are in use. Models that read it must be loaded with, or set to,
-    the attention implementation ``ATTENTION``, and be called with ``ragged_cache=cache``.
+    The first ``len(cache)`` rows are in use. The model must use the attention implementation
+    ``ATTENTION`` and be called with ``ragged_cache=cache``.
     """
 
     def __init__(self, config: PretrainedConfig, like: torch.Tensor) -> None:
@@ -59,19 +58,19 @@ class RaggedCache(Cache):
         return len(self.lengths)
 
     def add(self, rows: int = 1) -> int:
-        """Take ``rows`` more rows into use, empty; returns the first of them."""
+        """Add empty rows; returns the index of the first."""
         first = len(self)
         self.lengths += [0] * rows
         missing = len(self) - self.kv.shape[2]
         if missing > 0:
-            # Doubled, so that a batch that grows row by row is not copied each time.
+            # Doubling avoids a copy per row as a batch grows.
             missing = max(missing, self.kv.shape[2])
             self.kv = pad(self.kv, (0, 0, 0, 0, 0, 0, 0, missing))
         return first
 
     def begin(self, first: int, counts: Sequence[int]) -> torch.Tensor:
-        """Prepare a forward pass over ``counts`` new tokens of the rows from ``first`` on, laid
-        end to end; the rows have grown by them from then on.
+        """Grow the rows from ``first`` on by ``counts`` tokens and prepare the forward pass over
+        these, concatenated.
 
         Returns:
             The positions of the new tokens in their rows, ``(1, T)``.
@@ -86,11 +85,11 @@ class RaggedCache(Cache):
         if max(counts) == 1:
             self._rows_T = torch.arange(first, first + len(counts), device=device)
             self._positions_T = torch.tensor(starts, device=device)
-            seen = torch.arange(max(starts) + 1, device=device)
-            self._mask_B_1_1_S = (seen <= self._positions_T[:, None])[:, None, None]
+            columns = torch.arange(max(starts) + 1, device=device)
+            self._mask_B_1_1_S = (columns <= self._positions_T[:, None])[:, None, None]
         else:
-            several = torch.tensor(counts, device=device)
-            self._rows_T = torch.repeat_interleave(torch.tensor(rows, device=device), several)
+            repeats = torch.tensor(counts, device=device)
+            self._rows_T = torch.repeat_interleave(torch.tensor(rows, device=device), repeats)
             self._positions_T = torch.cat(
                 [
                     torch.arange(start, start + count, device=device)
@@ -152,7 +151,7 @@ class RaggedCache(Cache):
     def _attend_with_last(
         self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float
     ) -> torch.Tensor:
-        # One query a row: plain products, which on a CPU take a third of the fused kernel's time.
+        # One query per row: on a CPU, plain products take a third of the fused kernel's time.
         rows = slice(self._first, self._first + len(self._counts))
         span = self._mask_B_1_1_S.shape[-1]
         keys, values = keys[rows, :, :span], values[rows, :, :span]
@@ -169,26 +168,26 @@ class RaggedCache(Cache):
         self.lengths[row] = tokens
 
     def save(self, row: int, ids: list[int]) -> Prefix:
-        """Keep a row's cache, for the ids it was made of."""
+        """Copy a row's cache, which was computed from ``ids``."""
         tokens = self.lengths[row]
         return Prefix(ids[:tokens], self.kv[:, :, row, :, :tokens].clone())
 
     def copy(self, source: int, row: int) -> None:
-        """Make ``row`` what ``source`` is."""
+        """Copy row ``source`` to ``row``."""
         tokens = self.lengths[source]
         self.kv[:, :, row, :, :tokens] = self.kv[:, :, source, :, :tokens]
         self.lengths[row] = tokens
 
     def remove(self, row: int) -> None:
-        """Put the last row in the place of this one."""
+        """Remove a row by moving the last one into its place."""
         last = len(self) - 1
         if row != last:
             self.copy(last, row)
         self.lengths.pop()
 
     def _reserve(self, tokens: int) -> None:
-        """Make room for ``tokens`` tokens a row. Grows in chunks: shapes that vary from step to
-        step fragment the allocator's memory."""
+        """Make room for ``tokens`` tokens per row. Grows in chunks: shapes that vary from step to
+        step fragment memory."""
         missing = -(-tokens // _CHUNK) * _CHUNK - self.kv.shape[4]
         if missing > 0:
             self.kv = pad(self.kv, (0, 0, 0, missing))

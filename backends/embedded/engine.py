@@ -1,8 +1,8 @@
-"""The one thread that computes: it samples for all waiting requests, and trains in between.
+"""The compute thread: samples for all waiting requests, and trains in between.
 
 Requests of a turn tend to arrive together, and a batch costs little more than a single request. So
-after a burst the engine waits a moment for the rest of it: until as many requests wait as the last
-burst had, or none has come for ``_QUIET_S``. A lone client never waits, its burst is of size one.
+the engine waits for a burst to complete: until as many requests are waiting as in the last burst, or
+none has arrived for ``_QUIET_S``. A lone client never waits, as its bursts have size one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backends.embedded.policy import Policy
 from backends.embedded.sampler import Sampler
@@ -38,14 +38,14 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Work:
-    """Something to run while nothing is sampled."""
+    """A function to run while nothing is being sampled."""
 
     run: Callable[[], object]
     future: Future[object] = field(default_factory=Future)
 
 
 class Engine:
-    """Owns the policy; everything that touches its weights runs on this thread."""
+    """Owns the policy; everything that touches its weights runs on the engine's thread."""
 
     def __init__(self, policy: Policy, max_batch: int = _MAX_BATCH) -> None:
         self.policy = policy
@@ -70,7 +70,7 @@ class Engine:
         return waiting.future
 
     def call(self, run: Callable[[], T]) -> Future[T]:
-        """Run something on the engine's thread once no request is being sampled."""
+        """Run a function on the engine's thread once no request is being sampled."""
         work = _Work(run)
         self._put(work)
         return work.future  # type: ignore[return-value]
@@ -78,10 +78,10 @@ class Engine:
     def _put(self, item: _Waiting | _Work) -> None:
         self._inbox.put(item)
         if self._stopped.is_set():
-            self._fail_what_is_left()
+            self._fail_inbox()
 
     def weights_changed(self) -> None:
-        """Forget samplers and caches of replaced weights; on the engine's thread only."""
+        """Drop the samplers and caches of old weights. Call on the engine's thread only."""
         for sampler in self._samplers.values():
             _add(self._retired, sampler.stats)
         self._samplers.clear()
@@ -93,7 +93,7 @@ class Engine:
         return total
 
     def stop(self) -> None:
-        """End the thread; what is running or waiting, or comes later, fails."""
+        """End the thread; running, waiting and later requests fail."""
         self._inbox.put(None)
         self._thread.join()
 
@@ -109,15 +109,14 @@ class Engine:
             for sampler in self._samplers.values():
                 if sampler.active:
                     self._guard(sampler, sampler.step)
-        for future in (f for _, f in self._futures.values()):
+        pending: list[Future[Any]] = [future for _, future in self._futures.values()]
+        pending += [item.future for item in self._waiting] + [item.future for item in self._work]
+        for future in pending:
             future.set_exception(_stopped_error())
-        left: list[_Waiting | _Work] = [*self._waiting, *self._work]
-        for item in left:
-            item.future.set_exception(_stopped_error())
         self._stopped.set()
-        self._fail_what_is_left()
+        self._fail_inbox()
 
-    def _fail_what_is_left(self) -> None:
+    def _fail_inbox(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
                 item = self._inbox.get_nowait()
@@ -129,7 +128,7 @@ class Engine:
         return bool(self._futures or self._waiting or self._work)
 
     def _receive(self, block: bool) -> None:
-        """Take in what has arrived; ``block`` until something has."""
+        """Drain the inbox; with ``block``, wait for an item first."""
         timeout = _QUIET_S if self._waiting and not self._futures else None
         while True:
             try:
@@ -145,7 +144,7 @@ class Engine:
                 self._stopping = True
                 return
             if not item.future.set_running_or_notify_cancel():
-                continue  # whoever asked has gone; from here on the future cannot be cancelled
+                continue  # the client is gone; from here on the future cannot be cancelled
             if isinstance(item, _Work):
                 self._work.append(item)
             else:
@@ -181,7 +180,7 @@ class Engine:
                 model = self.policy.sampling_model(step)
             except KeyError as error:
                 raise NoSuchCheckpoint(f"no checkpoint of step {step}") from error
-            # A policy holds few sampling copies; a sampler whose copy is gone would revive it.
+            # A policy keeps few sampling copies; an idle sampler would keep an evicted one alive.
             idle = [s for s, sampler in self._samplers.items() if not sampler.active]
             for old in idle[: max(0, len(self._samplers) - 1)]:
                 _add(self._retired, self._samplers.pop(old).stats)
@@ -191,7 +190,7 @@ class Engine:
     def _guard(
         self, sampler: Sampler, run: Callable[[], list[tuple[SampleRequest, Sample]]]
     ) -> None:
-        """Hand out what finished; if sampling fails, its requests fail and the engine goes on."""
+        """Resolve finished requests; if sampling fails, fail its requests and continue."""
         try:
             finished = run()
         except Exception as error:
@@ -207,7 +206,7 @@ class Engine:
     def _do(self, work: _Work) -> None:
         try:
             work.future.set_result(work.run())
-        except BaseException as error:  # noqa: BLE001 (it reaches whoever waits for the work)
+        except BaseException as error:  # noqa: BLE001 (re-raised by result())
             work.future.set_exception(error)
 
 

@@ -1,4 +1,4 @@
-"""The embedded model service that ART's backend drives: a server to sample from, and a trainer."""
+"""The embedded implementation of ART's model service: a policy server and a trainer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TRAINER_STATE = "trainer_state.pt"
 
 
 class EmbeddedService:
-    """One model: its server on loopback, its trainer, its checkpoints.
+    """One model with its policy server on loopback, its trainer and its checkpoints.
 
     Raises:
         BackendError: see ``Policy``.
@@ -72,7 +72,7 @@ class EmbeddedService:
     async def train(
         self, packed: PackedTensors, config: TrainConfig, dev_config: DevTrainConfig
     ) -> dict[str, float]:
-        """One optimizer step, then the next checkpoint."""
+        """Take one optimizer step and write the next checkpoint."""
 
         def step() -> dict[str, float]:
             metrics = self._trainer.train(packed, config, dev_config)
@@ -83,7 +83,7 @@ class EmbeddedService:
         return await asyncio.wrap_future(self._engine.call(step))
 
     async def skip_step(self) -> None:
-        """The same weights as the next step, for a step that had nothing to train on."""
+        """Advance with unchanged weights, for a step with nothing to train on."""
 
         def copy() -> None:
             old = self._policy.step
@@ -105,8 +105,8 @@ class EmbeddedService:
             self._trainer.restore(torch.load(state, weights_only=True))
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.PickleError) as error:
             raise BackendError(
-                f"cannot read the optimizer's state in {state}: {error}. Delete that checkpoint "
-                "to continue from the one before it"
+                f"cannot read the optimizer state in {state}: {error}. Delete that checkpoint to "
+                "continue from the previous one"
             ) from error
 
     def _advance(self, save: Any) -> None:
@@ -119,12 +119,12 @@ class EmbeddedService:
         def write(folder: Path) -> None:
             self._policy.trained.save_pretrained(str(folder))
             torch.save(self._trainer.state(), folder / _TRAINER_STATE)
-            # With the weights: a kill before the run's own log is written loses no metric.
+            # Stored with the weights, so that a kill before the run logs them loses nothing.
             (folder / checkpoints.METRICS).write_text(json.dumps(metrics))
 
         checkpoints.write_checkpoint(self._model_dir, step, write)
 
 
 def key_of(value: object) -> str | None:
-    """ART passes ``default`` where no key is set."""
+    """ART passes ``default`` if no key is set."""
     return None if value in (None, "default") else str(value)

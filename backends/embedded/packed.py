@@ -1,8 +1,7 @@
-"""Linear layers on weights that oneDNN has laid out for its own kernels.
+"""Linear layers with weights packed for oneDNN's kernels.
 
-PyTorch multiplies float32 matrices on a CPU with MKL, which leaves half of the vector unit of AMD's
-processors unused. oneDNN does not, and with weights packed once it is about twice as fast there
-wherever a pass has more than a few rows.
+PyTorch multiplies float32 matrices on a CPU with MKL, which uses half the vector width of AMD
+processors. oneDNN with packed weights is about twice as fast there for more than a few rows.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import torch
 from torch.nn import Linear
 from torch.nn.functional import linear, pad
 
-# Below, packing is of no use: such a product is bound by reading the weights.
+# With fewer rows, packing does not help: the product is bound by reading the weights.
 _MIN_ROWS = 8
 
 
 def pack_linears(model: torch.nn.Module) -> None:
-    """Let the model's linear layers multiply with packed copies of their weights, for as long as
-    these are float32 on a CPU. For inference only: no gradient passes."""
+    """Make the model's linear layers use packed copies of their weights while these are float32 on
+    a CPU. For inference only: gradients do not flow."""
     if torch.backends.mkldnn.is_available():
         for module in model.modules():
             if type(module) is Linear:
@@ -28,7 +27,7 @@ def pack_linears(model: torch.nn.Module) -> None:
 
 
 class _Packed:
-    """Follows its layer: weights that have changed are packed again."""
+    """Repacks when the layer's weights change."""
 
     def __init__(self, layer: Linear) -> None:
         self._layer = layer
@@ -47,7 +46,7 @@ class _Packed:
         if present != self._packed_of:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
             self._packed_of = present
-        # oneDNN compiles a kernel for every number of rows and keeps it: eight numbers an octave.
+        # oneDNN compiles and caches a kernel per number of rows: round to eight sizes per octave.
         unit = 1 << (rows.bit_length() - 4)
         x_T_E = pad(x.reshape(rows, -1), (0, 0, 0, -rows % unit))
         multiply = torch.ops.mkldnn._linear_pointwise

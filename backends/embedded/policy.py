@@ -1,8 +1,7 @@
-"""The policy's weights: a frozen base, a trained adapter, and merged copies to sample from.
+"""The policy's weights: a frozen base, a trained adapter, and merged copies for sampling.
 
-Sampling uses weights with the adapter merged in, which costs nothing per token; training uses the
-adapter itself. Both are float32 on a CPU, so what the sampler reports and what the trainer
-recomputes differ by rounding only.
+Sampling uses merged weights, which cost nothing extra per token; training uses the adapter itself.
+Both are float32 on a CPU, so the log-probabilities of sampler and trainer differ by rounding only.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from backends.loading import cannot_load, load_tokenizer, resolve_device
 log = logging.getLogger(__name__)
 
 _MAX_SAMPLING_COPIES = 2
-# Its bars are drawn over ours, one for every load of a few megabytes.
+# Its progress bars garble ours.
 transformers_logging.disable_progress_bar()
 
 
@@ -37,7 +36,7 @@ class Policy:
     """Base, adapter and sampling copies of one model.
 
     Raises:
-        BackendError: the model cannot be loaded, or the device is not there.
+        BackendError: the model cannot be loaded, or the device is missing.
     """
 
     def __init__(self, config: BackendConfig, model_dir: Path, seed: int = 0) -> None:
@@ -66,18 +65,18 @@ class Policy:
 
     @property
     def end_ids(self) -> list[int]:
-        """Tokens that end a turn, by the model's generation settings and its tokenizer."""
+        """End-of-turn tokens from the model's generation config and its tokenizer."""
         configured = self._base.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
         return sorted({i for i in (*ids, self.tokenizer.eos_token_id) if i is not None})
 
     @property
     def max_tokens(self) -> int:
-        """The longest conversation: the configured bound, or the model's own if that is lower."""
+        """The longest conversation: the lower of the configured limit and the model's own."""
         return min(self.config.max_sequence_tokens, self._base.config.max_position_embeddings)
 
     def sampling_model(self, step: int) -> PreTrainedModel:
-        """The weights of a checkpoint, merged.
+        """The merged weights of a checkpoint.
 
         Raises:
             KeyError: there is no checkpoint of this step.
@@ -98,7 +97,7 @@ class Policy:
         return self._sampling[step]
 
     def advance(self, step: int) -> None:
-        """The trained adapter is the policy of ``step`` from now on."""
+        """Make the trained adapter the policy of ``step``."""
         model = self._sampling.pop(self.step, None)
         self.step = step
         if model is not None:
@@ -127,12 +126,12 @@ class Policy:
             raise BackendError(
                 f"the adapter in {folder} does not fit {self.config.base_model}: {error}"
             ) from error
-        # PEFT passes over tensors it does not know and leaves those it misses as they began.
+        # PEFT ignores unknown tensors and leaves missing ones at their initial values.
         expected = {n.replace(".default", "") for n in model.state_dict() if "lora_" in n}
         if stored != expected:
             raise BackendError(
-                f"the adapter in {folder} is not of {self.config.base_model}: it has other layers, "
-                f"such as {min(stored ^ expected)}"
+                f"the adapter in {folder} does not match {self.config.base_model}: their layers "
+                f"differ, for example {min(stored ^ expected)}"
             )
         return model
 

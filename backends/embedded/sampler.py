@@ -1,11 +1,11 @@
-"""Batched sampling, token by token, with caches kept across the turns of a conversation.
+"""Continuous-batching sampler with a prefix cache across the turns of a conversation.
 
-Knows token ids only. Requests that wait are taken into the running batch together; a prompt that
-continues a cached conversation is prefilled from where that ends, and prompts that are equal (the
-first turn of a group) are prefilled once.
+Handles token ids only. Waiting requests join the running batch together; a prompt that continues a
+cached conversation is prefilled from there, and equal prompts (the first turn of a group) are
+prefilled once.
 
-Sampling inverts the cumulative distribution at a uniform number from the request's own seed, so a
-request's tokens depend on its seed and not on the batch it happened to share.
+Sampling inverts the cumulative distribution at a uniform number from the request's own seed, so the
+tokens depend on the seed, not on the other requests in the batch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """A prompt, of which the first ``kept`` tokens are in ``prefix``."""
+    """A prompt whose first ``kept`` tokens are cached in ``prefix``."""
 
     ids: list[int]
     prefix: Prefix | None
@@ -49,7 +49,7 @@ class _Prompt:
 
 
 class PrefixStore:
-    """Caches of earlier conversations, the least recently used dropped beyond ``max_bytes``."""
+    """LRU store of earlier conversations' caches, up to ``max_bytes``."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -58,10 +58,10 @@ class PrefixStore:
         self._next_key = 0
 
     def best(self, ids: list[int]) -> tuple[Prefix, int] | None:
-        """The entry that shares the longest start with ``ids``, and how many tokens that is."""
+        """The entry with the longest common prefix with ``ids``, and its length."""
         best_key, best_length = None, 0
         for key, prefix in self._entries.items():
-            # Most share no more than the best one so far, which one comparison shows.
+            # Skip entries that cannot beat the best one so far.
             if prefix.ids[: best_length + 1] != ids[: best_length + 1]:
                 continue
             length = _common(prefix.ids, ids)
@@ -73,9 +73,9 @@ class PrefixStore:
         return self._entries[best_key], best_length
 
     def put(self, prefix: Prefix) -> None:
-        # A conversation that has grown replaces what it has grown from.
-        for key, held in self._entries.items():
-            if len(held.ids) <= len(prefix.ids) and prefix.ids[: len(held.ids)] == held.ids:
+        # A conversation replaces the shorter entry that it continues.
+        for key, entry in self._entries.items():
+            if len(entry.ids) <= len(prefix.ids) and prefix.ids[: len(entry.ids)] == entry.ids:
                 self._bytes -= self._entries.pop(key).nbytes
                 break
         self._entries[self._next_key] = prefix
@@ -90,18 +90,15 @@ class PrefixStore:
 
 
 def _common(one: list[int], other: list[int]) -> int:
-    """The length of the common start."""
+    """The length of the common prefix."""
     limit = min(len(one), len(other))
     if one[:limit] == other[:limit]:
         return limit
-    for index in range(limit):
-        if one[index] != other[index]:
-            return index
-    return limit
+    return next(index for index in range(limit) if one[index] != other[index])
 
 
 class Sampler:
-    """The running batch of one set of weights. Not thread-safe: one thread owns it."""
+    """The running batch of one set of weights. Not thread-safe."""
 
     def __init__(
         self, model: PreTrainedModel, end_ids: Sequence[int], prefix_bytes: int = 256 << 20
@@ -134,23 +131,23 @@ class Sampler:
 
     @torch.inference_mode()
     def admit(self, requests: Sequence[SampleRequest]) -> list[tuple[SampleRequest, Sample]]:
-        """Prefill new requests and sample their first token; returns those finished already."""
+        """Prefill new requests and sample their first tokens; returns those already finished."""
         started = time.perf_counter()
-        alike: dict[tuple[int, ...], list[SampleRequest]] = {}
+        by_prompt: dict[tuple[int, ...], list[SampleRequest]] = {}
         for request in requests:
-            alike.setdefault(tuple(request.prompt_ids), []).append(request)
-        prompts = [self._begin(list(prompt)) for prompt in alike]
+            by_prompt.setdefault(tuple(request.prompt_ids), []).append(request)
+        prompts = [self._begin(list(prompt)) for prompt in by_prompt]
         first = self._cache.add(len(prompts))
         logits = self._prefill(prompts, first)
-        of = list(range(len(prompts)))
-        new = [_Row(asking[0]) for asking in alike.values()]
-        for index, asking in enumerate(alike.values()):
-            for request in asking[1:]:
+        prompt_index = list(range(len(prompts)))
+        new = [_Row(group[0]) for group in by_prompt.values()]
+        for index, group in enumerate(by_prompt.values()):
+            for request in group[1:]:
                 self._cache.copy(first + index, self._cache.add())
-                of.append(index)
+                prompt_index.append(index)
                 new.append(_Row(request))
         if len(new) > len(prompts):
-            logits = logits[torch.tensor(of, device=logits.device)]
+            logits = logits[torch.tensor(prompt_index, device=logits.device)]
         self._rows += new
         self._next_ids = torch.cat([self._next_ids, self._draw(logits, new)])
         self.stats.requests += len(requests)
@@ -160,10 +157,10 @@ class Sampler:
 
     @torch.inference_mode()
     def step(self) -> list[tuple[SampleRequest, Sample]]:
-        """Sample one more token for every running request; returns those that finished.
+        """Sample one token for every running request; returns those that finished.
 
         Raises:
-            RuntimeError: none is running.
+            RuntimeError: no request is running.
         """
         if not self._rows:
             raise RuntimeError("no request was admitted")
@@ -174,13 +171,12 @@ class Sampler:
         return self._collect()
 
     def _begin(self, prompt: list[int]) -> _Prompt:
-        found = self._prefixes.best(prompt)
-        # The last token is always run again: its logits are what sampling starts from.
-        kept = min(found[1], len(prompt) - 1) if found else 0
-        return _Prompt(prompt, found[0] if found else None, kept)
+        prefix, length = self._prefixes.best(prompt) or (None, 0)
+        # Always rerun the last token: sampling needs its logits.
+        return _Prompt(prompt, prefix, min(length, len(prompt) - 1))
 
     def _prefill(self, prompts: Sequence[_Prompt], first: int) -> torch.Tensor:
-        """Fill the rows from ``first`` on; the logits after each prompt's last token, ``(B, V)``."""
+        """Fill the rows from ``first`` on; returns the logits after each prompt, ``(B, V)``."""
         counts = [len(prompt.ids) - prompt.kept for prompt in prompts]
         new: list[int] = []
         for row, prompt in enumerate(prompts, start=first):
@@ -194,11 +190,12 @@ class Sampler:
         return self._head(hidden_T_E[last])
 
     def _forward(self, ids_T: torch.Tensor, first: int, counts: Sequence[int]) -> torch.Tensor:
-        """Run ``counts`` new tokens of each row from ``first`` on; their hidden states, ``(T, E)``."""
+        """Run ``counts`` new tokens of the rows from ``first`` on; returns the hidden states,
+        ``(T, E)``."""
         positions = self._cache.begin(first, counts)
         output = self._decoder(
             input_ids=ids_T[None],
-            # The cache knows what may be seen. A mask of four dimensions is left as it is.
+            # The cache does the masking. Transformers passes a 4-D mask through unchanged.
             attention_mask=self._no_mask,
             position_ids=positions,
             past_key_values=self._cache,
@@ -209,11 +206,11 @@ class Sampler:
         return output.last_hidden_state[0]
 
     def _draw(self, logits_B_V: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
-        """One token a row, recorded with the log-probability it was drawn with."""
+        """Sample and record one token per row, with its log-probability."""
         scores = logits_B_V.float()
         temperatures = [row.request.temperature for row in rows]
         if any(t not in (0.0, 1.0) for t in temperatures):
-            # Below the floor every distribution is greedy, and the division would overflow.
+            # Below this floor sampling is greedy anyway, and the division would overflow.
             scaled = [max(t, _COLDEST) if t else 1.0 for t in temperatures]
             scale = torch.tensor(scaled, device=scores.device)
             scores = scores / scale[:, None]
@@ -224,7 +221,7 @@ class Sampler:
             uniform = torch.tensor([row.rng.random() for row in rows], device=scores.device)
             threshold = uniform[:, None] * cumulative[:, -1:]
             drawn = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
-            # A uniform number that rounds to 1 would fall on a token of no probability at all.
+            # A uniform number rounded to 1 would select a token of zero probability.
             last = (cumulative < cumulative[:, -1:]).sum(dim=-1)
             drawn = torch.minimum(drawn, last)
             greedy = torch.tensor([t == 0.0 for t in temperatures], device=scores.device)
@@ -237,7 +234,7 @@ class Sampler:
         return chosen
 
     def _collect(self) -> list[tuple[SampleRequest, Sample]]:
-        """Take the finished rows out of the batch and keep their caches."""
+        """Remove finished rows from the batch and store their caches."""
         finished: list[tuple[SampleRequest, Sample]] = []
         running = list(range(len(self._rows)))
         for index in reversed(range(len(self._rows))):

@@ -1,9 +1,8 @@
-"""A process of its own that serves one adapter: ``python -m backends.embedded.serve``.
+"""A process that serves one adapter: ``python -m backends.embedded.serve``.
 
-Apart from the process that answers people, so that sampling and everything around it do not wait
-for each other's interpreter lock. It reads its settings as one line of JSON on stdin, writes its
-port as one line on stdout when it is ready, and ends when stdin is closed: however its parent
-ends, it does not stay behind.
+Separate from the deployment's process, so that the two do not contend for the GIL. Reads its
+settings as one line of JSON from stdin, writes its port as one line to stdout when ready, and exits
+when stdin closes, so it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ from backends.config import BackendConfig
 from backends.embedded.engine import Engine
 from backends.embedded.policy import Policy
 from backends.errors import BackendError
-from backends.listener import KEEP_ALIVE_S, run_server
+from backends.listener import run_server, server_config
 from backends.openai_server import create_app
 
 _LOOPBACK = "127.0.0.1"
 
 
 def main() -> None:
-    # A Ctrl-C goes to the whole group; the parent decides when requests in flight are done.
+    # Ctrl-C reaches the whole process group; the parent decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     report = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints must not be taken for the report
+    os.dup2(2, 1)  # keep libraries' prints apart from the report
     settings = json.loads(sys.stdin.readline())
     try:
         app = _app(settings)
@@ -48,22 +47,19 @@ def main() -> None:
     with socket.create_server((_LOOPBACK, 0)) as listener:
         _say(report, {"port": listener.getsockname()[1]})
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_keep_alive=KEEP_ALIVE_S
-        )
-        run_server(_Server(config), [listener])
+        run_server(_Server(server_config(app)), [listener])
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leaves them as they are: uvicorn would put its own handlers over ours."""
+        """Keep our own signal handlers."""
         yield
 
 
 def _app(settings: dict[str, Any]) -> Any:
     config = BackendConfig.model_validate(settings["backend"])
-    # One core is left to the process that asks.
+    # Leave one core to the parent.
     torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 2) - 1))
     engine = Engine(Policy(config, Path(settings["model_dir"])))
     return create_app(engine, settings["name"], api_key=settings["api_key"])

@@ -1,8 +1,8 @@
-"""One optimizer step on packed trajectories, with ART's loss (CISPO or PPO).
+"""Takes one optimizer step on packed trajectories, with ART's loss (CISPO or PPO).
 
-Rows of similar length share a backward pass, cut to their longest row; the loss is summed over
-tokens and divided once by the step's number of trained tokens, so the split into passes does not
-change the gradient.
+Rows of similar length share a backward pass, truncated to the longest. The loss is summed over
+tokens and divided by the step's total number of trained tokens, so the split into passes does not
+affect the gradient.
 """
 
 from __future__ import annotations
@@ -48,13 +48,11 @@ class Trainer:
         """Train on all rows of ``packed`` with one optimizer step.
 
         Returns:
-            Metrics under ART's names: ``loss/train``, ``loss/grad_norm``, ``loss/entropy`` (nats a
-            token), ``loss/probs_corr`` (correlation of the sampler's and the trainer's token
-            probabilities), ``loss/logprob_diff`` (their mean absolute difference), and
-            ``time/trainer_compute_s``.
+            Metrics under ART's names: ``loss/train``, ``loss/grad_norm``, ``loss/entropy`` (nats
+            per token), those of ``agreement``, and ``time/trainer_compute_s``.
 
         Raises:
-            FloatingPointError: the loss or the gradient is not finite; nothing was changed.
+            FloatingPointError: the loss or the gradient is not finite; no weight was changed.
         """
         from art.loss import loss_fn, shift_tensor
 
@@ -98,7 +96,7 @@ class Trainer:
         }
 
     def _passes(self, packed: PackedTensors) -> Iterator[dict[str, torch.Tensor]]:
-        """The rows, shortest first, in passes of at most ``micro_batch_tokens`` tokens."""
+        """Rows by ascending length, in passes of at most ``micro_batch_tokens`` tokens."""
         tensors = {k: v for k, v in packed.items() if isinstance(v, torch.Tensor)}
         lengths = (tensors["parent_ids"] != -1).sum(dim=1)
         order = lengths.argsort().tolist()
@@ -119,15 +117,15 @@ class Trainer:
     def _logprobs(
         self, tokens_B_T: torch.Tensor, mask_B_T: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probability of each next token where ``mask_B_T`` is set, zero elsewhere, ``(B, T)``;
-        and the summed entropy of the distributions there."""
+        """The next tokens' log-probabilities where ``mask_B_T`` is set and zero elsewhere,
+        ``(B, T)``, and the summed entropy of these distributions."""
         base = self._policy.trained.get_base_model()
         hidden = base.get_decoder()(input_ids=tokens_B_T, use_cache=False).last_hidden_state
         chosen = hidden[mask_B_T]
         targets = torch.nn.functional.pad(tokens_B_T[:, 1:], (0, 1))[mask_B_T]
         head = base.get_output_embeddings()
         picked, entropy = [], torch.zeros((), device=tokens_B_T.device)
-        # In slices: with a large vocabulary the logits are the largest tensor of all.
+        # In slices: with a large vocabulary, the logits are the largest tensor.
         for start in range(0, len(targets), _LOGIT_ROWS):
             rows = slice(start, start + _LOGIT_ROWS)
             logprobs = torch.log_softmax(head(chosen[rows]).float(), dim=-1)

@@ -1,9 +1,8 @@
-"""ART's backend interface over Tinker, with the exact tokens.
+"""ART's backend interface for Tinker, with exact tokens.
 
-ART has backends for Tinker of its own. Their servers report no prompt tokens, one of them renders
-tools in another form than it was asked, and ``art.tinker`` cannot be started without megatron
-(openpipe-art 0.5.18). Here Tinker samples and trains behind the same server and the same packing as
-the embedded backend, so what is trained on is what was sampled.
+ART's own Tinker backends (openpipe-art 0.5.18) report no prompt tokens, one of them renders tools
+differently than requested, and ``art.tinker`` does not start without megatron. Here, Tinker samples
+and trains behind the embedded backend's server and packing, so it trains on the sampled tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class TinkerBackend(EmbeddedBackend):
 
 
 class TinkerPolicy(EmbeddedPolicy):
-    """A policy at Tinker; what lies in the folders here are the addresses of its checkpoints."""
+    """A policy at Tinker; local checkpoint folders hold the addresses of its weights."""
 
     async def fetch_adapter(self, step: int) -> Path:
         await self._tinker().download(step)

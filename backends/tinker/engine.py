@@ -1,4 +1,4 @@
-"""Sampling at Tinker, in the form that the OpenAI-compatible server asks of an engine."""
+"""A sampling engine for the policy server that samples at Tinker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest, SamplerSt
 
 @dataclass(slots=True)
 class RemotePolicy:
-    """What of a policy is known here."""
+    """What is known locally about a remote policy."""
 
     tokenizer: Tokenizer
     max_tokens: int
@@ -25,10 +25,10 @@ class RemotePolicy:
 class TinkerEngine:
     """
     Args:
-        weights: the address of the sampler's weights, by step; shared with whoever trains.
+        weights: addresses of the sampler weights by step; shared with the trainer.
 
     Attributes:
-        client: Tinker's, once there is one.
+        client: Tinker's client, once connected.
     """
 
     def __init__(self, policy: RemotePolicy, weights: dict[int, str]) -> None:
@@ -69,7 +69,7 @@ class TinkerEngine:
         return done
 
     def sampler(self, step: int) -> Any:
-        """Tinker's client for a checkpoint; the first call for it asks Tinker to load it."""
+        """Tinker's client for a checkpoint; the first call loads it there."""
         path = self._weights[step]
         if path not in self._samplers:
             self._samplers[path] = self.client.create_sampling_client(model_path=path)

@@ -1,7 +1,7 @@
-"""One policy at Tinker: a server here to sample from it, a training client there.
+"""The Tinker implementation of ART's model service: a local policy server, remote training.
 
-A checkpoint's folder here holds the addresses of its weights at Tinker, and is written once they
-are there; a run that was killed continues from the newest one, with its optimizer.
+A local checkpoint folder holds the addresses of its weights at Tinker and is written once these
+exist; a killed run resumes from the newest one, including the optimizer state.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 class TinkerService:
     """
     Raises:
-        BackendError: the model cannot be loaded, or writes tool calls in another form than ours.
+        BackendError: the model cannot be loaded, or uses an unsupported tool call format.
     """
 
     def __init__(self, name: str, config: BackendConfig, model_dir: Path, seed: int) -> None:
@@ -49,8 +49,8 @@ class TinkerService:
         tokenizer = load_tokenizer(config.base_model)
         if "<tool_call>" not in str(tokenizer.chat_template):
             raise BackendError(
-                f"backend: tinker reads tool calls in the Hermes form of Qwen models; the template "
-                f"of {config.base_model} has another one"
+                f"backend: tinker reads tool calls in the Hermes format of Qwen models; the "
+                f"template of {config.base_model} uses another one"
             )
         steps = checkpoints.steps(model_dir)
         self._weights = {step: self._addresses(step)["sampler"] for step in steps}
@@ -65,9 +65,8 @@ class TinkerService:
             self._client = self.engine.client = tinker.ServiceClient()
             self._training = self._training_client(self.engine.policy.step)
         except tinker.TinkerError as error:
-            raise BackendError(
-                f"Tinker refuses to train {self._config.base_model}: {error}"
-            ) from error
+            message = f"Tinker refuses to train {self._config.base_model}: {error}"
+            raise BackendError(message) from error
 
     def _training_client(self, step: int) -> Any:
         if self._weights:
@@ -85,9 +84,9 @@ class TinkerService:
         """Serve on loopback; returns host and port.
 
         Raises:
-            BackendError: Tinker refuses the key or the model.
+            BackendError: Tinker rejects the key or the model.
         """
-        # In a thread: the client asks the network, and waits.
+        # In a thread: the client blocks on the network.
         await asyncio.to_thread(self._connect)
         if not self._weights:
             await self._save(0, {})
@@ -101,7 +100,7 @@ class TinkerService:
     async def train(
         self, packed: PackedTensors, config: TrainConfig, dev_config: DevTrainConfig
     ) -> dict[str, float]:
-        """One optimizer step with ART's loss, then the next checkpoint."""
+        """Take one optimizer step with ART's loss and write the next checkpoint."""
         tensors = {k: v for k, v in packed.items() if isinstance(v, torch.Tensor)}
         lengths = (tensors["parent_ids"] != -1).sum(dim=1).tolist()
         data = [
@@ -129,14 +128,14 @@ class TinkerService:
         return metrics
 
     async def skip_step(self) -> None:
-        """The same weights as the next step, for a step that had nothing to train on."""
+        """Advance with unchanged weights, for a step with nothing to train on."""
         old = self.engine.policy.step
         checkpoints.copy_checkpoint(self._model_dir, old, old + 1)
         self._weights[old + 1] = self._weights[old]
         self.engine.policy.step = old + 1
 
     async def download(self, step: int) -> None:
-        """Put the adapter beside the addresses of a checkpoint."""
+        """Download a checkpoint's adapter into its folder."""
         folder = checkpoints.checkpoint_dir(self._model_dir, step)
         if all((folder / name).exists() for name in _ADAPTER_FILES):
             return
@@ -152,7 +151,7 @@ class TinkerService:
                     (folder / name).write_bytes(content.read())
 
     async def prune(self, keep: Iterable[int]) -> None:
-        """Delete all checkpoints but these, here and at Tinker."""
+        """Delete all checkpoints except those of ``keep``, locally and at Tinker."""
         kept = set(keep)
         rest = self._client.create_rest_client()
         doomed = [step for step in self._weights if step not in kept]
@@ -177,7 +176,7 @@ class TinkerService:
             self._listener.stop()
             self._listener = None
         if self._client:
-            # Or its heartbeat would keep the session alive for as long as the process is.
+            # Otherwise its heartbeat keeps the session alive until the process ends.
             self._client.holder.close()
             self._client = None
 
@@ -205,7 +204,7 @@ class TinkerService:
 
 
 def _datum(ids: torch.Tensor) -> Any:
-    """A row: at each position the next token is what is predicted."""
+    """A row with next-token targets."""
     return tinker.Datum(
         model_input=tinker.ModelInput.from_ints(ids[:-1].tolist()),
         loss_fn_inputs={

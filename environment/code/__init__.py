@@ -1,22 +1,21 @@
-"""Write Python that passes hidden tests; the programs run in a sandbox."""
+"""Write Python that passes hidden tests; programs run in a sandbox."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from environment.base import Environment, EnvironmentUnavailable, Reward, Split
+from environment.base import Environment, EnvironmentUnavailable, Reward
 from environment.code import prompts
 from environment.code.config import CodeConfig, CodeDataConfig
 from environment.code.models import CodeOutcome, CodeProblem
 from environment.code.prepare import ProblemSettings, load_problems
 from environment.code.rewards import METRICS, VERDICTS, code_reward
 from environment.code.sandbox.base import Sandbox
-from environment.code.sandbox.choice import check_sandbox, open_sandbox
+from environment.code.sandbox.choice import open_sandbox
 from environment.code.session import CodeSession, RefineSession, ToolsSession, tool_schemas
 from environment.code.sources import fingerprint, read_problems
 from environment.package import EnvironmentPackage, Stage
@@ -25,7 +24,7 @@ _JOB_BYTES = 4
 
 
 class CodeEnvironment(Environment[CodeProblem, CodeOutcome]):
-    """Problems, and the sandbox that programs run in."""
+    """Programming problems and the sandbox that runs the solutions."""
 
     name = "code"
     verdicts, metrics = VERDICTS, METRICS
@@ -33,18 +32,11 @@ class CodeEnvironment(Environment[CodeProblem, CodeOutcome]):
     def __init__(
         self, problems: Sequence[CodeProblem], sandbox: Sandbox, config: CodeConfig
     ) -> None:
-        self._problems, self._sandbox, self._config = list(problems), sandbox, config
+        self._scenarios, self._sandbox, self._config = list(problems), sandbox, config
         self._tags = {"job": secrets.token_hex(_JOB_BYTES)}
         refine = config.style == "refine"
         self.system_prompt = prompts.REFINE_SYSTEM if refine else prompts.TOOLS_SYSTEM
         self.tool_schemas = [] if refine else tool_schemas()
-
-    def scenarios(
-        self, split: Split, limit: int | None = None, seed: int = 0
-    ) -> Sequence[CodeProblem]:
-        chosen = sorted((p for p in self._problems if p.split == split), key=lambda p: p.id)
-        random.Random(f"{seed} {split}").shuffle(chosen)
-        return chosen[:limit]
 
     def session(self, scenario: CodeProblem) -> CodeSession:
         if self._config.style == "tools":
@@ -61,7 +53,7 @@ class CodeEnvironment(Environment[CodeProblem, CodeOutcome]):
 def check(config: CodeConfig, max_turns: int) -> None:
     """
     Raises:
-        EnvironmentUnavailable: no program can be run here as configured, or a rollout has fewer
+        EnvironmentUnavailable: the configured sandbox cannot run here, or a rollout has fewer
             turns than attempts.
     """
     if config.style == "refine" and config.max_attempts > max_turns:
@@ -69,23 +61,23 @@ def check(config: CodeConfig, max_turns: int) -> None:
             f"environment.max_attempts is {config.max_attempts}, but rollout.max_turns only "
             f"{max_turns}: each attempt takes a turn"
         )
-    check_sandbox(config.sandbox)
+    open_sandbox(config.sandbox)  # starts nothing before its first program
 
 
 def open_environment(
     artifacts: dict[str, Path], config: CodeConfig, max_turns: int
 ) -> CodeEnvironment:
-    """The environment over the artifact ``scenarios`` of the data pipeline.
+    """Open the environment from the data pipeline's ``scenarios`` artifact.
 
     Raises:
-        SandboxUnavailable: no program can be run here as configured.
+        SandboxUnavailable: the configured sandbox cannot run here.
     """
     sandbox = open_sandbox(config.sandbox)
     return CodeEnvironment(read_problems(artifacts["scenarios"]), sandbox, config)
 
 
 def stages(data: CodeDataConfig, config: CodeConfig) -> list[Stage]:
-    """The problems, each checked by running its own solution."""
+    """Load the problems, verifying each by running its own solution."""
     code = ("assertions", "driver", "grader", "models", "sources", "values")
     return [
         Stage(

@@ -1,31 +1,31 @@
-"""Take the ``assert`` statements of a problem apart, so that the program never meets what they
-expect: the calls of the program are evaluated apart from the rest of the test.
+"""Splits ``assert`` statements so that a program never sees the values they expect.
 
-``assert set(f([1, 2])) == {1, 2}`` becomes the call ``f([1, 2])`` and the rest
-``set(_0) == {1, 2}``.
+``assert set(f([1, 2])) == {1, 2}`` becomes the call ``f([1, 2])``, which the sandbox evaluates, and
+the rest ``set(_0) == {1, 2}``, which is evaluated elsewhere.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
 class NotSeparable(ValueError):
-    """The test cannot be taken apart: it is no assertion, does not call the program, or calls it
-    with values of its own loop."""
+    """The test cannot be split: it is not an assertion, does not call the program, or calls it
+    with its own loop variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """One test.
+    """One test, split.
 
     Args:
-        test: its condition, as it stands in the source.
-        calls: expressions for the sandbox.
-        rest: the condition with the calls replaced by the names ``_0``, ``_1`` …
+        test: the original condition.
+        calls: expressions for the sandbox to evaluate.
+        rest: the condition with the calls replaced by ``_0``, ``_1`` …
     """
 
     test: str
@@ -34,7 +34,7 @@ class Assertion:
 
     @property
     def expected(self) -> ast.expr | None:
-        """The other side, where the test is ``call == something``."""
+        """The right-hand side of a test of the form ``call == something``."""
         rest = ast.parse(self.rest, mode="eval").body
         if (
             isinstance(rest, ast.Compare)
@@ -51,19 +51,19 @@ def take_apart(test: str, setup: str, solution: str = "") -> Assertion:
     """
     Args:
         test: an assert statement.
-        setup, solution: the problem's own; a name that the setup binds or that the solution
-            imports is no name of the program, one that the solution defines is, though it be that
-            of a builtin.
+        setup, solution: the problem's own. Names that the setup binds or the solution imports do
+            not belong to the program; names that the solution defines do, even if they shadow a
+            builtin.
 
     Raises:
-        NotSeparable: it cannot be taken apart.
+        NotSeparable: the test cannot be split.
     """
     match ast.parse(test).body:
         case [ast.Assert() as statement]:
             condition = ast.unparse(statement.test)
         case _:
-            raise NotSeparable(f"{test!r} is no assert statement")
-    imports, definitions = _halves(_parse(solution))
+            raise NotSeparable(f"{test!r} is not an assert statement")
+    imports, definitions = _split_imports(solution)
     known = set(dir(builtins)) | set(_bound(ast.parse(setup).body)) | set(_bound(imports))
     known -= set(_bound(definitions))
     splitter = _Splitter(known)
@@ -76,37 +76,30 @@ def take_apart(test: str, setup: str, solution: str = "") -> Assertion:
 
 
 def _own_method_decides(rest: str, call: str) -> bool:
-    """Whether a test is ``f(1).is_right(2)``: an object of the program would say so itself."""
-    made = ast.parse(call, mode="eval").body
+    """Whether a test is like ``f(1).is_right(2)``: the program's own object would grade itself."""
+    node = ast.parse(call, mode="eval").body
     return (
         rest in ("_0", "not _0")
-        and isinstance(made, ast.Call)
-        and bool(made.args or made.keywords)
-        and isinstance(made.func, ast.Attribute)
-        and any(isinstance(inner, ast.Call) for inner in ast.walk(made.func))
+        and isinstance(node, ast.Call)
+        and bool(node.args or node.keywords)
+        and isinstance(node.func, ast.Attribute)
+        and any(isinstance(inner, ast.Call) for inner in ast.walk(node.func))
     )
 
 
 def imports_of(solution: str) -> str:
-    """The import statements of a solution: what a test may use of them is not left to the program,
-    which could put something else in their place."""
-    return "\n".join(ast.unparse(statement) for statement in _halves(_parse(solution))[0])
+    """The solution's import statements: tests use these, since the program could replace its own."""
+    return "\n".join(ast.unparse(statement) for statement in _split_imports(solution)[0])
 
 
-def _halves(module: ast.Module) -> tuple[list[ast.stmt], list[ast.stmt]]:
-    """The imports at the top level of a module, and all else there."""
+def _split_imports(solution: str) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """The top-level imports of a solution, and its other statements; none if it does not parse."""
     imports: list[ast.stmt] = []
     others: list[ast.stmt] = []
-    for node in module.body:
-        (imports if isinstance(node, ast.Import | ast.ImportFrom) else others).append(node)
+    with contextlib.suppress(SyntaxError):
+        for node in ast.parse(solution).body:
+            (imports if isinstance(node, ast.Import | ast.ImportFrom) else others).append(node)
     return imports, others
-
-
-def _parse(solution: str) -> ast.Module:
-    try:
-        return ast.parse(solution)
-    except SyntaxError:
-        return ast.Module(body=[], type_ignores=[])
 
 
 def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
@@ -125,7 +118,7 @@ def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
 
 
 class _Splitter(ast.NodeTransformer):
-    """Replaces the largest expressions that start with a name of the program."""
+    """Replaces the largest expressions rooted in a name of the program."""
 
     def __init__(self, known: set[str]) -> None:
         self._known = known
@@ -133,7 +126,7 @@ class _Splitter(ast.NodeTransformer):
         self.calls: list[str] = []
 
     def visit(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, ast.expr) and self._is_programs(node):
+        if isinstance(node, ast.expr) and self._belongs_to_program(node):
             names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
             if names & self._local:
                 raise NotSeparable(f"{ast.unparse(node)!r} depends on variables of the test")
@@ -156,8 +149,8 @@ class _Splitter(ast.NodeTransformer):
         finally:
             self._local = outer
 
-    def _is_programs(self, node: ast.expr) -> bool:
-        """Whether an expression is made by the program: its root is a name nobody else binds."""
+    def _belongs_to_program(self, node: ast.expr) -> bool:
+        """Whether the root of an expression is a name that nothing but the program binds."""
         while isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
             node = node.func if isinstance(node, ast.Call) else node.value
         return (

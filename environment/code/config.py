@@ -1,4 +1,4 @@
-"""Settings of the code environment: where its problems come from and how the agent works on them."""
+"""Settings of the code environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from environment.base import StrictModel
 from environment.code.sandbox.base import Limits
 
-# The commit of the data set that problems are read from, unless another one is asked for.
+# The default commit of the dataset.
 MBPP_REVISION = "4bb6404fdc6cacfda99d4ac4205087b89d32030c"
 
 
@@ -18,21 +18,21 @@ class CodeDataConfig(StrictModel):
     """Where problems come from."""
 
     source: Literal["bundled", "mbpp", "jsonl"] = "bundled"
-    path: Path | None = Field(None, description="A file of problems in MBPP's form, for jsonl.")
+    path: Path | None = Field(None, description="A JSONL file in MBPP's format, for source: jsonl.")
     dataset: str = Field(
         "google-research-datasets/mbpp", description="Hub name or local copy of MBPP."
     )
     dataset_config: Literal["full", "sanitized"] = "full"
     dataset_revision: str = MBPP_REVISION
-    train_split: str = Field("train", description="MBPP's own split to train on.")
-    test_split: str = Field("test", description="MBPP's own split to evaluate on.")
-    train_limit: int | None = Field(100, ge=1, description="Problems to train on; null for all.")
-    test_limit: int | None = Field(None, ge=1, description="Problems held out; null for all.")
+    train_split: str = Field("train", description="MBPP split to train on.")
+    test_split: str = Field("test", description="MBPP split to evaluate on.")
+    train_limit: int | None = Field(100, ge=1, description="Training problems; null for all.")
+    test_limit: int | None = Field(None, ge=1, description="Held-out problems; null for all.")
     visible_tests: int = Field(
-        1, ge=0, description="Of a problem's tests, how many the agent sees; the rest decide."
+        1, ge=0, description="Tests per problem that the agent sees; the rest are hidden."
     )
     verify: bool = Field(
-        True, description="Leave out problems whose own solution fails, which is run to see."
+        True, description="Run each problem's own solution and drop problems where it fails."
     )
 
     @field_validator("path")
@@ -48,26 +48,26 @@ class CodeDataConfig(StrictModel):
 
 
 class SandboxConfig(StrictModel):
-    """Where programs run. docs/sandboxes.md says which is for whom."""
+    """Where programs run; see docs/sandboxes.md for how to choose."""
 
     kind: Literal["isolated", "bubblewrap", "stack", "cwsandbox"] = Field(
         "isolated", description="stack: the sandbox component of the ZenML stack."
     )
-    workers: int = Field(4, ge=1, le=64, description="Programs at once.")
+    workers: int = Field(4, ge=1, le=64, description="Concurrent programs.")
     limits: Limits = Limits()
 
 
 class CodeConfig(StrictModel):
-    """How an agent works on a problem."""
+    """How the agent works on a problem."""
 
     name: Literal["code"] = "code"
     style: Literal["refine", "tools"] = Field(
         "refine",
-        description="refine: the agent writes programs and gets the visible tests' errors; tools: "
-        "it calls execute_code and submit_solution.",
+        description="refine: the agent writes programs and sees visible test failures; tools: it "
+        "calls execute_code and submit_solution.",
     )
-    max_attempts: int = Field(3, ge=1, description="Programs of one rollout, for refine.")
+    max_attempts: int = Field(3, ge=1, description="Programs per rollout, for refine.")
     shaping: float = Field(
-        0.0, ge=0, lt=1, description="Paid for the share of hidden tests that a failure passes."
+        0.0, ge=0, lt=1, description="Reward of a failure, times the fraction of tests passed."
     )
     sandbox: SandboxConfig = SandboxConfig()

@@ -1,8 +1,8 @@
-"""What runs inside the sandbox: load a program, evaluate calls of it, report their values.
+"""Runs inside the sandbox: loads a program, evaluates calls to it and reports their values.
 
-The grader sends the source of this file, followed by a call of ``main``; so it needs the standard
-library alone, of Python 3.9 or later. Nothing here has to be trusted: the program runs in the same
-interpreter and can forge every report, but what a test expects is not here to be forged.
+The grader sends this file's source followed by a call to ``main``, so it needs only the standard
+library of Python 3.9 or later. It is untrusted: the program shares the interpreter and can forge
+any report, but the expected values are not here to be copied.
 """
 
 import collections
@@ -22,13 +22,13 @@ _SCALARS: tuple[tuple[Any, str, Any], ...] = (
     (complex, "complex", repr),
     ((bytes, bytearray), "bytes", lambda value: bytes(value).hex()),
 )
-# Equal to no list, but a test may make one of them.
+# Never equal to a list, but a test may convert them.
 _ITERABLES = (Iterator, KeysView, ItemsView, ValuesView, collections.deque, range)
 _TEXT = 300
 
 
 def encode(value: object, depth: int = 0) -> object:
-    """A plain value as JSON with type tags; what is not plain becomes its type's name."""
+    """A plain value as JSON with type tags; any other value as its type's name."""
     if depth > _DEPTH:
         return {"t": "other", "v": "a value nested too deep"}
     if value is None or isinstance(value, (bool, str)):
@@ -51,7 +51,7 @@ def encode(value: object, depth: int = 0) -> object:
 
 
 def failure(error: BaseException) -> dict[str, object]:
-    """An exception as a report; its own text may raise too."""
+    """An exception as a report; even its ``str`` may raise."""
     try:
         text = str(error)[:_TEXT]
     except BaseException:  # noqa: BLE001 (the program's class, whatever it does)
@@ -67,8 +67,8 @@ def failure(error: BaseException) -> dict[str, object]:
 def main(payload: str) -> None:
     """
     Args:
-        payload: JSON with ``mark`` (what each report starts with), ``setup``, ``program`` and
-            ``calls``: expressions.
+        payload: JSON with ``mark`` (the prefix of each report), ``setup``, ``program`` and
+            ``calls`` (expressions).
     """
     task = json.loads(payload)
     write, dumps, mark = os.write, json.dumps, "\n" + task["mark"]
@@ -78,14 +78,14 @@ def main(payload: str) -> None:
         while text:
             text = text[write(1, text) :]
 
-    # Found where Python looks for the module of a class: dataclasses with annotations in quotes do.
+    # Dataclasses with quoted annotations look their module up in sys.modules.
     module = sys.modules["solution"] = types.ModuleType("solution")
     names = module.__dict__
     try:
         try:
             exec(compile(task["setup"], "setup.py", "exec"), names)  # noqa: S102
             later = ""
-        except NameError:  # it makes objects of the program's classes
+        except NameError:  # the setup uses the program's classes
             later = task["setup"]
         exec(compile(task["program"], "program.py", "exec"), names)  # noqa: S102
         exec(compile(later, "setup.py", "exec"), names)  # noqa: S102

@@ -1,10 +1,9 @@
-"""Run a program against tests, without ever showing it what they expect.
+"""Runs a program against tests without exposing the expected values.
 
-The sandbox evaluates the calls that the tests make and reports their values. What is left of a
-test is decided here, if it compares the value with a constant, or otherwise by a second program in
-the sandbox that holds nothing of the first. So a program gains nothing by printing a success
-marker, by ending the process, by patching builtins, or by returning an object that says it equals
-everything: it has to return the right value.
+The sandbox evaluates the tests' calls and reports their values. The rest of a test is decided here
+if it compares a value with a constant, otherwise by a second, independent program in the sandbox.
+So printing a success marker, exiting early, patching builtins or returning an object equal to
+everything gains a program nothing: it has to return the right value.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 from environment.base import is_utf8
@@ -32,7 +30,7 @@ _MARK_BYTES = 12
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """An attempt, and the executions that it took."""
+    """An attempt and its sandbox executions."""
 
     attempt: Attempt
     executions: tuple[Execution, ...]
@@ -53,12 +51,12 @@ async def grade(
 ) -> Grade:
     """
     Raises:
-        SandboxError: the sandbox failed; nothing is known of the program.
+        SandboxError: the sandbox failed, which says nothing about the program.
     """
     if "\0" in program or not is_utf8(program):
         attempt = Attempt(Verdict.SYNTAX, 0, len(tests), "SyntaxError: it is no text (line 1)")
         return Grade(attempt, ())
-    assertions = [_taken_apart(test, problem.setup, problem.solution) for test in tests]
+    assertions = [_take_apart(test, problem.setup, problem.solution) for test in tests]
     calls = [call for assertion in assertions for call in assertion.calls]
     mark = secrets.token_hex(_MARK_BYTES)
     task = {"mark": mark, "setup": problem.setup, "program": program, "calls": calls}
@@ -87,14 +85,8 @@ async def grade(
     return Grade(attempt, tuple(executions))
 
 
-@cache
-def _taken_apart(test: str, setup: str, solution: str) -> Assertion:
-    return take_apart(test, setup, solution)
-
-
-@cache
-def _source(module: ModuleType) -> str:
-    return inspect.getsource(module)
+_take_apart = cache(take_apart)
+_source = cache(inspect.getsource)
 
 
 def _driven(task: Mapping[str, Any]) -> str:
@@ -102,8 +94,8 @@ def _driven(task: Mapping[str, Any]) -> str:
 
 
 def _reports(stdout: str, mark: str) -> list[dict[str, Any]]:
-    """What the driver wrote, up to the first line that is not whole."""
-    found: list[dict[str, Any]] = []
+    """The driver's reports, up to the first truncated line."""
+    reports: list[dict[str, Any]] = []
     for line in stdout.split("\n"):
         if line.startswith(mark):
             try:
@@ -112,8 +104,8 @@ def _reports(stdout: str, mark: str) -> list[dict[str, Any]]:
                 break
             if not isinstance(report, dict):
                 break
-            found.append(report)
-    return found
+            reports.append(report)
+    return reports
 
 
 def _not_loaded(reports: Sequence[Mapping[str, Any]], ran: Execution) -> _Failure:
@@ -132,7 +124,7 @@ def _exception(error: Mapping[str, Any]) -> str:
 
 
 def _ended(ran: Execution, what: str) -> _Failure:
-    """Why there is no report of a call, or of the program."""
+    """Why there is no report for a call or for the program."""
     if ran.status is Status.TIMEOUT:
         return _Failure(Verdict.TIMEOUT, f"{what} took too long")
     if ran.status is Status.MEMORY:
@@ -143,7 +135,7 @@ def _ended(ran: Execution, what: str) -> _Failure:
 
 
 class _Values:
-    """The reports of the calls, in their order; those that are missing were never reached."""
+    """The reports of the calls, in order; calls without one were never reached."""
 
     def __init__(self, reports: Sequence[Mapping[str, Any]], ran: Execution) -> None:
         self._reports, self._ran = reports, ran
@@ -152,7 +144,7 @@ class _Values:
         return [report["v"] for report in self._reports[first:last]]
 
     def get(self, index: int, call: str) -> Any:
-        """The value of a call, or the ``_Failure`` that it is."""
+        """The value of a call, or a ``_Failure``."""
         call = _cut(call)
         if index >= len(self._reports):
             return _ended(self._ran, call)
@@ -174,21 +166,21 @@ def _span(assertions: Sequence[Assertion], index: int) -> tuple[int, int]:
 def _decide(
     assertions: Sequence[Assertion], values: _Values
 ) -> tuple[dict[int, _Failure], list[int]]:
-    """The failures, by test, and the tests that need more than a comparison with a constant."""
+    """Failures by test, and the tests that need more than a comparison with a constant."""
     failures: dict[int, _Failure] = {}
     undecided: list[int] = []
     for index, assertion in enumerate(assertions):
         first, _ = _span(assertions, index)
-        found = [values.get(first + i, call) for i, call in enumerate(assertion.calls)]
-        failed = next((value for value in found if isinstance(value, _Failure)), None)
+        results = [values.get(first + i, call) for i, call in enumerate(assertion.calls)]
+        failed = next((value for value in results if isinstance(value, _Failure)), None)
         if failed:
             failures[index] = failed
             continue
-        constant, wanted = _constant(assertion)
-        if not constant:
+        is_constant, expected = _constant(assertion)
+        if not is_constant:
             undecided.append(index)
-        elif found[0] != wanted:
-            text = f"{_cut(assertion.calls[0])} is {_shown(found[0])}, not {_shown(wanted)}"
+        elif results[0] != expected:
+            text = f"{_cut(assertion.calls[0])} is {_shown(results[0])}, not {_shown(expected)}"
             failures[index] = _Failure(Verdict.WRONG_ANSWER, text)
     return failures, undecided
 
@@ -200,16 +192,16 @@ def _constant(assertion: Assertion) -> tuple[bool, Any]:
         return False, None
     try:
         return True, ast.literal_eval(expected)
-    except (ValueError, TypeError):  # an expression, or one that no Python can evaluate
+    except (ValueError, TypeError):  # not a literal, or an invalid one
         return False, None
 
 
 async def _evaluate_rest(
     sandbox: Sandbox, setup: str, rest: Sequence[tuple[str, list[Any]]], tags: Mapping[str, str]
 ) -> tuple[list[bool], Execution]:
-    """Decide what is left of tests in a sandbox of its own, over the values alone."""
+    """Evaluate the rest of each test on the reported values, in a fresh sandbox."""
     mark = secrets.token_hex(_MARK_BYTES)
-    # In a module of their own, lest a name of the setup and one of theirs be the same.
+    # A separate module, to avoid name clashes with the setup.
     program = (
         "import json as _json, types as _types\n_values = _types.ModuleType('values')\n"
         f"exec({_source(values)!r}, _values.__dict__)\n"
@@ -231,11 +223,11 @@ def _shown(value: Any) -> str:
         return "an iterator"
     try:
         return _cut(repr(value))
-    except ValueError:  # more digits than Python writes
+    except ValueError:  # exceeds Python's int-to-str digit limit
         return "too large a number to show"
 
 
 def _cut(text: str) -> str:
-    # A lone surrogate can be sent to no model and written to no file.
+    # Lone surrogates can neither be sent to a model nor written to a file.
     text = " ".join(text.encode(errors="backslashreplace").decode().split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,4 +1,4 @@
-"""The records of the code environment: a problem with its tests, and what became of a program."""
+"""Records of the code environment."""
 
 from __future__ import annotations
 
@@ -13,37 +13,29 @@ from environment.code.assertions import take_apart
 
 
 class Verdict(StrEnum):
-    """What became of a program. Every submitted program has exactly one."""
+    """The result of a submitted program; see ``rewards.VERDICTS``."""
 
     PASSED = "passed"
-    """Every test held."""
     SYNTAX = "syntax"
-    """It is no Python, or the reply held no program."""
     EXCEPTION = "exception"
-    """It raised, or ended the process, where a test wanted a value."""
     WRONG_ANSWER = "wrong_answer"
-    """A test got another value than it wanted."""
     TIMEOUT = "timeout"
-    """It ran longer than it may, by the clock or by the processor."""
     MEMORY = "memory"
-    """It wanted more memory than it may have."""
     OUTPUT = "output"
-    """It wrote more than it may."""
     NOTHING = "nothing"
-    """The agent submitted none."""
 
 
 class CodeProblem(Scenario):
     """A task to solve in Python, and the tests that a solution must pass.
 
     Args:
-        id: of the problem in its source, such as ``mbpp/601``.
+        id: unique in its source, such as ``mbpp/601``.
         text: the task in words.
         visible_tests: ``assert`` statements that the agent sees and gets feedback from.
-        hidden_tests: those that decide the reward; the agent never sees them.
-        setup: Python that runs before the program and before each test (imports).
-        solution: a program known to pass, where the source has one.
-        kind: a family or a degree of difficulty, for reports.
+        hidden_tests: ``assert`` statements that decide the reward; the agent never sees them.
+        setup: Python to run before the program and before each test (imports).
+        solution: a reference solution, if the source has one.
+        kind: a family or difficulty, for reports.
     """
 
     text: str = Field(min_length=1)
@@ -69,9 +61,9 @@ class Attempt:
     """One run of a program against tests.
 
     Args:
-        feedback: one short text for the agent about the first test that failed; empty if all held.
-        passed, total: tests.
-        seconds: of sandbox time.
+        passed, total: number of tests.
+        feedback: a short text for the agent about the first failed test; empty if all passed.
+        seconds: sandbox time.
     """
 
     verdict: Verdict
@@ -85,10 +77,11 @@ class Attempt:
 class CodeOutcome(Outcome):
     """
     Args:
-        attempts: programs that ran against the visible tests.
-        final: the submitted program against the hidden tests; None if none was submitted.
-        executions, failures, timeouts, sandbox_seconds: of the sandbox, for its metrics; a failure
-            is one the sandbox itself is to blame for; the seconds are without waiting for a place.
+        attempts: runs against the visible tests.
+        final: the submitted program's run against the hidden tests; None if none was submitted.
+        executions, timeouts: sandbox runs.
+        failures: sandbox runs that failed through the sandbox's own fault.
+        sandbox_seconds: total, excluding time in the queue.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
@@ -97,8 +90,3 @@ class CodeOutcome(Outcome):
     failures: int = 0
     timeouts: int = 0
     sandbox_seconds: float = 0.0
-
-    @property
-    def submitted(self) -> int:
-        """Programs that the agent wrote to be judged."""
-        return len(self.attempts)

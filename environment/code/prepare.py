@@ -1,4 +1,4 @@
-"""The work of the data pipeline, free of any pipeline: problems, checked, in one file."""
+"""The data pipeline's work, independent of ZenML: one file of verified problems."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from environment.base import StrictModel
+from environment.base import SplitReport, StrictModel
 from environment.code import sources
 from environment.code.config import CodeDataConfig, SandboxConfig
 from environment.code.grader import grade
 from environment.code.models import CodeProblem, Verdict
 from environment.code.sandbox.base import Sandbox
 from environment.code.sandbox.choice import open_sandbox
-from environment.code.sources import ProblemError, ProblemReport, write_problems
+from environment.code.sources import ProblemError
+from environment.jsonl import write_jsonl
 from environment.package import Work
 
 log = logging.getLogger(__name__)
 
 
 class ProblemSettings(StrictModel):
-    """What decides which problems there are, and where their solutions run."""
+    """The settings that determine the problems, and where their solutions run."""
 
     data: CodeDataConfig
     sandbox: SandboxConfig
@@ -35,15 +36,15 @@ def load_problems(work: Work, settings: ProblemSettings) -> dict[str, Any]:
     return {"source": settings.data.source, **report.model_dump()}
 
 
-def make_problems(config: CodeDataConfig, sandbox: SandboxConfig, file: Path) -> ProblemReport:
+def make_problems(config: CodeDataConfig, sandbox: SandboxConfig, file: Path) -> SplitReport:
     """Write the usable problems of the configured source to ``file``.
 
     Args:
-        sandbox: where their own solutions run, if they are to be verified.
+        sandbox: runs the problems' own solutions, with ``config.verify``.
 
     Raises:
-        ProblemError: the source cannot be read, or nothing of it is usable.
-        SandboxUnavailable: solutions are to be run, and nothing can run them safely.
+        ProblemError: the source cannot be read, or a split has no usable problem.
+        SandboxUnavailable: solutions must run, but the sandbox cannot run here.
         SandboxError: the sandbox failed.
     """
     skipped: Counter[str] = Counter()
@@ -53,15 +54,15 @@ def make_problems(config: CodeDataConfig, sandbox: SandboxConfig, file: Path) ->
     counts = Counter(problem.split for problem in problems)
     if not counts["train"] or not counts["test"]:
         reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.items())
-        raise ProblemError(f"no usable problem is left of a split ({reasons})")
-    write_problems(file, problems)
-    return ProblemReport(train=counts["train"], test=counts["test"], skipped=dict(skipped))
+        raise ProblemError(f"a split has no usable problem left ({reasons})")
+    write_jsonl(file, problems)
+    return SplitReport(train=counts["train"], test=counts["test"], skipped=dict(skipped))
 
 
 def _verified(
     problems: Sequence[CodeProblem], config: SandboxConfig, skipped: Counter[str]
 ) -> list[CodeProblem]:
-    """Those whose own solution passes all their tests; nothing can be learned from the others."""
+    """Drop problems whose own solution fails a test: nothing can be learned from them."""
     with_solution = [problem for problem in problems if problem.solution]
     verdicts = asyncio.run(_verdicts(open_sandbox(config), with_solution, config.workers))
     failed = {problem.id for problem, v in zip(with_solution, verdicts, strict=True) if v}
@@ -73,7 +74,7 @@ def _verified(
 async def _verdicts(
     sandbox: Sandbox, problems: Sequence[CodeProblem], workers: int
 ) -> list[Verdict | None]:
-    """Per problem why its solution fails; None if it does not."""
+    """For each problem, why its solution fails, or None if it passes."""
     slots = asyncio.Semaphore(workers)
 
     async def one(problem: CodeProblem) -> Verdict | None:
@@ -82,7 +83,7 @@ async def _verdicts(
             graded = await grade(sandbox, problem, problem.solution, tests, {"problem": problem.id})
         verdict = graded.attempt.verdict
         if verdict is not Verdict.PASSED:
-            log.info("left out %s: its solution fails: %s", problem.id, graded.attempt.feedback)
+            log.info("skipped %s: its solution fails: %s", problem.id, graded.attempt.feedback)
         return None if verdict is Verdict.PASSED else verdict
 
     try:

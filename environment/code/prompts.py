@@ -1,4 +1,4 @@
-"""What a code agent is told, and how its reply is read."""
+"""Prompts of the code agent, and how its replies are parsed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TOOLS_SYSTEM = (
     "You solve a task in Python. Try code with execute_code; it starts afresh every time, and shows "
     "what was printed and raised. When the program is right, hand all of it to submit_solution."
 )
-# Whatever stands after the opening fence: else the closing one of ```python3 would open a block.
+# Accepts any info string: otherwise the closing fence of ```python3 would open a block.
 _BLOCK = re.compile(r"```[^`\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
@@ -27,11 +27,7 @@ def try_again(attempt: int, max_attempts: int, feedback: str) -> str:
 
 
 def program_in(reply: str) -> str | None:
-    """The program of a reply: its last code block, or all of it where there is none.
-
-    Returns:
-        None if the reply holds nothing.
-    """
+    """The reply's last code block, or the whole reply without one; None if that is blank."""
     blocks = _BLOCK.findall(reply)
-    program = textwrap.dedent(blocks[-1] if blocks else reply).strip()  # lists indent their blocks
-    return program or None
+    # Blocks inside Markdown lists are indented.
+    return textwrap.dedent(blocks[-1] if blocks else reply).strip() or None

@@ -6,32 +6,29 @@ from environment.base import Reward, StopReason
 from environment.code.models import CodeOutcome, Verdict
 
 VERDICTS: dict[str, str] = {
-    Verdict.PASSED: "every hidden test holds",
-    Verdict.SYNTAX: "no Python, or no program in the reply",
-    Verdict.EXCEPTION: "it raises, or ends the process, where a test wants a value",
-    Verdict.WRONG_ANSWER: "a test gets another value than it wants",
-    Verdict.TIMEOUT: "it runs longer than it may",
-    Verdict.MEMORY: "it wants more memory than it may have",
-    Verdict.OUTPUT: "it writes more than it may",
+    Verdict.PASSED: "every hidden test passes",
+    Verdict.SYNTAX: "invalid Python, or no program in the reply",
+    Verdict.EXCEPTION: "the program raised or exited where a test expects a value",
+    Verdict.WRONG_ANSWER: "a test got a wrong value",
+    Verdict.TIMEOUT: "the program exceeded its wall-clock or CPU limit",
+    Verdict.MEMORY: "the program exceeded its memory limit",
+    Verdict.OUTPUT: "the program exceeded its output limit",
     Verdict.NOTHING: "no program was submitted",
 }
 METRICS = {
-    "tests_passed": "share of the hidden tests that pass",
+    "tests_passed": "fraction of hidden tests that pass",
     "attempts": "programs submitted",
     "first_attempt_visible": "the first program passes the visible tests",
     "sandbox_executions": "programs run",
-    "sandbox_timeouts": "share of the runs that ran out of time",
-    "sandbox_failures": "share of the runs that failed through the sandbox's own fault",
-    "sandbox_seconds": "seconds in the sandbox, a run",
+    "sandbox_timeouts": "fraction of runs that timed out",
+    "sandbox_failures": "fraction of runs that failed through the sandbox's own fault",
+    "sandbox_seconds": "seconds in the sandbox per run",
 }
 
 
 def code_reward(outcome: CodeOutcome, shaping: float) -> Reward:
-    """1.0 if every hidden test passes, else ``shaping`` times the share that does.
-
-    Args:
-        shaping: below 1, so that no failure is worth a success.
-    """
+    """1.0 if every hidden test passes, otherwise ``shaping`` (below 1) times the fraction that
+    does."""
     final = outcome.final
     verdict = final.verdict if final else Verdict.NOTHING
     success = verdict is Verdict.PASSED
@@ -44,7 +41,7 @@ def code_reward(outcome: CodeOutcome, shaping: float) -> Reward:
         reason=str(verdict) if final or outcome.stop is StopReason.FINISHED else str(outcome.stop),
         metrics={
             "tests_passed": share,
-            "attempts": float(outcome.submitted),
+            "attempts": float(len(outcome.attempts)),
             "first_attempt_visible": float(first is Verdict.PASSED),
             "sandbox_executions": float(outcome.executions),
             "sandbox_timeouts": outcome.timeouts / ran,

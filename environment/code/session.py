@@ -1,4 +1,4 @@
-"""One agent at one problem: programs go into the sandbox, what became of them comes back."""
+"""Sessions of the code environment: they run an agent's programs in the sandbox and report back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SPECS: tuple[tuple[str, str], ...] = (
 
 
 def tool_schemas() -> list[dict[str, Any]]:
-    """The tools of the style ``tools`` as OpenAI function schemas."""
+    """The tools of style ``tools`` as OpenAI function schemas."""
     return [
         convert_to_openai_tool(
             StructuredTool(name=name, description=text, args_schema=CodeArguments, func=print)
@@ -41,7 +41,7 @@ def tool_schemas() -> list[dict[str, Any]]:
 
 
 class CodeSession(Session[CodeOutcome]):
-    """What both styles share: a sandbox, counted, and a last program that the hidden tests judge."""
+    """Shared by both styles: counts sandbox runs and grades the submission by hidden tests."""
 
     def __init__(self, problem: CodeProblem, sandbox: Sandbox, tags: Mapping[str, str]) -> None:
         self.user_prompt = prompts.task(problem.text, problem.visible_tests)
@@ -81,17 +81,13 @@ class CodeSession(Session[CodeOutcome]):
 
 
 class RefineSession(CodeSession):
-    """The agent writes a program, sees how the visible tests fail, and writes it again. The program
-    that passes them, or the last one, is submitted."""
+    """The agent rewrites its program until the visible tests pass or its attempts are used up; the
+    last program is submitted."""
 
     takes_text = True
 
     def __init__(
-        self,
-        problem: CodeProblem,
-        sandbox: Sandbox,
-        tags: Mapping[str, str],
-        max_attempts: int,
+        self, problem: CodeProblem, sandbox: Sandbox, tags: Mapping[str, str], max_attempts: int
     ) -> None:
         super().__init__(problem, sandbox, tags)
         self._max_attempts = max_attempts
@@ -112,7 +108,7 @@ class RefineSession(CodeSession):
 
 
 class ToolsSession(CodeSession):
-    """The agent runs code as often as its turns allow, then submits a program, once."""
+    """The agent runs code as often as its turns allow, then submits one program."""
 
     def __init__(self, problem: CodeProblem, sandbox: Sandbox, tags: Mapping[str, str]) -> None:
         super().__init__(problem, sandbox, tags)
@@ -142,7 +138,7 @@ class ToolsSession(CodeSession):
 
 
 def describe(execution: Execution) -> str:
-    """An execution, for the agent to read."""
+    """Describe an execution to the agent."""
     end = {
         Status.OK: "",
         Status.FAILED: f"[exit code {execution.exit_code}]"
@@ -157,7 +153,7 @@ def describe(execution: Execution) -> str:
 
 
 def _middle_out(text: str) -> str:
-    """A long text without its middle: the start of an output and the end of a traceback matter."""
+    """Cut the middle: the start of the output and the end of a traceback matter most."""
     if len(text) <= _SHOWN:
         return text
     half = _SHOWN // 2

@@ -1,68 +1,60 @@
-"""Where problems come from: our own, MBPP from the hub, or a file of the same form.
+"""Problem sources: bundled, MBPP from the Hub, or a file in the same format.
 
-MBPP is Austin et al., "Program Synthesis with Large Language Models", 2021. A problem that cannot
-be used is counted under a reason, never silently left out.
+MBPP is Austin et al., "Program Synthesis with Large Language Models", 2021. Unusable problems are
+counted by reason, never dropped silently.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from environment.base import Split, StrictModel, UserError
+from environment.base import Split, UserError
 from environment.code.assertions import NotSeparable, take_apart
 from environment.code.bundled import problems as bundled_problems
 from environment.code.config import CodeDataConfig
 from environment.code.models import CodeProblem
 from environment.hub import HubError, load_rows
+from environment.jsonl import read_jsonl
 
 _COLUMNS = {
     "full": frozenset({"task_id", "text", "code", "test_list", "challenge_test_list"}),
     "sanitized": frozenset({"task_id", "prompt", "code", "test_list", "test_imports"}),
 }
-# What MBPP's own file, which names no splits, says of its task ids.
+# MBPP's own file has no split column; its README assigns these task ids.
 _TEST_IDS, _TRAIN_IDS, _OTHER_IDS = range(11, 511), range(601, 975), range(1, 601)
 
 
 class ProblemError(UserError):
-    """Problems that cannot be read; the text names the source and what is wrong with it."""
-
-
-class ProblemReport(StrictModel):
-    """How many problems are left in each split, and why others were left out."""
-
-    train: int
-    test: int
-    skipped: dict[str, int]
+    """Unreadable problems; the message names the source and what is wrong with it."""
 
 
 def load_problems(config: CodeDataConfig, skipped: Counter[str]) -> list[CodeProblem]:
-    """The problems of the configured source, both splits, each within its limit.
+    """The configured source's problems, each split within its limit.
 
     Raises:
-        ProblemError: the source cannot be read, has no problem of a split, or one of them twice.
+        ProblemError: the source cannot be read, lacks a split, or repeats a problem.
     """
-    found: dict[Split, list[CodeProblem]] = {"train": [], "test": []}
+    by_split: dict[Split, list[CodeProblem]] = {"train": [], "test": []}
     for problem in _problems(config, skipped):
-        found[problem.split].append(problem)
-    for split, problems in found.items():
+        by_split[problem.split].append(problem)
+    for split, problems in by_split.items():
         if not problems:
             left_out = ", ".join(f"{n} {reason}" for reason, n in skipped.items()) or "none"
             raise ProblemError(
                 f"the source {config.source} has no problem to {split} on (left out: {left_out})"
             )
-    problems = found["train"][: config.train_limit] + found["test"][: config.test_limit]
+    problems = by_split["train"][: config.train_limit] + by_split["test"][: config.test_limit]
     name, times = Counter(problem.id for problem in problems).most_common(1)[0]
     if times > 1:
         raise ProblemError(
-            f"the source {config.source} has {name} {times} times: what is held out would be "
-            "trained on, or count twice. Name different splits, or each problem once"
+            f"the source {config.source} has {name} {times} times: a held-out problem would be "
+            "trained on or counted twice. Use different splits, and each problem once"
         )
     return problems
 
@@ -79,7 +71,7 @@ def _problems(config: CodeDataConfig, skipped: Counter[str]) -> Iterator[CodePro
         except _TooFewTests:
             skipped["too_few_tests"] += 1
         except (KeyError, MemoryError, RecursionError, SyntaxError, TypeError, ValidationError):
-            skipped["malformed"] += 1  # Python's parser runs out of memory where it is too deep
+            skipped["malformed"] += 1  # Python's parser raises MemoryError on deep nesting
 
 
 class _TooFewTests(Exception):
@@ -87,15 +79,15 @@ class _TooFewTests(Exception):
 
 
 def problem_of(row: Mapping[str, Any], split: Split, visible_tests: int) -> CodeProblem:
-    """A row of MBPP, in its full or its sanitized form.
+    """Convert a row of MBPP, in its full or sanitized form.
 
     Args:
-        visible_tests: how many of ``test_list`` the agent sees; the others are hidden, and with
-            them those of ``challenge_test_list``.
+        visible_tests: how many of ``test_list`` the agent sees; the rest and
+            ``challenge_test_list`` are hidden.
 
     Raises:
-        NotSeparable, _TooFewTests, KeyError, SyntaxError, TypeError, ValidationError: it cannot
-            be used.
+        NotSeparable, _TooFewTests, KeyError, SyntaxError, TypeError, ValidationError: the row is
+            unusable.
     """
     tests = [str(test) for test in row["test_list"]]
     hidden = tests[visible_tests:] + [str(test) for test in row.get("challenge_test_list") or ()]
@@ -137,14 +129,14 @@ def _mbpp_rows(config: CodeDataConfig) -> Iterator[tuple[Mapping[str, Any], Spli
             yield from ((row, split) for row in rows)
         except HubError as error:
             raise ProblemError(
-                f"{error}. Without network, name a local copy in data.dataset, use data.source: "
-                "jsonl with the file mbpp.jsonl, or data.source: bundled"
+                f"{error}. Without network access, set data.dataset to a local copy, or use "
+                "data.source: jsonl with the file mbpp.jsonl, or data.source: bundled"
             ) from error
 
 
 def _file_rows(config: CodeDataConfig) -> Iterator[tuple[Mapping[str, Any], Split]]:
-    assert config.path is not None, "given with source: jsonl"
-    for where, row in read_lines(config.path):
+    assert config.path is not None, "checked by CodeDataConfig"
+    for where, row in _read_rows(config.path):
         split: str = row.get("split") or _split_of(row.get("task_id"), where)
         if split == "train":
             yield row, "train"
@@ -155,7 +147,7 @@ def _file_rows(config: CodeDataConfig) -> Iterator[tuple[Mapping[str, Any], Spli
 
 
 def _split_of(task_id: object, where: str) -> str:
-    """The split that MBPP's own file means by a task id."""
+    """The split to which MBPP assigns a task id."""
     if task_id in _TEST_IDS:
         return "test"
     if task_id in _TRAIN_IDS:
@@ -163,37 +155,20 @@ def _split_of(task_id: object, where: str) -> str:
     if task_id in _OTHER_IDS:
         return "validation"
     raise ProblemError(
-        f"{where}: it has no split, and its task_id {task_id!r} is none of MBPP's: add "
+        f"{where}: no split, and task_id {task_id!r} is not one of MBPP's: add "
         '"split": "train" or "split": "test"'
     )
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSONL file, each with where it stands.
-
-    Raises:
-        ProblemError: there is no such file, or a line is no JSON object.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: JSON holds U+2028
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProblemError(f"cannot read the problems {path}: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ProblemError(f"{where}: not JSON ({error})") from error
+def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for where, row in read_jsonl(path, ProblemError):
         if not isinstance(row, dict):
             raise ProblemError(f"{where}: a problem must be an object")
         yield where, row
 
 
 def fingerprint(config: CodeDataConfig) -> str:
-    """Digest of local problems, or of the bundled ones; empty for the hub's, which a revision
-    pins."""
+    """Digest of local or bundled problems; empty for the Hub's, which are pinned by revision."""
     if config.source == "bundled":
         texts = (problem.model_dump_json() for problem in bundled_problems())
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()
@@ -208,17 +183,13 @@ def fingerprint(config: CodeDataConfig) -> str:
     return digest.hexdigest()
 
 
-def write_problems(path: Path, problems: Iterable[CodeProblem]) -> None:
-    path.write_text("".join(f"{p.model_dump_json()}\n" for p in problems), encoding="utf-8")
-
-
 def read_problems(path: Path) -> Sequence[CodeProblem]:
-    """What ``write_problems`` wrote.
+    """Read a JSONL file of problems.
 
     Raises:
-        ProblemError: it is something else.
+        ProblemError: the file is unreadable or invalid.
     """
     try:
-        return [CodeProblem.model_validate(row) for _, row in read_lines(path)]
+        return [CodeProblem.model_validate(row) for _, row in _read_rows(path)]
     except ValidationError as error:
         raise ProblemError(f"{path} holds no problems: {error}") from error

@@ -1,4 +1,4 @@
-"""Read what ``driver.encode`` wrote: plain values, made of nothing but Python's own types."""
+"""Decodes values written by ``driver.encode``: plain values of built-in types."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _MAX_DEPTH = 60
 
 
 class NotPlain(ValueError):
-    """It is no plain value; the text says what it is, as the program reports it."""
+    """Not a plain value; the message describes it as the program reported it."""
 
 
 def decode(value: Any, depth: int = 0) -> Any:
     """
     Raises:
-        NotPlain: the report holds something else, or is forged badly.
+        NotPlain: any other value, or a malformed report.
     """
     if depth > _MAX_DEPTH:
         raise NotPlain("a value nested too deep")

@@ -1,18 +1,17 @@
-"""Email search: answer a question from the mails of one inbox, and cite them."""
+"""Email search: answer a question from the emails in one inbox, citing sources."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from environment.base import Environment, Reward, Split
+from environment.base import Environment, Reward
 from environment.email_search.answering import DEPLOYABLE
 from environment.email_search.config import EmailDataConfig, EmailSearchConfig
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.models import EmailOutcome, EmailQuestion, EmailScenario
 from environment.email_search.rewards import METRICS, VERDICTS, email_reward
-from environment.email_search.scenarios import read_jsonl
+from environment.email_search.scenarios import read_scenarios
 from environment.email_search.stages import stages
 from environment.email_search.tools import EmailSession, tool_schemas
 from environment.package import EnvironmentPackage
@@ -25,7 +24,7 @@ SYSTEM_PROMPT = (
 
 
 class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
-    """Questions over one mail database."""
+    """Questions over one email database."""
 
     name = "email_search"
     system_prompt = SYSTEM_PROMPT
@@ -44,26 +43,12 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
         self._max_turns = max_turns
         self.tool_schemas = tool_schemas()
 
-    def scenarios(
-        self, split: Split, limit: int | None = None, seed: int = 0
-    ) -> Sequence[EmailScenario]:
-        chosen = sorted((s for s in self._scenarios if s.split == split), key=lambda s: s.id)
-        random.Random(f"{seed} {split}").shuffle(chosen)
-        return chosen[:limit]
-
     def session(self, scenario: EmailScenario) -> EmailSession:
         return self.ask(scenario)
 
     def ask(self, question: EmailQuestion) -> EmailSession:
-        """A session for a question whose answer nobody knows yet."""
-        config = self._config
-        return EmailSession(
-            question,
-            self.database,
-            max_hits=config.max_hits,
-            snippet_words=config.snippet_words,
-            max_mail_chars=config.max_mail_chars,
-        )
+        """A session for a question without a gold answer."""
+        return EmailSession(question, self.database, self._config)
 
     def reward(self, scenario: EmailScenario, outcome: EmailOutcome) -> Reward:
         return email_reward(scenario, outcome, self._max_turns)
@@ -75,9 +60,12 @@ class EmailSearchEnvironment(Environment[EmailScenario, EmailOutcome]):
 def open_environment(
     artifacts: dict[str, Path], config: EmailSearchConfig, max_turns: int
 ) -> EmailSearchEnvironment:
-    """The environment over the artifacts ``database`` and ``scenarios`` of the data pipeline."""
+    """Open the environment from the data pipeline's ``database`` and ``scenarios`` artifacts."""
     return EmailSearchEnvironment(
-        EmailDatabase(artifacts["database"]), read_jsonl(artifacts["scenarios"]), config, max_turns
+        EmailDatabase(artifacts["database"]),
+        read_scenarios(artifacts["scenarios"]),
+        config,
+        max_turns,
     )
 
 

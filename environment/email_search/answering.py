@@ -1,4 +1,4 @@
-"""Free questions about an inbox: what is asked, and when an answer may be given."""
+"""User questions about an inbox: request and response models, and when to withhold an answer."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MAX_ADDRESS_CHARS = 320  # RFC 3696, erratum 1690
 NOTHING_FOUND = "I found no answer to this in the mails of this inbox."
 
 
-def _with_content(text: str) -> str:
+def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
     return text
 
 
-_Text = Annotated[str, AfterValidator(_with_content)]
+_Text = Annotated[str, AfterValidator(_not_blank)]
 
 
 class Question(EmailQuestion):
-    """A question as it arrives from outside, within bounds."""
+    """A question from an untrusted client, with size limits."""
 
     question: _Text = Field(max_length=MAX_QUESTION_CHARS)
     inbox_address: _Text = Field(max_length=_MAX_ADDRESS_CHARS)
@@ -40,8 +40,7 @@ class Question(EmailQuestion):
 
 
 class Source(StrictModel):
-    """A cited mail. ``marks`` are the ranges of characters of ``body`` that hold words of the
-    answer."""
+    """A cited email. ``marks`` are the character ranges of ``body`` that match the answer."""
 
     message_id: str
     date: str
@@ -55,7 +54,7 @@ class Source(StrictModel):
 def check(environment: EmailSearchEnvironment, question: Question) -> None:
     """
     Raises:
-        Unanswerable: there is no mail to or from the inbox's address.
+        Unanswerable: no email was sent to or from the inbox address.
     """
     if not environment.database.has_inbox(question.inbox_address):
         raise Unanswerable("inbox_address", "unknown_inbox", "there is no such inbox here")
@@ -64,19 +63,18 @@ def check(environment: EmailSearchEnvironment, question: Question) -> None:
 def finding(
     environment: EmailSearchEnvironment, question: Question, outcome: EmailOutcome
 ) -> Finding:
-    """The answer with the mails it stands in, or else why there is none."""
+    """The answer with its sources, or the reason there is none."""
     answer = outcome.answer
     if answer is None or is_no_answer(answer):
         return Finding(None, reason="the agent found no answer in this inbox")
-    # Once each, in the order it cited them; an id from elsewhere is not to be told apart from one
-    # that does not exist.
+    # An id from another inbox must be indistinguishable from one that does not exist.
     read = environment.database.read
     cited = [read(question.inbox_address, one) for one in dict.fromkeys(outcome.source_ids)]
     mails = [mail for mail in cited if mail is not None]
     if not mails:
-        return Finding(None, reason="the agent cited no mail of this inbox for its answer")
+        return Finding(None, reason="the agent cited no email from this inbox")
     if not stands_in(answer, mails):
-        return Finding(None, reason="the agent's answer does not stand in the mails that it cited")
+        return Finding(None, reason="the cited emails do not support the agent's answer")
     sources: list[StrictModel] = [source(mail, answer) for mail in mails]
     return Finding(answer, sources, [mail.message_id for mail in mails])
 

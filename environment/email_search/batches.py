@@ -1,8 +1,8 @@
-"""Mails of an inbox in batches that fit a prompt: neighbours in time, which speak of the same
-matters, stay together; the batches come in an order that only the inbox decides.
+"""Splits an inbox into batches of emails that fit a prompt.
 
-A mail of several inboxes is shown for one of them, the one with the fewest mails so far: nobody
-pays for a question twice, and no gold mail is one of both splits.
+Emails close in time stay together, as they tend to share a topic; the batch order depends on the
+inbox alone. An email in several inboxes is assigned to the one with the fewest so far, so no
+question is paid for twice and no gold email ends up in both splits.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Batch = tuple[str, ...]
 def plan_batches(
     mails: Iterable[Email], inboxes: Collection[str], max_mails: int, max_chars: int
 ) -> tuple[dict[str, list[Batch]], Counter[str]]:
-    """The message ids of each batch by inbox, and how many mails are in none, by reason: those
-    without a date, without a text, or with more than ``max_chars`` characters.
+    """Message ids per batch by inbox, and the number of excluded emails by reason: no date, no
+    text, or longer than ``max_chars``.
 
     Args:
         mails: oldest first.
-        max_chars: of the subjects, addresses and texts of one batch.
+        max_chars: limit per batch, over subjects, addresses and bodies.
     """
     sizes: dict[str, list[tuple[str, int]]] = defaultdict(list)
     left_out: Counter[str] = Counter()
-    wanted = set(inboxes)
+    selected = set(inboxes)
     for mail in mails:
-        holders = mail.participants() & wanted
+        holders = mail.participants() & selected
         if not holders:
             continue
         chars = _chars(mail)

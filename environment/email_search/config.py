@@ -1,4 +1,4 @@
-"""Settings of the email environment: where its mails come from and how the agent sees them."""
+"""Settings of the email environment."""
 
 from __future__ import annotations
 
@@ -10,47 +10,41 @@ from pydantic import Field, field_validator, model_validator
 from environment.base import StrictModel
 from environment.language_model import LlmConfig
 
-# The commit of the questions that the shared figures refer to; pin your own when you use others.
-QUESTIONS_REVISION = "abc84674"
-
 
 class WriterConfig(LlmConfig):
-    """A language model that writes scenarios, for ``data.scenarios: llm`` or ``both``."""
+    """The language model that writes scenarios, for ``data.scenarios: llm`` or ``both``."""
 
-    inboxes: int = Field(20, ge=1, description="Largest inboxes of each split to ask about.")
-    questions_per_inbox: int = Field(20, ge=1, description="At most.")
-    mails_per_batch: int = Field(20, ge=1, description="Mails shown at once, at most.")
-    batch_chars: int = Field(40_000, ge=1_000, description="Characters of these mails, at most.")
+    inboxes: int = Field(20, ge=1, description="Write about this many largest inboxes per split.")
+    questions_per_inbox: int = Field(20, ge=1, description="Maximum.")
+    mails_per_batch: int = Field(20, ge=1, description="Maximum number of emails per prompt.")
+    batch_chars: int = Field(40_000, ge=1_000, description="Maximum characters per batch.")
     min_realism: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="Questions the writer itself finds less realistic are left out.",
+        0.5, ge=0, le=1, description="Drop questions whose writer rates them less realistic."
     )
 
 
 class EmailDataConfig(StrictModel):
-    """Where mails and questions come from."""
+    """Where emails and questions come from."""
 
     source: Literal["sample", "hub", "maildir", "mbox"] = "sample"
     path: Path | None = Field(None, description="Folder or file of a maildir or mbox source.")
-    dataset: str = Field("corbt/enron-emails", description="Hub name or local copy of the mails.")
+    dataset: str = Field("corbt/enron-emails", description="Hub name or local copy of the emails.")
     dataset_revision: str | None = None
     scenarios: Literal["auto", "hub", "file", "synthesise", "llm", "both"] = Field(
         "auto",
-        description="auto: the sample's own, the hub's for hub, synthesised otherwise. llm: written "
-        "by the model of data.writer; both: those and the synthesised ones.",
+        description="auto: the source's own (sample, hub), otherwise synthesised. llm: written by "
+        "the data.writer model; both: llm and synthesised.",
     )
     scenarios_path: Path | None = Field(None, description="A JSONL file, for scenarios: file.")
     writer: WriterConfig = WriterConfig()
     questions: str = "corbt/enron_emails_sample_questions"
     questions_revision: str | None = None
-    seed: int = Field(0, description="Decides the sample's mails.")
-    train_inboxes: int = Field(12, ge=1, description="Inboxes of the sample to train on.")
-    test_inboxes: int = Field(4, ge=1, description="Inboxes of the sample held out.")
+    seed: int = Field(0, description="Seed of the sample corpus.")
+    train_inboxes: int = Field(12, ge=1, description="Training inboxes in the sample.")
+    test_inboxes: int = Field(4, ge=1, description="Held-out inboxes in the sample.")
     mails_per_inbox: int = Field(250, ge=20)
-    max_body_chars: int = Field(5_000, ge=100, description="Longer mails are left out.")
-    max_recipients: int = Field(30, ge=1, description="Mails to more people are left out.")
+    max_body_chars: int = Field(5_000, ge=100, description="Drop longer emails.")
+    max_recipients: int = Field(30, ge=1, description="Drop emails with more recipients.")
 
     @field_validator("path", "scenarios_path")
     @classmethod
@@ -60,7 +54,7 @@ class EmailDataConfig(StrictModel):
     @model_validator(mode="after")
     def _paths_are_given(self) -> Self:
         if self.source in ("maildir", "mbox") and self.path is None:
-            raise ValueError(f"source {self.source} needs path: the folder or file of your mails")
+            raise ValueError(f"source {self.source} needs path: the folder or file of your emails")
         if self.scenarios == "file" and self.scenarios_path is None:
             raise ValueError("scenarios: file needs scenarios_path")
         return self
@@ -81,9 +75,9 @@ class EmailDataConfig(StrictModel):
 
 
 class EmailSearchConfig(StrictModel):
-    """How an agent sees an inbox."""
+    """What the agent's tools return."""
 
     name: Literal["email_search"] = "email_search"
-    max_hits: int = Field(10, ge=1, le=10, description="Mails a search returns at most.")
+    max_hits: int = Field(10, ge=1, le=10, description="Maximum number of search hits.")
     snippet_words: int = Field(15, ge=3, le=100)
-    max_mail_chars: int = Field(5_000, ge=200, description="Longer mails are cut when read.")
+    max_mail_chars: int = Field(5_000, ge=200, description="Truncate longer emails when read.")

@@ -1,4 +1,4 @@
-"""Mails between the steps of the data pipeline: one parquet file, written and read in batches."""
+"""Emails passed between data pipeline steps, as one Parquet file that is streamed in batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SCHEMA = pa.schema(
 
 
 def write_mails(path: Path, mails: Iterable[Email]) -> int:
-    """Write all mails; returns how many."""
+    """Write all emails and return their number."""
     count = 0
     stream = iter(mails)
     with pq.ParquetWriter(path, _SCHEMA) as writer:

@@ -1,16 +1,15 @@
-"""Questions that somebody wrote from mails, and which of them make scenarios.
+"""Rule-based checks of drafted questions.
 
-A draft is left out under one reason, the first that applies:
+A draft is rejected for the first reason that applies:
 
 - ``no_gold_mail``, ``unknown_mail``, ``several_gold_mails``: it does not cite exactly one of the
-  mails that its writer was shown;
-- ``no_question``, ``no_answer``, ``too_long``, ``names_the_mail``, ``gives_answer_away``: the text
-  cannot be asked;
-- ``not_in_gold_mail``: the answer does not stand in the mail (see ``evidence``);
+  emails shown to its writer;
+- ``no_question``, ``no_answer``, ``too_long``, ``names_the_mail``, ``gives_answer_away``: unusable
+  wording;
+- ``not_in_gold_mail``: the email does not support the answer (see ``evidence``);
 - ``asked_before_the_mail``, ``unrealistic``: nobody would have asked it then, or at all.
 
-``Seen`` finds duplicates. Whether a reader of the gold mail comes to the same answer is for a
-language model to find out (``environment.email_search.writer``).
+``environment.email_search.writer`` verifies the answer itself with a language model.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pydantic import BaseModel, Field
 from environment.email_search.evidence import stands_in
 from environment.email_search.matching import content_words, is_no_answer, plain, same_value
 from environment.email_search.models import Email, EmailScenario
-from environment.email_search.synthesis import split_of_inbox
+from environment.email_search.sample.names import split_of
 
 KIND = "llm"
 _MAX_QUESTION_CHARS, _MAX_ANSWER_CHARS = 300, 200
@@ -38,6 +37,7 @@ _NAMES_THE_MAIL = re.compile(
 )
 
 
+# Its docstring is part of the schema in the prompt.
 class Draft(BaseModel):
     """A question as its writer gave it: nothing in it is checked yet."""
 
@@ -49,10 +49,10 @@ class Draft(BaseModel):
 
 
 def fault(draft: Draft, mails: Mapping[str, Email], min_realism: float) -> str:
-    """Why a draft cannot be used, in one of the words above; empty if it can.
+    """The reason to reject a draft (see the module docstring), or an empty string.
 
     Args:
-        mails: those that its writer was shown, by the ids it was shown.
+        mails: the emails shown to the writer, by the ids in its prompt.
     """
     cited = set(draft.message_ids)
     if not cited:
@@ -86,39 +86,38 @@ def _text_fault(draft: Draft) -> str:
 
 
 def gives_answer_away(question: str, answer: str) -> bool:
-    """Whether every value and every word of the answer stands in the question already."""
+    """Whether the question already contains every value and word of the answer."""
     values, words = content_words(answer)
     if not values and not words:
         return plain(answer).strip() in plain(question)
-    asked_values, asked_words = content_words(question)
-    return words.keys() <= asked_words.keys() and all(
-        any(same_value(value, asked) for asked in asked_values) for value in values
+    question_values, question_words = content_words(question)
+    return words.keys() <= question_words.keys() and all(
+        any(same_value(value, other) for other in question_values) for value in values
     )
 
 
-class Seen:
-    """Scenarios so far, to find those that come again: the same question in the same inbox, or
-    the same answer from the same mail."""
+class Deduplicator:
+    """Detects scenarios that repeat a question in the same inbox or an answer from the same
+    email."""
 
     def __init__(self) -> None:
-        self._questions: set[tuple[str, str]] = set()
-        self._answers: set[tuple[str, frozenset[tuple[str, int]], frozenset[tuple[str, int]]]]
-        self._answers = set()
+        self._keys: set[tuple[object, ...]] = set()
 
-    def again(self, scenario: EmailScenario) -> bool:
-        """Whether it repeats an earlier one; it counts as seen from now on."""
-        question = scenario.inbox_address, _normalised(scenario.question)
+    def is_duplicate(self, scenario: EmailScenario) -> bool:
+        """Whether ``scenario`` repeats an earlier one; remembers it either way."""
         values, words = content_words(scenario.answer)
-        answer = scenario.message_ids[0], frozenset(values.items()), frozenset(words.items())
-        repeated = question in self._questions or answer in self._answers
-        self._questions.add(question)
-        self._answers.add(answer)
-        return repeated
+        keys: set[tuple[object, ...]] = {
+            (scenario.inbox_address, _normalised(scenario.question)),
+            (scenario.message_ids[0], frozenset(values.items()), frozenset(words.items())),
+        }
+        duplicate = not keys.isdisjoint(self._keys)
+        self._keys |= keys
+        return duplicate
 
 
 def scenario_of(draft: Draft, mails: Mapping[str, Email], inbox: str) -> EmailScenario:
-    """A draft without fault as a scenario. Its id follows from its content, its split from its
-    inbox, by the rule of ``synthesis``."""
+    """Convert an accepted draft. Its id is a hash of its content; its inbox determines the
+    split."""
     gold = mails[draft.message_ids[0]].message_id
     content = "\0".join((inbox, gold, _normalised(draft.question), plain(draft.answer)))
     digest = hashlib.blake2b(content.encode(), digest_size=8)
@@ -130,7 +129,7 @@ def scenario_of(draft: Draft, mails: Mapping[str, Email], inbox: str) -> EmailSc
         inbox_address=inbox,
         query_date=draft.query_date,
         how_realistic=draft.how_realistic,
-        split=split_of_inbox(inbox),
+        split=split_of(inbox),
         kind=KIND,
     )
 

@@ -1,18 +1,15 @@
-"""Mails in one SQLite file, made for one question: which mails of *this* inbox hold *these* words,
-newest first?
+"""Emails in one SQLite file, optimised for finding keywords in one inbox, newest first.
 
-Three decisions carry the speed (``benchmarks/email_db.py`` measures them against the plain
-schema):
+Three design decisions make it fast (``benchmarks/email_db.py`` compares it with a plain schema):
 
-- Row ids are given in date order, so newest first is the index's own order, a search stops at its
-  last hit, and a date bound is a range of row ids.
-- Each mail's row in the full-text index carries a token per participant (``p7``: address 7 takes
-  part; ``f7``: it sent; ``t7``: it received), so the inbox, the sender and the recipient are
-  decided inside the index. The keywords of a query are confined to subject and body: a keyword
-  ``p7`` finds the word, never the token.
+- Row ids follow date order, so newest first is the index's own order, a search stops at its last
+  hit, and a date bound is a range of row ids.
+- Each row of the full-text index carries a token per participant (``p7``: address 7 takes part;
+  ``f7``: it sent; ``t7``: it received), so the index itself filters by inbox, sender and
+  recipient. Keywords are confined to subject and body: the keyword ``p7`` never matches a token.
 - The index is built in one go from the finished table and merged into one segment.
 
-The file is an artifact: written once, renamed into place when complete, then only read.
+The file is an artifact: written once, renamed into place when complete, then read-only.
 """
 
 from __future__ import annotations
@@ -25,11 +22,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from environment.email_search.models import BuildReport, Email, SearchHit, parse_day
+from environment.email_search.models import BuildReport, Email, SearchHit, counts_text, parse_day
 from environment.email_search.query import BadQuery, clean, first_words, keyword_phrases, snippet
 
 SCHEMA_VERSION = 1
-_APPLICATION_ID = 0x41525431  # "ART1": the file is ours
+_APPLICATION_ID = 0x41525431  # "ART1"
 
 _STAGING = """
 CREATE TABLE stage.mail(seq INTEGER PRIMARY KEY, date TEXT, message_id TEXT, sender TEXT,
@@ -47,6 +44,9 @@ CREATE UNIQUE INDEX emails_message_id ON emails(message_id);
 CREATE INDEX emails_date ON emails(date);
 CREATE UNIQUE INDEX addresses_address ON addresses(address);
 """
+_SELECT = (
+    "SELECT message_id, date, subject, sender, recipients, body, file_name, people FROM emails"
+)
 
 
 def build_database(
@@ -58,18 +58,18 @@ def build_database(
     max_body_chars: int = 5_000,
     max_recipients: int = 30,
 ) -> BuildReport:
-    """Write ``emails`` to a new database at ``path``; a file already there is replaced at the end.
+    """Write ``emails`` to a new database, atomically replacing any file at ``path``.
 
-    Mails that would make bad material are left out and counted: bodies over ``max_body_chars``,
-    more than ``max_recipients`` distinct recipients, repeats of the same subject, body and sender,
-    and repeats of a message id (the first mail keeps it). Thresholds as in ART-E.
+    Skips and counts emails with a body over ``max_body_chars``, with more than ``max_recipients``
+    distinct recipients, with the subject, body and sender of an earlier one, or with an earlier
+    one's message id. The thresholds are ART-E's.
 
     Args:
-        skipped: counts by reason that the source already made; read after ``emails`` is used up.
-        notes: counts of mails that were stored but altered by the source, by reason.
+        skipped: the source's own counts by reason; read once ``emails`` is exhausted.
+        notes: counts by reason of emails that the source repaired.
 
     Raises:
-        ValueError: no mail was left to store.
+        ValueError: no email is left to store.
     """
     reasons: Counter[str] = Counter()
     addresses: dict[str, int] = {}
@@ -79,7 +79,7 @@ def build_database(
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(partial, isolation_level=None)
     try:
-        # Nothing to protect: a build that dies leaves only the .partial file.
+        # Durability does not matter: a crashed build leaves only the .partial file.
         connection.executescript(
             "PRAGMA page_size=8192; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
             "PRAGMA cache_size=-200000; ATTACH '' AS stage;"
@@ -112,7 +112,7 @@ def build_database(
     reasons.update(skipped or {})
     if not stored:
         partial.unlink()
-        raise ValueError(f"no mail to store: {_in_words(reasons) or 'the source is empty'}")
+        raise ValueError(f"no email to store: {counts_text(reasons) or 'the source is empty'}")
     os.replace(partial, path)
     return BuildReport(
         stored=stored,
@@ -120,10 +120,6 @@ def build_database(
         notes=dict(sorted((notes or Counter()).items())),
         inboxes=len(addresses),
     )
-
-
-def _in_words(reasons: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
 
 
 def _rows(
@@ -134,7 +130,7 @@ def _rows(
     max_body_chars: int,
     max_recipients: int,
 ) -> Iterator[tuple[str, ...]]:
-    """The staging rows of the mails that are kept; counts the others in ``reasons``."""
+    """The staging rows of accepted emails; counts the rest in ``reasons``."""
     contents: set[int] = set()
     message_ids: set[str] = set()
 
@@ -176,16 +172,16 @@ def _rows(
 
 
 class EmailDatabase:
-    """Read access to a database that ``build_database`` wrote; safe to share between threads."""
+    """Thread-safe read access to a database written by ``build_database``."""
 
     def __init__(self, path: Path) -> None:
         """
         Raises:
-            FileNotFoundError: there is no file at ``path``.
-            ValueError: the file is not a database of this version.
+            FileNotFoundError: ``path`` does not exist.
+            ValueError: the file is not a database of this schema version.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"no mail database at {path}: run the data pipeline first")
+            raise FileNotFoundError(f"no email database at {path}: run the data pipeline first")
         self.path = path
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
@@ -194,18 +190,18 @@ class EmailDatabase:
             (owner,) = self._connection.execute("PRAGMA application_id").fetchone()
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{path} is not a mail database: {error}") from error
+            raise ValueError(f"{path} is not an email database: {error}") from error
         if owner != _APPLICATION_ID:
-            raise ValueError(f"{path} is not a mail database of this project")
+            raise ValueError(f"{path} is not an email database of this project")
         if version != SCHEMA_VERSION:
             raise ValueError(
-                f"{path} has schema {version}, this program reads {SCHEMA_VERSION}: "
+                f"{path} has schema version {version}, expected {SCHEMA_VERSION}: "
                 "run the data pipeline again"
             )
 
     @property
     def _connection(self) -> sqlite3.Connection:
-        """This thread's connection: SQLite's own lock would make threads wait for each other."""
+        """This thread's connection: threads sharing one would block each other."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
@@ -229,23 +225,22 @@ class EmailDatabase:
         limit: int = 10,
         snippet_words: int = 15,
     ) -> list[SearchHit]:
-        """Mails of ``inbox`` that hold every keyword, newest first, at most ``limit``.
+        """The newest ``limit`` emails in ``inbox`` that contain every keyword, newest first.
 
         Args:
             sent_after: ``YYYY-MM-DD``, inclusive.
-            sent_before: ``YYYY-MM-DD``, exclusive. Mails without a date match no date bound.
+            sent_before: ``YYYY-MM-DD``, exclusive. Undated emails match no date bound.
 
         Raises:
-            BadQuery: no usable keyword, or a date that is none.
+            BadQuery: no usable keyword, or an invalid date.
         """
         phrases = keyword_phrases(keywords)
         low, high = self._row_range(sent_after, sent_before)
-        wanted = [("p", inbox)]
-        wanted += [("f", sender)] if sender else []
-        wanted += [("t", recipient)] if recipient else []
         tokens = []
-        for prefix, address in wanted:
-            number = self._address_number(address)
+        for prefix, address in (("p", inbox), ("f", sender), ("t", recipient)):
+            if not address and prefix != "p":
+                continue
+            number = self._address_number(address or "")
             if number is None:
                 return []
             tokens.append(f'"{prefix}{number}"')
@@ -265,36 +260,26 @@ class EmailDatabase:
         ]
 
     def read(self, inbox: str, message_id: str) -> Email | None:
-        """The mail with this id if it lies in ``inbox``; None if it does not or is not there."""
+        """The email with this id, or None if ``inbox`` holds no such email."""
         number = self._address_number(inbox)
         row = self._connection.execute(
-            "SELECT message_id, date, subject, sender, recipients, body, file_name, people"
-            " FROM emails WHERE message_id = ?",
-            (clean(message_id),),
+            f"{_SELECT} WHERE message_id = ?", (clean(message_id),)
         ).fetchone()
         if row is None or f"p{number}" not in row[-1].split():
             return None
         return _email(row)
 
     def has_inbox(self, address: str) -> bool:
-        """Whether any mail lies in this inbox."""
         return self._address_number(address) is not None
 
     def emails(self) -> Iterator[Email]:
-        """Every mail, oldest first."""
-        rows = self._connection.execute(
-            "SELECT message_id, date, subject, sender, recipients, body, file_name, people"
-            " FROM emails ORDER BY id"
-        )
-        return map(_email, rows)
+        """Every email, oldest first."""
+        return map(_email, self._connection.execute(f"{_SELECT} ORDER BY id"))
 
     def inboxes(self) -> dict[str, int]:
-        """Every address with the number of mails it takes part in, most first."""
-        return dict(
-            self._connection.execute(
-                "SELECT address, mails FROM addresses ORDER BY mails DESC, address"
-            ).fetchall()
-        )
+        """The number of emails each address takes part in, largest first."""
+        query = "SELECT address, mails FROM addresses ORDER BY mails DESC, address"
+        return dict(self._connection.execute(query).fetchall())
 
     def close(self) -> None:
         with self._lock:
@@ -302,11 +287,9 @@ class EmailDatabase:
                 self._open.pop().close()
 
     def _address_number(self, address: str) -> int | None:
-        row = self._connection.execute(
-            "SELECT id FROM addresses WHERE address = ?",
-            (clean(address).strip().lower(),),
-        ).fetchone()
-        return None if row is None else row[0]
+        return self._first(
+            "SELECT id FROM addresses WHERE address = ?", clean(address).strip().lower()
+        )
 
     def _row_range(self, sent_after: str | None, sent_before: str | None) -> tuple[int, int]:
         low, high = 0, 1 << 62
@@ -323,9 +306,10 @@ class EmailDatabase:
         return low, high
 
     def _first_row_on(self, day: str) -> int | None:
-        row = self._connection.execute(
-            "SELECT id FROM emails WHERE date >= ? ORDER BY date, id LIMIT 1", (day,)
-        ).fetchone()
+        return self._first("SELECT id FROM emails WHERE date >= ? ORDER BY date, id LIMIT 1", day)
+
+    def _first(self, query: str, value: str) -> int | None:
+        row = self._connection.execute(query, (value,)).fetchone()
         return None if row is None else row[0]
 
 

@@ -1,18 +1,16 @@
-"""Does an answer say the same as the gold answer? Deterministic, offline, hard to game.
+"""Compares an answer with the gold answer: deterministic, offline, hard to game.
 
-Both texts become content words: numbers, amounts and dates in one canonical form each, words
-without case, accents or inflected filler. An answer matches when
+Both texts are reduced to content words: values (numbers, amounts, dates) in canonical form, and
+words without case, accents or stop words. An answer matches if
 
-- it holds every value of the gold answer and no other; where the gold answer holds none, at most
-  ``_SPARE_VALUES``,
-- both deny or neither does ("not", "never", "no"),
-- it holds enough of the gold answer's words without burying them:
+- it contains every value of the gold answer and no other (if the gold answer has none: at most
+  ``_SPARE_VALUES``),
+- both contain a negation ("not", "never", "no") or neither does,
+- it contains enough of the gold answer's words without burying them: a short gold answer (a name,
+  a place, a number) requires every gold word and allows ``_SPARE_WORDS`` others, so that dumping
+  everything read does not pay; a longer one requires a token F1 of ``_SENTENCE_F1``, as in SQuAD.
 
-  short gold answers (a name, a place, a number) need every gold word and at most
-  ``_SPARE_WORDS`` others, so that listing everything one has read does not pay; longer ones (a
-  sentence) need a token F1 of at least ``_SENTENCE_F1``, as in SQuAD's evaluation.
-
-It compares words, not meaning; a judge model does the rest (``agent.judge``).
+It compares words, not meaning; that is for a judge model (``agent.judge``).
 """
 
 from __future__ import annotations
@@ -67,15 +65,15 @@ _NO_ANSWER = re.compile(
 
 
 def plain(text: str) -> str:
-    """Without case and accents."""
+    """Fold case and strip accents."""
     decomposed = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
 def is_no_answer(text: str) -> bool:
-    """The agent says that it does not know."""
-    said = plain(text).strip(" .!")
-    return not said or said in ("unknown", "n/a", "none") or bool(_NO_ANSWER.search(said))
+    """Whether the text is empty or admits ignorance."""
+    answer = plain(text).strip(" .!")
+    return not answer or answer in ("unknown", "n/a", "none") or bool(_NO_ANSWER.search(answer))
 
 
 def _date(month: int, day: int, year: str | None) -> str:
@@ -87,12 +85,12 @@ def _date(month: int, day: int, year: str | None) -> str:
 
 def _number(match: re.Match[str]) -> str:
     value = Decimal(match[1].replace(",", "")) * _UNITS.get(match[2], 1)
-    text = f"{value:f}"  # not by arithmetic, which Decimal refuses beyond 28 digits
+    text = f"{value:f}"  # normalize() would round beyond 28 digits
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def content_words(text: str) -> tuple[Counter[str], Counter[str]]:
-    """The canonical values (numbers, codes, dates, times, phone numbers) and the words of a text."""
+    """Canonical values (numbers, codes, dates, times, phone numbers) and remaining words."""
     values: Counter[str] = Counter()
 
     def take(canonical: str) -> str:
@@ -116,20 +114,20 @@ def content_words(text: str) -> tuple[Counter[str], Counter[str]]:
 
 
 def same_value(one: str, other: str) -> bool:
-    """Whether two canonical values are the same; a date without its year stands for any year."""
+    """Whether two canonical values are equal; a date without a year matches any year."""
     a_year_is_missing = len(one) == 6 or len(other) == 6
     return one == other or (one[0] == "d" and one[:6] == other[:6] and a_year_is_missing)
 
 
 def _same_values(answer: Counter[str], gold: Counter[str]) -> bool:
-    """Every gold value is there and no other."""
+    """Whether ``answer`` has every gold value and no other."""
     return all(any(same_value(a, g) for a in answer) for g in gold) and all(
         any(same_value(a, g) for g in gold) for a in answer
     )
 
 
 def answers_match(answer: str, gold: str) -> bool:
-    """True if ``answer`` says what ``gold`` says; see the module for the rule."""
+    """Whether ``answer`` matches ``gold`` by the rules in the module docstring."""
     if is_no_answer(answer):
         return is_no_answer(gold)
     if bool(_DENIAL.search(plain(answer))) != bool(_DENIAL.search(plain(gold))):

@@ -1,8 +1,9 @@
-"""The records of the email environment: a mail, a question about it, a search hit."""
+"""Records of the email environment."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated
@@ -17,10 +18,10 @@ _SHOWN = 40
 
 @dataclass(slots=True)
 class Email:
-    """One mail. ``date`` is UTC, ``YYYY-MM-DD HH:MM:SS``; empty when the mail has no usable one.
+    """One email. ``date`` is UTC, ``YYYY-MM-DD HH:MM:SS``, or empty if the email has no usable one.
 
-    A dataclass and not a pydantic model: half a million of these are made while a database is
-    built, all of them by our own sources.
+    A dataclass rather than a pydantic model: building a database creates half a million of these,
+    all from our own sources.
     """
 
     message_id: str
@@ -34,14 +35,14 @@ class Email:
     file_name: str = ""
 
     def participants(self) -> set[str]:
-        """Sender and recipients in lower case: the inboxes this mail lies in."""
+        """Sender and recipients in lower case: the inboxes that hold this email."""
         everyone = (self.sender, *self.to, *self.cc, *self.bcc)
         return {address.lower() for address in everyone if address}
 
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A line of a search result, newest mail first."""
+    """One search result."""
 
     message_id: str
     date: str
@@ -51,10 +52,10 @@ class SearchHit:
 
 
 def parse_day(text: str) -> date:
-    """``YYYY-MM-DD`` as a date.
+    """Parse ``YYYY-MM-DD``.
 
     Raises:
-        ValueError: the text is not a day of the calendar in that form.
+        ValueError: wrong format, or no such day.
     """
     if not _DAY.fullmatch(text):
         start = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
@@ -66,7 +67,7 @@ def parse_day(text: str) -> date:
 
 
 class EmailQuestion(StrictModel):
-    """What somebody wants to know of an inbox on a day."""
+    """A question about an inbox, asked on a given day."""
 
     question: str = Field(min_length=1)
     inbox_address: str = Field(min_length=1)
@@ -80,10 +81,10 @@ class EmailQuestion(StrictModel):
 
 
 class EmailScenario(EmailQuestion, Scenario):
-    """A question about one inbox, with its gold answer.
+    """A question with its gold answer.
 
-    The fields are those of the data set ``corbt/enron_emails_sample_questions``; ``kind`` names
-    the type of question where we made it ourselves, and is empty otherwise.
+    The fields are those of the dataset ``corbt/enron_emails_sample_questions``, plus ``kind``: the
+    question type if this package wrote the question, else empty.
     """
 
     id: Annotated[str, BeforeValidator(str)]
@@ -94,13 +95,13 @@ class EmailScenario(EmailQuestion, Scenario):
 
     @property
     def view(self) -> ScenarioView:
-        # Questions about one mail succeed or fail together.
+        # Questions about the same email succeed or fail together.
         return ScenarioView(self.question, self.answer, self.kind or "all", self.message_ids[0])
 
 
 @dataclass(slots=True)
 class EmailOutcome(Outcome):
-    """What the agent saw and said in one inbox."""
+    """What the agent found, read and answered."""
 
     source_ids: tuple[str, ...] = ()
     found_ids: frozenset[str] = frozenset()
@@ -108,8 +109,14 @@ class EmailOutcome(Outcome):
     searches: int = 0
 
 
+def counts_text(counts: Mapping[str, int]) -> str:
+    """``2 duplicate, 1 no_date``, largest first."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {reason}" for reason, count in ordered)
+
+
 class BuildReport(StrictModel):
-    """Where every mail of a source went: stored, or counted under the reason why not."""
+    """How many emails of a source were stored, and how many skipped by reason."""
 
     stored: int
     skipped: dict[str, int]
@@ -117,5 +124,5 @@ class BuildReport(StrictModel):
     inboxes: int
 
     @property
-    def seen(self) -> int:
+    def total(self) -> int:
         return self.stored + sum(self.skipped.values())

@@ -1,4 +1,4 @@
-"""The work of the data pipeline, free of any pipeline: mails to a file, a database, scenarios."""
+"""The data pipeline's work, independent of ZenML: fetch emails, build the database, make scenarios."""
 
 from __future__ import annotations
 
@@ -9,29 +9,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from environment.base import StrictModel
+from environment.base import SplitReport, StrictModel
 from environment.email_search.config import EmailDataConfig
 from environment.email_search.corpus_file import read_mails, write_mails
 from environment.email_search.email_db import EmailDatabase, build_database
-from environment.email_search.models import BuildReport, Email, EmailScenario
+from environment.email_search.models import BuildReport, Email, EmailScenario, counts_text
 from environment.email_search.sample.corpus import Inbox, generate, scenarios_of
-from environment.email_search.scenarios import (
-    ScenarioReport,
-    parse_row,
-    read_jsonl,
-    select,
-    write_jsonl,
-)
-from environment.email_search.sources import Source, SourceError, Tally
+from environment.email_search.scenarios import parse_row, read_scenarios, select
+from environment.email_search.sources import SourceError, Tally
 from environment.email_search.sources.files import MaildirSource, MboxSource
 from environment.email_search.sources.hub import HubSource, question_rows
 from environment.email_search.synthesis import synthesise
+from environment.jsonl import write_jsonl
 
 MAILS, TALLY = "mails.parquet", "tally.json"
 
 
 class SampleConfig(StrictModel):
-    """What decides the sample inboxes."""
+    """The settings that determine the sample inboxes."""
 
     seed: int
     train_inboxes: int
@@ -40,7 +35,7 @@ class SampleConfig(StrictModel):
 
 
 class SourceConfig(StrictModel):
-    """The part of ``EmailDataConfig`` that decides which mails there are."""
+    """The part of ``EmailDataConfig`` that determines the emails."""
 
     source: str
     path: Path | None
@@ -54,7 +49,7 @@ class SourceConfig(StrictModel):
 
 
 class ScenarioConfig(StrictModel):
-    """The part of ``EmailDataConfig`` that decides which scenarios there are."""
+    """The part of ``EmailDataConfig`` that determines the scenarios."""
 
     source: str
     path: Path | None
@@ -70,57 +65,48 @@ class ScenarioConfig(StrictModel):
 
 
 def _settings(part: type[StrictModel], config: EmailDataConfig) -> dict[str, Any]:
-    """The settings of ``config`` that are fields of ``part`` too."""
+    """The settings of ``config`` that ``part`` also has."""
     return {name: getattr(config, name) for name in part.model_fields if hasattr(config, name)}
 
 
 def _sample_config(source: str, config: EmailDataConfig) -> SampleConfig | None:
-    # None where no sample is made: its seed must not make the steps of other sources run again.
+    # None for other sources: a new sample seed must not invalidate their cached steps.
     return SampleConfig(**_settings(SampleConfig, config)) if source == "sample" else None
 
 
-class _SampleSource:
-    def __init__(self, inboxes: list[Inbox]) -> None:
-        self._inboxes = inboxes
-
-    def emails(self, tally: Tally) -> Iterable[Email]:
-        return (mail for inbox in self._inboxes for mail in inbox.mails)
-
-
 def _sample(config: SampleConfig | None) -> list[Inbox]:
-    assert config is not None, "given with source: sample"
+    assert config is not None, "set for source: sample"
     return generate(**config.model_dump())
 
 
-def _source(config: SourceConfig) -> Source:
+def _emails(config: SourceConfig, tally: Tally) -> Iterable[Email]:
     if config.source == "hub":
-        return HubSource(config.dataset, config.dataset_revision)
+        return HubSource(config.dataset, config.dataset_revision).emails(tally)
     if config.source == "sample":
-        return _SampleSource(_sample(config.sample))  # type: ignore[return-value]
+        return (mail for inbox in _sample(config.sample) for mail in inbox.mails)
     if config.path is None:
         raise SourceError(f"source {config.source} needs a path")
-    return MaildirSource(config.path) if config.source == "maildir" else MboxSource(config.path)
+    source = MaildirSource if config.source == "maildir" else MboxSource
+    return source(config.path).emails(tally)
 
 
 def fetch_mails(config: SourceConfig, folder: Path) -> int:
-    """Read the source into ``folder``: the mails, and the tally of what was left out.
+    """Write the source's emails and its tally to ``folder``; return the number of emails.
 
     Raises:
-        SourceError: the source cannot be read, or holds no mail.
+        SourceError: the source is unreadable or empty.
     """
     tally = Tally()
-    count = write_mails(folder / MAILS, _source(config).emails(tally))
+    count = write_mails(folder / MAILS, _emails(config, tally))
     if not count:
-        skipped = ", ".join(f"{n} {reason}" for reason, n in tally.skipped.items())
-        raise SourceError(
-            f"no mail found in {config.path or config.dataset} ({skipped or 'it is empty'})"
-        )
+        skipped = counts_text(tally.skipped) or "it is empty"
+        raise SourceError(f"no email found in {config.path or config.dataset} ({skipped})")
     (folder / TALLY).write_text(json.dumps({"skipped": tally.skipped, "notes": tally.notes}))
     return count
 
 
 def build(mails: Path, database: Path, max_body_chars: int, max_recipients: int) -> BuildReport:
-    """The database over a folder that ``fetch_mails`` filled."""
+    """Build the database from a folder written by ``fetch_mails``."""
     tally = json.loads((mails / TALLY).read_text())
     return build_database(
         database,
@@ -134,14 +120,14 @@ def build(mails: Path, database: Path, max_body_chars: int, max_recipients: int)
 
 def make_scenarios(
     config: ScenarioConfig, database: Path, file: Path, written: Sequence[EmailScenario] = ()
-) -> ScenarioReport:
+) -> SplitReport:
     """Write the usable scenarios over ``database`` to ``file``.
 
     Args:
-        written: scenarios that were made elsewhere for the sources ``llm`` and ``both``.
+        written: scenarios by a language model, for the sources ``llm`` and ``both``.
 
     Raises:
-        ScenarioError: they cannot be read, or none is usable.
+        ScenarioError: scenarios are unreadable, or none is usable.
         SourceError: the hub's questions cannot be loaded.
     """
     mails = EmailDatabase(database)
@@ -164,7 +150,7 @@ def _scenarios(config: ScenarioConfig, mails: EmailDatabase) -> list[EmailScenar
         return synthesise(mails.emails, mails.inboxes())
     if config.source == "file":
         assert config.path is not None, "checked by EmailDataConfig"
-        return read_jsonl(config.path)
+        return read_scenarios(config.path)
     return [
         parse_row(row, f"{config.questions}, {split}, row {index}")
         for split in ("train", "test")
@@ -175,8 +161,8 @@ def _scenarios(config: ScenarioConfig, mails: EmailDatabase) -> list[EmailScenar
 
 
 def fingerprint(path: Path | None) -> str:
-    """A cheap digest of what lies at ``path`` (names, sizes, times), so that a cache notices when
-    a user's mails have changed; empty if there is no path."""
+    """A cheap digest of the files at ``path`` (names, sizes, times), so that caches notice changed
+    emails; empty without a path."""
     if path is None:
         return ""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())

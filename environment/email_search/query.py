@@ -1,4 +1,4 @@
-"""The text side of a search: a model's keywords as a safe query, and snippets of what was found."""
+"""Turns a model's keywords into a safe FTS5 query, and bodies into snippets."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Iterable, Sequence
 
 MAX_KEYWORDS = 16
 MAX_KEYWORD_CHARS = 100
-# A snippet begins a little before the keyword; a window of this many characters holds it.
+# Bounds the part of a body that is split into words.
 _LEAD_CHARS, _CHARS_PER_WORD = 200, 40
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadQuery(ValueError):
-    """A search that cannot be run as asked; the text says what to change."""
+    """An invalid search; the message tells the model how to fix it."""
 
 
 def clean(text: str) -> str:
-    """Without lone surrogates, which SQLite cannot take."""
+    """Replace lone surrogates, which SQLite rejects."""
     return _LONE_SURROGATE.sub(" ", text)
 
 
 def keyword_phrases(keywords: object) -> list[str]:
-    """A model's keywords as quoted FTS5 phrases, whatever it sent.
+    """Quote a model's keywords, of any type, as FTS5 phrases.
 
-    A single string counts as one keyword. Dropped: None, whatever has no letter or digit, and
-    what follows the first ``MAX_KEYWORDS``. Long keywords are cut.
+    A scalar counts as one keyword. Drops None, anything without a letter or digit, and everything
+    after the first ``MAX_KEYWORDS``; truncates long keywords.
 
     Raises:
         BadQuery: nothing is left to search for.
@@ -49,13 +49,13 @@ def keyword_phrases(keywords: object) -> list[str]:
 
 def first_words(phrases: Sequence[str]) -> list[str]:
     """The first word of each phrase, in lower case."""
-    found = (re.search(r"[^\W_]+", phrase) for phrase in phrases)
-    return sorted({match[0].lower() for match in found if match})
+    matches = (re.search(r"[^\W_]+", phrase) for phrase in phrases)
+    return sorted({match[0].lower() for match in matches if match})
 
 
 def snippet(body: str, words: Sequence[str], length: int) -> str:
-    """``length`` words of the body from a little before the first of ``words`` that begins a word
-    of it; its start if none does."""
+    """``length`` words of ``body`` around the first word that starts with one of ``words``, or its
+    beginning if none does."""
     lowered = _lower(body)
     places = [place for word in words if (place := _find_word_start(lowered, word)) >= 0]
     at = min(places, default=0)
@@ -64,7 +64,7 @@ def snippet(body: str, words: Sequence[str], length: int) -> str:
 
 
 def _lower(text: str) -> str:
-    """In lower case, every character at its old place; a few letters would become two."""
+    """Lower-case without moving any character: a few letters would expand to two."""
     lowered = text.lower()
     if len(lowered) == len(text):
         return lowered
@@ -72,8 +72,8 @@ def _lower(text: str) -> str:
 
 
 def _find_word_start(text: str, word: str) -> int:
-    """Where ``word`` first stands at the start of a word; -1 if nowhere. A regular expression for
-    this took half the time of a whole search."""
+    """Index of the first word that starts with ``word``, or -1. A regular expression took half of
+    the total search time here."""
     place = text.find(word)
     while place > 0 and text[place - 1].isalnum():
         place = text.find(word, place + 1)

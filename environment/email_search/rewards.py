@@ -1,14 +1,14 @@
-"""The reward of the email agent: a ladder of four rungs, with small shaping between them.
+"""The email agent's reward: four rungs, plus shaping within each.
 
-    rung   what happened
-    -2     a tool call that could not be parsed
-    -1     a wrong answer
+    rung   outcome
+    -2     malformed tool call
+    -1     wrong answer
      0     no answer: "I don't know", out of turns, plain text instead of a call, over length
-    +1     the right answer
+    +1     right answer
 
-The order is ART-E's (OpenPipe, "ART·E", 2025): it must pay more to admit ignorance than to guess,
-and a broken call must be worse than both. Shaping adds less than the step between two rungs, so
-it ranks the rollouts within a rung and can never lift one over the next.
+The order is ART-E's (OpenPipe, "ART·E", 2025): admitting ignorance must pay more than guessing,
+and a malformed call must be worse than both. Shaping is smaller than the step between rungs: it
+ranks rollouts within a rung but never lifts one to the next.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _FEW_TURNS, _TOOL_ERROR, _MAX_TOOL_ERRORS = 0.1, 0.05, 4
 
 VERDICTS = {
     "right": "the right answer",
-    "wrong_answer": "another answer than the gold one",
+    "wrong_answer": "an answer that differs from the gold answer",
     "gave_up": "the agent said it does not know",
 }
 METRICS = {
-    "found_gold": "a search returned the gold mail",
-    "read_gold": "the agent read the gold mail",
-    "source_precision": "share of the cited mails that are gold",
-    "source_recall": "share of the gold mails that are cited",
+    "found_gold": "a search returned the gold email",
+    "read_gold": "the agent read the gold email",
+    "source_precision": "fraction of cited emails that are gold",
+    "source_recall": "fraction of gold emails that are cited",
     "searches": "searches",
-    "tool_errors": "tool calls that were refused",
+    "tool_errors": "rejected tool calls",
 }
 
 
 def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int) -> Reward:
     gold = set(scenario.message_ids)
     cited = set(outcome.source_ids)
-    found, read = bool(gold & outcome.found_ids), bool(gold & outcome.read_ids)
+    found_gold, read_gold = bool(gold & outcome.found_ids), bool(gold & outcome.read_ids)
     answer = outcome.answer
     answered = answer is not None and not is_no_answer(answer)
     right = answer is not None and answered and answers_match(answer, scenario.answer)
@@ -55,7 +55,7 @@ def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int)
     else:
         rung, reason = _NONE, str(outcome.stop)
 
-    shaping = _FOUND * found + _READ * read
+    shaping = _FOUND * found_gold + _READ * read_gold
     shaping -= _TOOL_ERROR * min(outcome.tool_errors, _MAX_TOOL_ERRORS)
     if answered:
         shaping += _CITED * bool(gold & cited) + _CITED_ONLY_GOLD * (cited == gold)
@@ -66,8 +66,8 @@ def email_reward(scenario: EmailScenario, outcome: EmailOutcome, max_turns: int)
         success=rung == _RIGHT,
         reason=reason,
         metrics={
-            "found_gold": float(found),
-            "read_gold": float(read),
+            "found_gold": float(found_gold),
+            "read_gold": float(read_gold),
             "source_precision": len(gold & cited) / len(cited) if cited else 0.0,
             "source_recall": len(gold & cited) / len(gold),
             "searches": float(outcome.searches),

@@ -1,58 +1,39 @@
-"""Scenarios: read, checked, and kept apart by split."""
+"""Reads and validates scenarios, and keeps their splits disjoint."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from environment.base import StrictModel, UserError
-from environment.email_search.models import EmailScenario
+from environment.base import SplitReport, UserError
+from environment.email_search.models import EmailScenario, counts_text
+from environment.jsonl import read_jsonl
 
 
 class ScenarioError(UserError):
-    """Scenarios that cannot be used; the text names the file, the line and the field."""
+    """Unusable scenarios; the message names the file, the line and the field."""
 
 
-class ScenarioReport(StrictModel):
-    """How many scenarios are left in each split, and why others were left out."""
-
-    train: int
-    test: int
-    skipped: dict[str, int]
-
-
-def read_jsonl(path: Path) -> list[EmailScenario]:
+def read_scenarios(path: Path) -> list[EmailScenario]:
     """
     Raises:
-        ScenarioError: no such file, a line that is no JSON object, a missing or wrong field.
+        ScenarioError: unreadable or empty file, invalid JSON, missing or invalid field.
     """
-    if not path.is_file():
-        raise ScenarioError(f"there is no scenarios file {path}")
-    rows = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise ScenarioError(f"{path}, line {number}: not JSON ({error})") from error
-            rows.append(parse_row(row, f"{path}, line {number}"))
-    if not rows:
+    scenarios = [parse_row(row, where) for where, row in read_jsonl(path, ScenarioError)]
+    if not scenarios:
         raise ScenarioError(f"{path} holds no scenario")
-    return rows
+    return scenarios
 
 
 def parse_row(row: object, where: str) -> EmailScenario:
-    """A row of the questions schema as a scenario; columns it does not know are ignored.
+    """Parse a row of the questions dataset, ignoring unknown columns.
 
     Raises:
-        ScenarioError: a field is missing or wrong.
+        ScenarioError: a field is missing or invalid.
     """
     if not isinstance(row, Mapping):
         raise ScenarioError(f"{where}: a scenario must be an object")
@@ -65,22 +46,16 @@ def parse_row(row: object, where: str) -> EmailScenario:
         raise ScenarioError(f"{where}: {field}: {first['msg']}") from error
 
 
-def write_jsonl(path: Path, scenarios: Iterable[EmailScenario]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for scenario in scenarios:
-            file.write(scenario.model_dump_json() + "\n")
-
-
 def select(
     scenarios: Sequence[EmailScenario], known_ids: frozenset[str]
-) -> tuple[list[EmailScenario], ScenarioReport]:
-    """The scenarios that can be used and evaluated honestly.
+) -> tuple[list[EmailScenario], SplitReport]:
+    """Select the scenarios that are usable and do not leak test data.
 
-    Left out, and counted: more than one gold mail (as in ART-E), a gold mail that is not in the
-    database, and training scenarios whose gold mail is also the gold mail of a test scenario.
+    Skips and counts scenarios with several gold emails (as in ART-E), with a gold email that is
+    not in the database, and training scenarios that share their gold email with a test scenario.
 
     Raises:
-        ScenarioError: nothing is left in either split.
+        ScenarioError: no scenario is left.
     """
     skipped: Counter[str] = Counter()
     usable = []
@@ -99,10 +74,9 @@ def select(
         else:
             kept.append(scenario)
     splits = Counter(scenario.split for scenario in kept)
-    report = ScenarioReport(
+    report = SplitReport(
         train=splits["train"], test=splits["test"], skipped=dict(sorted(skipped.items()))
     )
     if not kept:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in report.skipped.items())
-        raise ScenarioError(f"no usable scenario ({reasons or 'none were given'})")
+        raise ScenarioError(f"no usable scenario ({counts_text(skipped) or 'the input is empty'})")
     return kept, report

@@ -1,4 +1,4 @@
-"""How the mails become a database and scenarios over it, as stages."""
+"""The data pipeline's stages: emails, database, scenarios."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SAMPLE = tuple(f"{_HERE}.sample.{name}" for name in ("corpus", "facts", "names"
 
 
 class DatabaseConfig(StrictModel):
-    """Which mails are stored."""
+    """Which emails are stored."""
 
     max_body_chars: int
     max_recipients: int
 
 
 def stages(data: EmailDataConfig, config: EmailSearchConfig) -> list[Stage]:
-    """Each stage gets only the settings it depends on, so a changed one reruns no more than that."""
+    """Each stage gets only the settings it depends on, so that a change reruns nothing else."""
     download = Stage(
         "download_enron_data",
         "mails",
@@ -55,15 +55,7 @@ def stages(data: EmailDataConfig, config: EmailSearchConfig) -> list[Stage]:
         needs=("database",),
         code=tuple(
             f"{_HERE}.{name}"
-            for name in (
-                "writer_prompts",
-                "writer",
-                "batches",
-                "drafts",
-                "evidence",
-                "matching",
-                "synthesis",
-            )
+            for name in "writer_prompts writer batches drafts evidence matching synthesis".split()
         ),
         model=data.writer,
     )
@@ -82,7 +74,7 @@ def stages(data: EmailDataConfig, config: EmailSearchConfig) -> list[Stage]:
 
 
 def download_mails(work: Work, settings: SourceConfig) -> dict[str, Any]:
-    """The mails of the configured source in one folder, with a tally of those left out."""
+    """Fetch the configured source's emails into one folder, with a tally of those left out."""
     work.out.mkdir()
     count = prepare.fetch_mails(settings, work.out)
     tally = json.loads((work.out / prepare.TALLY).read_text())
@@ -97,7 +89,7 @@ def create_database(work: Work, settings: DatabaseConfig, mails: Path) -> dict[s
 def load_scenarios(
     work: Work, settings: ScenarioConfig, database: Path, written_scenarios: Path | None = None
 ) -> dict[str, Any]:
-    """Load, synthesise or generate the scenarios, and check them against the database."""
+    """Load, synthesise or generate scenarios and check them against the database."""
     written = writing.read_written(written_scenarios) if written_scenarios else []
     report = prepare.make_scenarios(settings, database, work.out, written).model_dump()
     if written_scenarios:

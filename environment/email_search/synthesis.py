@@ -1,10 +1,9 @@
-"""Questions made from any mailbox without a language model.
+"""Template questions from any mailbox, without a language model or an API key.
 
-A mail yields a question when its own text, quotes and forwards left out, holds exactly one value
-of a kind (one phone number, one amount, ...), so that the answer can stand nowhere else in it; and
-when its sender and subject together name no other mail of the inbox, so that the question points
-at one mail. What such questions cannot ask is anything that needs understanding: they test search,
-reading and copying on the user's own mail, with no key.
+An email yields a question if its own text, without quotes and forwards, contains exactly one value
+of a kind (one phone number, one amount, ...), so that the answer is unambiguous, and if no other
+email in the inbox has the same sender and subject, so that the question identifies the email.
+Such questions test search, reading and copying, not understanding.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from environment.base import Split
 from environment.email_search.models import Email, EmailScenario
 from environment.email_search.sample.facts import MONTHS
 from environment.email_search.sample.names import split_of
@@ -70,7 +68,7 @@ MIN_MAILS = 20
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A mail of an inbox with a value that can be asked for."""
+    """An email with a value to ask for."""
 
     inbox: str
     mail: Email
@@ -79,59 +77,53 @@ class Candidate:
 
 
 def own_text(body: str) -> str:
-    """The part of a mail its sender wrote: up to the first forward or reply header, without
-    quoted lines."""
+    """The text up to the first forward or reply header, without quoted lines."""
     match = _QUOTED.search(body)
     own = body[: match.start()] if match else body
     return "\n".join(line for line in own.splitlines() if not line.lstrip().startswith(">"))
 
 
 def values_in(body: str) -> Iterator[tuple[str, str]]:
-    """Pairs of kind and value, for the kinds of which the text holds exactly one value."""
+    """Pairs of kind and value, for the kinds with exactly one value in the text."""
     text = own_text(body)
     for kind, pattern in _FIND.items():
-        found = {
+        values = {
             " ".join((m[1] if pattern.groups else m[0]).split()) for m in pattern.finditer(text)
         }
-        if len(found) == 1:
-            yield kind, found.pop()
+        if len(values) == 1:
+            yield kind, values.pop()
 
 
 def _candidates(mails: Iterable[Email], inboxes: frozenset[str]) -> Iterator[Candidate]:
-    """Candidates whose sender and subject name one mail of the inbox."""
-    held: dict[tuple[str, str, str], list[Candidate]] = defaultdict(list)
-    seen: Counter[tuple[str, str, str]] = Counter()
+    """Candidates whose sender and subject are unique in the inbox."""
+    by_key: dict[tuple[str, str, str], list[Candidate]] = defaultdict(list)
+    counts: Counter[tuple[str, str, str]] = Counter()
     for mail in mails:
         subject = _REPLY.sub("", mail.subject).strip()
         for inbox in sorted(mail.participants() & inboxes):
             key = (inbox, mail.sender.lower(), subject.casefold())
-            seen[key] += 1
-            if seen[key] > 1 or not mail.date or mail.sender.lower() == inbox:
+            counts[key] += 1
+            if counts[key] > 1 or not mail.date or mail.sender.lower() == inbox:
                 continue
             if len(subject.split()) < _MIN_SUBJECT_WORDS or len(subject) > _MAX_SUBJECT_CHARS:
                 continue
-            held[key] = [
+            by_key[key] = [
                 Candidate(inbox, mail, kind, value)
                 for kind, value in values_in(mail.body)
                 if value.casefold() not in subject.casefold()
             ]
-    for key, candidates in held.items():
-        if seen[key] == 1:
+    for key, candidates in by_key.items():
+        if counts[key] == 1:
             yield from candidates
 
 
-def split_of_inbox(address: str) -> Split:
-    """One inbox in five, by a hash of its address, is kept for tests."""
-    return split_of(address)
-
-
 def largest_inboxes(inbox_sizes: Mapping[str, int], max_inboxes: int, min_mails: int) -> list[str]:
-    """The ``max_inboxes`` largest inboxes of each split, smaller ones than ``min_mails`` left
-    out: they make no search problem. Largest first, training inboxes before the others."""
+    """The ``max_inboxes`` largest inboxes of each split, training first. Inboxes below
+    ``min_mails`` are excluded as too small to need a search."""
     by_size = sorted(inbox_sizes, key=lambda a: (-inbox_sizes[a], a))
     chosen: list[str] = []
     for split in ("train", "test"):
-        fitting = [a for a in by_size if inbox_sizes[a] >= min_mails and split_of_inbox(a) == split]
+        fitting = [a for a in by_size if inbox_sizes[a] >= min_mails and split_of(a) == split]
         chosen += fitting[:max_inboxes]
     return chosen
 
@@ -147,10 +139,10 @@ def synthesise(
     """Scenarios from the ``max_inboxes`` largest inboxes of each split.
 
     Args:
-        mails: opens a fresh pass over all mails.
-        inbox_sizes: number of mails by address.
-        per_inbox: at most this many scenarios an inbox, spread over the kinds of questions.
-        min_mails: smaller inboxes make no search problem and are left out.
+        mails: starts a pass over all emails.
+        inbox_sizes: number of emails by address.
+        per_inbox: maximum scenarios per inbox, spread over the kinds of questions.
+        min_mails: smaller inboxes are excluded.
     """
     chosen = largest_inboxes(inbox_sizes, max_inboxes, min_mails)
     scenarios: list[EmailScenario] = []
@@ -173,7 +165,7 @@ def synthesise(
                 message_ids=(item.mail.message_id,),
                 inbox_address=item.inbox,
                 query_date=(sent + timedelta(days=30)).isoformat(),
-                split=split_of_inbox(item.inbox),
+                split=split_of(item.inbox),
                 kind=item.kind,
             )
         )
@@ -181,7 +173,7 @@ def synthesise(
 
 
 def _who(address: str) -> str:
-    """``sara.shackleton@enron.com`` as Sara Shackleton; odd local parts stay as they are."""
+    """``sara.shackleton@enron.com`` as Sara Shackleton; odd local parts unchanged."""
     local = address.split("@", maxsplit=1)[0]
     parts = [part for part in re.split(r"[._]+", local) if part]
     return " ".join(p.capitalize() for p in parts) if all(p.isalpha() for p in parts) else local

@@ -1,8 +1,7 @@
-"""The three tools of the email agent, bound to one inbox.
+"""The email agent's three tools, bound to one inbox.
 
-Whatever a model sends, a tool answers with a text: hits, a mail, or what to do differently. A
-mail outside the inbox and a mail that does not exist get the same answer, so nothing about other
-inboxes can be learned here, whatever a mail tells the agent to do.
+Whatever the model sends, a tool returns text: hits, an email, or a correction. Emails in other
+inboxes are indistinguishable from missing ones, so a prompt injection cannot leak them.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, BeforeValidator, Field
 
 from environment.base import Session, StopReason
+from environment.email_search.config import EmailSearchConfig
 from environment.email_search.email_db import BadQuery, EmailDatabase
 from environment.email_search.models import Email, EmailOutcome, EmailQuestion, SearchHit
 
@@ -24,7 +24,7 @@ ANSWER = "return_final_answer_tool"
 
 
 def _as_list(value: object) -> object:
-    """One word where a list was asked for is a list of one; None entries are dropped."""
+    """Wrap a scalar in a list; drop None entries."""
     if isinstance(value, (str, int, float)):
         return [str(value)]
     if isinstance(value, list):
@@ -89,29 +89,21 @@ def format_mail(mail: Email, max_chars: int) -> str:
 
 
 class EmailSession(Session[EmailOutcome]):
-    """One agent in one inbox."""
+    """One rollout's session in an inbox."""
 
     def __init__(
-        self,
-        question: EmailQuestion,
-        database: EmailDatabase,
-        *,
-        max_hits: int,
-        snippet_words: int,
-        max_mail_chars: int,
+        self, question: EmailQuestion, database: EmailDatabase, config: EmailSearchConfig
     ) -> None:
         self.user_prompt = (
             f"Inbox: {question.inbox_address}\nToday: {question.query_date}\n{question.question}"
         )
         self._inbox = question.inbox_address
-        self._database = database
-        self._max_hits, self._snippet_words = max_hits, snippet_words
-        self._max_mail_chars = max_mail_chars
+        self._database, self._config = database, config
         self.finished = False
         self._answer: str | None = None
         self._source_ids: tuple[str, ...] = ()
-        self._found: set[str] = set()
-        self._read: set[str] = set()
+        self._found_ids: set[str] = set()
+        self._read_ids: set[str] = set()
         self._searches = self._tool_errors = 0
         functions = (self._search_inbox, self._read_email, self._return_final_answer)
         self.tools = [
@@ -129,8 +121,8 @@ class EmailSession(Session[EmailOutcome]):
             tool_errors=self._tool_errors,
             answer=self._answer,
             source_ids=self._source_ids,
-            found_ids=frozenset(self._found),
-            read_ids=frozenset(self._read),
+            found_ids=frozenset(self._found_ids),
+            read_ids=frozenset(self._read_ids),
             searches=self._searches,
         )
 
@@ -140,8 +132,8 @@ class EmailSession(Session[EmailOutcome]):
             hits = self._database.search(
                 self._inbox,
                 keywords,
-                limit=self._max_hits,
-                snippet_words=self._snippet_words,
+                limit=self._config.max_hits,
+                snippet_words=self._config.snippet_words,
                 **filters,
             )
         except BadQuery as error:
@@ -149,7 +141,7 @@ class EmailSession(Session[EmailOutcome]):
             self.note("search", keywords=keywords, **filters, error=str(error))
             return f"error: {error}"
         self.note("search", keywords=keywords, **filters, hits=len(hits))
-        self._found.update(hit.message_id for hit in hits)
+        self._found_ids.update(hit.message_id for hit in hits)
         return format_hits(hits)
 
     def _read_email(self, message_id: str) -> str:
@@ -158,7 +150,7 @@ class EmailSession(Session[EmailOutcome]):
             self._tool_errors += 1
             self.note("read", message_id=message_id, found=False)
             return "error: no mail with this id in the inbox; use an id that a search printed"
-        self._read.add(mail.message_id)
+        self._read_ids.add(mail.message_id)
         self.note(
             "read",
             message_id=mail.message_id,
@@ -167,7 +159,7 @@ class EmailSession(Session[EmailOutcome]):
             sender=mail.sender,
             date=mail.date[:10],
         )
-        return format_mail(mail, self._max_mail_chars)
+        return format_mail(mail, self._config.max_mail_chars)
 
     def _return_final_answer(self, answer: str, source_ids: list[str]) -> str:
         self._answer, self._source_ids = answer, tuple(source_ids)

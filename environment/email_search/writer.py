@@ -1,12 +1,12 @@
-"""A language model writes scenarios from a mailbox.
+"""Scenarios written by a language model from a mailbox.
 
-It sees batches of one inbox's mails and writes questions, each answered by one of them. Its drafts
-are checked twice: by rules (``environment.email_search.drafts``), and by asking again, with only the
-question and its gold mail, for an answer that must be the same. Every draft is kept, or counted under
-the reason it was not.
+Shown a batch of emails from one inbox, the model writes questions that one of them answers. Each
+draft is checked twice: by rules (``environment.email_search.drafts``), and by a second request that
+must reach the same answer from the question and its gold email alone. Rejected drafts are counted
+by reason.
 
-Mails are data, quoted inside JSON to a model that knows it. Whatever a mail talks it into, a question
-can only cite a mail of its own batch, ask for what that mail says, and belong to the batch's inbox.
+Emails are passed as JSON data, which the prompt declares untrusted. Whatever an email injects, a
+question can only cite an email of its batch, ask for what it says, and belong to that inbox.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal
 
 from environment.email_search.batches import Batch, plan_batches
 from environment.email_search.config import WriterConfig
-from environment.email_search.drafts import Seen, fault, scenario_of
+from environment.email_search.drafts import Deduplicator, fault, scenario_of
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.matching import answers_match
 from environment.email_search.models import Email, EmailScenario
@@ -43,10 +43,10 @@ from environment.language_model import (
 
 log = logging.getLogger(__name__)
 
-# An inbox is given up after this many drafts per question that is wanted.
+# Give up on an inbox after this many drafts per requested question.
 _DRAFTS_PER_QUESTION = 3
-_FAILURES_IN_A_ROW = 8
-_GOES_ON = "fix this and run it again: no reply so far is paid for twice"
+_MAX_FAILURES_IN_A_ROW = 8
+_RESUMABLE = "fix the cause and rerun: replies so far are cached and not paid for again"
 
 
 class WriterReport(WritingReport):
@@ -55,28 +55,25 @@ class WriterReport(WritingReport):
     mails_not_shown: dict[str, int]
 
 
-Tell = Callable[[int], None]
-
-
 async def write_scenarios(
     config: WriterConfig,
     model: StructuredModel,
     database: EmailDatabase,
-    tell: Tell = lambda done: None,
+    advance: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[EmailScenario], WriterReport]:
-    """Scenarios from all inboxes, or those written when the model's budget ran out.
+    """Write scenarios for all inboxes, or until the model's budget runs out.
 
     Args:
-        tell: called with the number of further questions that are settled.
+        advance: called with the number of newly settled questions.
 
     Raises:
-        LlmFailed: many requests in a row failed, or most batches did: the model seems broken.
+        LlmFailed: many requests in a row, or most batches, failed.
     """
-    return await _Writer(config, model, database, tell).write()
+    return await _Writer(config, model, database, advance).write()
 
 
 def questions_wanted(config: WriterConfig, database: EmailDatabase) -> int:
-    """At most."""
+    """The maximum number of questions, for a progress bar."""
     return config.questions_per_inbox * len(_inboxes(config, database))
 
 
@@ -86,9 +83,14 @@ def _inboxes(config: WriterConfig, database: EmailDatabase) -> list[str]:
 
 class _Writer:
     def __init__(
-        self, config: WriterConfig, model: StructuredModel, database: EmailDatabase, tell: Tell
+        self,
+        config: WriterConfig,
+        model: StructuredModel,
+        database: EmailDatabase,
+        advance: Callable[[int], None],
     ) -> None:
-        self._config, self._model, self._database, self._tell = config, model, database, tell
+        self._config, self._model, self._database = config, model, database
+        self._advance = advance
         self._left_out: Counter[str] = Counter()
         self._drafts = self._batches = self._failed_batches = self._failures = 0
         self._budget_spent = False
@@ -108,8 +110,8 @@ class _Writer:
         )
         if 2 * self._failed_batches > self._batches:
             raise LlmFailed(
-                f"{self._failed_batches} of {self._batches} batches of mails had no usable reply "
-                f"from {self._model.config.model}; {_GOES_ON}. The last one: {self._last_failure}"
+                f"{self._model.config.model} gave no usable reply for {self._failed_batches} of "
+                f"{self._batches} batches; {_RESUMABLE}. Last failure: {self._last_failure}"
             )
         kept = [scenario for scenarios in of_inboxes for scenario in scenarios]
         return kept, WriterReport(
@@ -125,28 +127,30 @@ class _Writer:
         )
 
     async def _write_inbox(self, inbox: str, batches: Sequence[Batch]) -> list[EmailScenario]:
-        """One batch after another, so that which questions are kept does not depend on timing."""
-        wanted = self._config.questions_per_inbox
+        """Batches run one after another, so that the selection does not depend on timing."""
+        limit = self._config.questions_per_inbox
         kept: list[EmailScenario] = []
-        seen = Seen()
+        duplicates = Deduplicator()
         for batch in batches:
-            if len(kept) == wanted:
+            if len(kept) == limit:
                 break
             try:
-                questions = await self._write_batch(inbox, batch, seen)
-            except LlmBudgetSpent:  # other inboxes go on: their replies may be cached
+                questions = await self._write_batch(inbox, batch, duplicates)
+            except LlmBudgetSpent:  # other inboxes continue: their replies may be cached
                 self._budget_spent = True
                 break
-            self._left_out["more_than_asked"] += max(0, len(kept) + len(questions) - wanted)
-            questions = questions[: wanted - len(kept)]
+            self._left_out["more_than_asked"] += max(0, len(kept) + len(questions) - limit)
+            questions = questions[: limit - len(kept)]
             kept += questions
             if questions:
-                self._tell(len(questions))
-        if len(kept) < wanted:
-            self._tell(wanted - len(kept))
+                self._advance(len(questions))
+        if len(kept) < limit:
+            self._advance(limit - len(kept))
         return kept
 
-    async def _write_batch(self, inbox: str, batch: Batch, seen: Seen) -> list[EmailScenario]:
+    async def _write_batch(
+        self, inbox: str, batch: Batch, duplicates: Deduplicator
+    ) -> list[EmailScenario]:
         mails = {
             f"mail-{number}": mail
             for number, message_id in enumerate(batch, start=1)
@@ -168,7 +172,7 @@ class _Writer:
                 self._left_out[reason] += 1
                 continue
             scenario = scenario_of(draft, mails, inbox)
-            if seen.again(scenario):
+            if duplicates.is_duplicate(scenario):
                 self._left_out["duplicate"] += 1
                 continue
             usable.append((scenario, mails[draft.message_ids[0]]))
@@ -177,7 +181,7 @@ class _Writer:
         return [s for (s, _), reason in zip(usable, reasons, strict=True) if not reason]
 
     async def _verify(self, scenario: EmailScenario, gold: Email) -> str:
-        """Why a reader of the gold mail does not reach its answer; empty if one does."""
+        """Why reading the gold email does not confirm the answer; empty if it does."""
         try:
             reply = await self._model.ask(read_prompt(scenario, gold), Answer)
         except LlmBudgetSpent:
@@ -193,7 +197,7 @@ class _Writer:
         log.warning("%s", error)
         self._failures += 1
         self._last_failure = str(error)
-        if self._failures >= _FAILURES_IN_A_ROW:
+        if self._failures >= _MAX_FAILURES_IN_A_ROW:
             raise LlmFailed(
-                f"{self._failures} requests in a row failed; {_GOES_ON}. The last one: {error}"
+                f"{self._failures} requests in a row failed; {_RESUMABLE}. Last failure: {error}"
             ) from error

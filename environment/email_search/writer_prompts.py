@@ -1,4 +1,4 @@
-"""Prompts and reply forms of the model that writes scenarios and of the one that verifies them."""
+"""Prompts and reply schemas for writing and verifying scenarios."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from environment.email_search.drafts import Draft
 from environment.email_search.models import Email, EmailScenario, parse_day
 from environment.language_model import Message, as_data
 
-# Independent of how many questions are wanted, so that a run for more of them reuses all replies.
+# Independent of questions_per_inbox, so that raising it reuses all cached replies.
 DRAFTS_PER_BATCH = 5
 
 _DATA = """
@@ -52,7 +52,7 @@ class Answer(BaseModel):
 def check_drafts(drafts: Drafts) -> None:
     """
     Raises:
-        ValueError: these are no questions at all; the text is for the model.
+        ValueError: the reply is invalid; the message is sent back to the model.
     """
     if len(drafts.questions) > DRAFTS_PER_BATCH:
         raise ValueError(f"At most {DRAFTS_PER_BATCH} questions were asked for.")
@@ -80,7 +80,7 @@ def read_prompt(scenario: EmailScenario, gold: Email) -> list[Message]:
 
 
 def _shown(mail: Email) -> dict[str, object]:
-    """A mail as an agent sees it."""
+    """The fields an agent sees."""
     return {
         "date": mail.date[:10],
         "from": mail.sender,

@@ -1,4 +1,4 @@
-"""The stage in which a language model writes scenarios from the mails."""
+"""The ``write_scenarios`` stage: a language model writes scenarios."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from environment.email_search import writer
 from environment.email_search.email_db import EmailDatabase
-from environment.email_search.models import EmailScenario
-from environment.email_search.scenarios import ScenarioError, read_jsonl, write_jsonl
+from environment.email_search.models import EmailScenario, counts_text
+from environment.email_search.scenarios import ScenarioError, read_scenarios
 from environment.email_search.writer import WriterConfig, WriterReport
+from environment.jsonl import write_jsonl
 from environment.package import Work
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def write_scenarios(work: Work, settings: WriterConfig, database: Path) -> dict[
     """
     Raises:
         ScenarioError: no question is usable.
-        LlmFailed: the model is out of order.
+        LlmFailed: the model fails persistently.
     """
     mails = EmailDatabase(database)
     model = work.ask(settings)
@@ -48,7 +49,7 @@ def write_scenarios(work: Work, settings: WriterConfig, database: Path) -> dict[
 
 
 def read_written(folder: Path) -> list[EmailScenario]:
-    return read_jsonl(folder / _SCENARIOS)
+    return read_scenarios(folder / _SCENARIOS)
 
 
 def report_of(folder: Path) -> WriterReport:
@@ -56,7 +57,7 @@ def report_of(folder: Path) -> WriterReport:
 
 
 def _check(report: WriterReport, settings: WriterConfig) -> None:
-    reasons = ", ".join(f"{n} {reason}" for reason, n in report.left_out.items()) or "none left out"
+    reasons = counts_text(report.left_out) or "none rejected"
     if not report.kept:
         failed = f", {report.batches_failed} batches without a reply" * bool(report.batches_failed)
         raise ScenarioError(
@@ -66,14 +67,14 @@ def _check(report: WriterReport, settings: WriterConfig) -> None:
     log.info("%s wrote %d questions; %s", report.model, report.kept, reasons)
     if report.batches_failed:
         log.warning(
-            "%d of %d batches had no usable reply; --no-cache asks for them again",
+            "%d of %d batches had no usable reply; retry them with --no-cache",
             report.batches_failed,
             report.batches,
         )
     if report.ended_by == "budget":
         log.warning(
-            "%s has used its budget (%g USD): %d questions are kept. For more, raise "
-            "data.writer.max_cost_usd; no reply is paid for twice",
+            "%s has spent its budget (%g USD) after %d questions. For more, raise "
+            "data.writer.max_cost_usd; cached replies are not paid for again",
             report.model,
             settings.max_cost_usd,
             report.kept,

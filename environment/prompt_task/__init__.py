@@ -1,16 +1,15 @@
-"""Any task that is said in a prompt: the agent answers each example in plain text, in one turn.
+"""Any task described by a prompt: the agent answers each example in plain text, in one turn.
 
-A verifier compares the answer with the example's own. Without one there is nothing that this
-environment could reward, and a judge must (``training.reward: ruler``), which needs no answers.
+A verifier compares the answer with the example's. Without a verifier, a judge has to score the
+rollouts (``training.reward: ruler``), which needs no reference answers.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from environment.base import Environment, Reward, Session, Split, StopReason
+from environment.base import Environment, Reward, Session, StopReason
 from environment.package import EnvironmentPackage
 from environment.prompt_task.config import PromptTaskConfig, PromptTaskDataConfig
 from environment.prompt_task.examples import check_examples, read_examples, scenarios_of
@@ -20,10 +19,10 @@ from environment.prompt_task.verifiers import verify
 
 VERDICTS = {
     "right": "the verifier accepts the answer",
-    "wrong": "the verifier refuses it",
+    "wrong": "the verifier rejects the answer",
     "not_verified": "there is no verifier, or no reference answer",
 }
-METRICS = {"answer_chars": "length of the answer, in characters"}
+METRICS = {"answer_chars": "length of the answer in characters"}
 
 
 class PromptSession(Session[PromptOutcome]):
@@ -41,11 +40,11 @@ class PromptSession(Session[PromptOutcome]):
     async def take_text(self, text: str) -> str:
         """
         Raises:
-            PatternTooSlow: the example's pattern cannot be matched in time.
+            PatternTooSlow: matching the example's pattern timed out.
         """
         self._answer, self.finished = text, True
         reference, config = self._scenario.reference, self._config
-        # Here and not in the reward, which must come out the same however busy the machine is.
+        # Not in the reward, which must not depend on how busy the machine is.
         if config.verifier and reference is not None:
             self._verified = verify(
                 config.verifier,
@@ -76,18 +75,11 @@ class PromptTaskEnvironment(Environment[PromptScenario, PromptOutcome]):
         self.system_prompt = config.task_prompt
         self.has_reward = config.verifier is not None
 
-    def scenarios(
-        self, split: Split, limit: int | None = None, seed: int = 0
-    ) -> Sequence[PromptScenario]:
-        chosen = sorted((s for s in self._scenarios if s.split == split), key=lambda s: s.id)
-        random.Random(f"{seed} {split}").shuffle(chosen)
-        return chosen[:limit]
-
     def session(self, scenario: PromptScenario) -> PromptSession:
         return PromptSession(scenario, self._config)
 
     def reward(self, scenario: PromptScenario, outcome: PromptOutcome) -> Reward:
-        """1 for an answer that was verified, else 0."""
+        """1 for an answer that the verifier accepts, otherwise 0."""
         right = outcome.verified is True
         if outcome.answer is None:
             reason = str(outcome.stop)
@@ -102,10 +94,10 @@ class PromptTaskEnvironment(Environment[PromptScenario, PromptOutcome]):
 def open_environment(
     artifacts: dict[str, Path], config: PromptTaskConfig, max_turns: int
 ) -> PromptTaskEnvironment:
-    """The environment over the artifact ``scenarios``: a JSONL file of examples.
+    """Open the environment from the ``scenarios`` artifact, a JSONL file of examples.
 
     Raises:
-        ExampleError: it holds none, or one that the verifier cannot verify.
+        ExampleError: it contains no example, or one that the verifier cannot check.
     """
     examples = read_examples(artifacts["scenarios"])
     check_examples(examples, config.verifier)

@@ -1,4 +1,4 @@
-"""Settings of the prompt task: what the agent is told, and how its answers are verified."""
+"""Settings of the prompt task."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class PromptTaskDataConfig(StrictModel):
     path: Path | None = Field(
         None, description='A JSONL file, {"prompt": "...", "answer": "..."} on each line.'
     )
-    examples: tuple[Example, ...] | None = Field(None, description="The examples themselves.")
-    write: int | None = Field(None, ge=2, description="Examples for the writer to write.")
+    examples: tuple[Example, ...] | None = Field(None, description="Inline examples.")
+    write: int | None = Field(None, ge=2, description="Have the writer write this many examples.")
     writer: LlmConfig = Field(default_factory=LlmConfig, description="The model that writes them.")
 
     @field_validator("path")
@@ -30,25 +30,22 @@ class PromptTaskDataConfig(StrictModel):
 
 
 class PromptTaskConfig(StrictModel):
-    """A task in words, over examples of it."""
+    """A task described by a prompt and examples."""
 
     name: Literal["prompt_task"] = "prompt_task"
     task_prompt: str = Field(
         "You are a helpful assistant.",
         min_length=1,
         max_length=20_000,
-        description="The system prompt: what every agent is told.",
+        description="The system prompt.",
     )
     verifier: VerifierName | None = Field(
         None,
-        description="What compares an answer with its example's: exact, numeric, regex (the "
-        "example's answer is the pattern) or contains. null: nothing does, which takes "
-        "training.reward: ruler.",
+        description="How answers are compared with the examples': exact, numeric, regex (the "
+        "example's answer is the pattern) or contains. null requires training.reward: ruler.",
     )
-    ignore_case: bool = Field(False, description="Of exact, regex and contains.")
+    ignore_case: bool = Field(False, description="For exact, regex and contains.")
     tolerance: float = Field(
-        1e-6, ge=0, allow_inf_nan=False, description="By how much a number may be off, for numeric."
+        1e-6, ge=0, allow_inf_nan=False, description="Absolute tolerance, for numeric."
     )
-    held_out_share: float = Field(
-        0.2, ge=0, lt=1, description="Share of the examples that are not trained on."
-    )
+    held_out_share: float = Field(0.2, ge=0, lt=1, description="Held-out fraction of examples.")

@@ -1,66 +1,48 @@
-"""Examples in files, checked, and split into those to train on and those held out."""
+"""Reads, checks and splits examples."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from environment.base import EnvironmentUnavailable, StrictModel
+from environment.base import EnvironmentUnavailable, SplitReport
+from environment.jsonl import read_jsonl, write_jsonl
 from environment.prompt_task.models import Example, PromptScenario
 from environment.prompt_task.verifiers import VerifierName, fault_of
 
 
 class ExampleError(EnvironmentUnavailable):
-    """Examples that cannot be used; the text names the first and what is wrong with it."""
+    """Unusable examples; the message names the first one and what is wrong with it."""
 
 
-class ExampleReport(StrictModel):
-    """How many examples are in each split, and why others were left out."""
-
-    train: int
-    test: int
+class ExampleReport(SplitReport):
     with_answer: int
-    skipped: dict[str, int]
 
 
 def read_examples(path: Path) -> list[Example]:
-    """The examples of a JSONL file.
+    """Read a JSONL file of examples.
 
     Raises:
-        ExampleError: there is no such file, or a line is no example.
+        ExampleError: the file is unreadable, or a line is not an example.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split(
-            "\n"
-        )  # no other end of a line: JSON may hold them
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExampleError(f"cannot read the examples {path}: {error}") from error
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    examples = []
+    for where, row in read_jsonl(path, ExampleError):
         try:
-            found.append(Example.model_validate(json.loads(line)))
-        except (ValueError, RecursionError) as error:
-            told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            examples.append(Example.model_validate(row))
+        except ValidationError as error:
             raise ExampleError(
-                f'{path}, line {number}: not an example such as {{"prompt": "What is 2 + 2?", '
-                f'"answer": "4"}} ({told})'
+                f'{where}: not an example such as {{"prompt": "What is 2 + 2?", "answer": "4"}} '
+                f"({error.errors()[0]['msg']})"
             ) from error
-    return found
-
-
-def write_examples(path: Path, examples: Iterable[Example]) -> None:
-    path.write_text("".join(f"{e.model_dump_json()}\n" for e in examples), encoding="utf-8")
+    return examples
 
 
 def different(examples: Iterable[Example]) -> list[Example]:
-    """Each prompt once, in the order they came.
+    """Drop repeated prompts, keeping the order.
 
     Raises:
         ExampleError: a prompt has two answers.
@@ -69,14 +51,14 @@ def different(examples: Iterable[Example]) -> list[Example]:
     for example in examples:
         known = by_digest.setdefault(example.digest, example)
         if known.answer != example.answer:
-            raise ExampleError(f"two examples ask {_shown(example)} and differ in their answers")
+            raise ExampleError(f"two examples ask {_shown(example)} but have different answers")
     return list(by_digest.values())
 
 
 def check_examples(examples: Sequence[Example], verifier: VerifierName | None) -> None:
     """
     Raises:
-        ExampleError: there are none, or the verifier cannot verify one of them.
+        ExampleError: there is no example, or the verifier cannot check one of them.
     """
     if not examples:
         raise ExampleError("there is no example to train on")
@@ -87,21 +69,21 @@ def check_examples(examples: Sequence[Example], verifier: VerifierName | None) -
         first, fault = faults[0]
         raise ExampleError(
             f"{len(faults)} of {len(examples)} examples cannot be verified by {verifier}; the "
-            f"first is {_shown(first)}: {fault}. Mend them, or train by RULER without a verifier"
+            f"first is {_shown(first)}: {fault}. Fix them, or train with RULER and no verifier"
         )
 
 
 def scenarios_of(examples: Iterable[Example], held_out_share: float) -> list[PromptScenario]:
-    """Each example in its split. The digests of the prompts decide which are held out, whatever
-    their order: the nearest number to the share, and at least one of each split where there are two.
+    """Assign each example to a split by the digest of its prompt, whatever the order. The number
+    held out is the closest to the share, with at least one example per split if there are two.
 
     Raises:
         ExampleError: a prompt has two answers.
     """
-    # Not by the digest that is the id: those of a split would all begin alike.
+    # Not by the digest that serves as the id: all ids of a split would start alike.
     chosen = sorted(different(examples), key=lambda example: _place(example.digest))
-    wanted = max(round(held_out_share * len(chosen)), bool(held_out_share))
-    held_out = min(wanted, len(chosen) - 1)
+    target = max(round(held_out_share * len(chosen)), bool(held_out_share))
+    held_out = min(target, len(chosen) - 1)
     return [
         PromptScenario(
             id=example.digest,
@@ -118,22 +100,22 @@ def _place(digest: str) -> bytes:
 
 
 def make_examples(source: Path | None, file: Path, held_out_share: float) -> ExampleReport:
-    """The work of the data pipeline: the usable examples of ``source``, written to ``file``.
+    """Write the usable examples of ``source`` to ``file``.
 
     Args:
-        held_out_share: for the report; an example is put in its split where the file is opened.
+        held_out_share: for the report; opening the file assigns the splits.
 
     Raises:
-        ExampleError: there is no source, or it holds no usable examples.
+        ExampleError: there is no source, or it has no usable examples.
     """
     if source is None:
         raise ExampleError("prompt_task needs data.path: a JSONL file of examples")
-    read = read_examples(source)
-    chosen = different(read)
+    examples = read_examples(source)
+    chosen = different(examples)
     check_examples(chosen, None)
-    write_examples(file, chosen)
+    write_jsonl(file, chosen)
     splits = Counter(scenario.split for scenario in scenarios_of(chosen, held_out_share))
-    repeated = len(read) - len(chosen)
+    repeated = len(examples) - len(chosen)
     return ExampleReport(
         train=splits["train"],
         test=splits["test"],
@@ -143,7 +125,7 @@ def make_examples(source: Path | None, file: Path, held_out_share: float) -> Exa
 
 
 def fingerprint(source: Path | None) -> str:
-    """Digest of a local file, so that changed examples are read again."""
+    """Digest of a local file, so that caches notice changed examples."""
     if source is None or not source.is_file():
         return ""
     return hashlib.sha256(source.read_bytes()).hexdigest()

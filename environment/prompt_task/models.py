@@ -1,4 +1,4 @@
-"""The records of the prompt task."""
+"""Records of the prompt task."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _LONGEST = 100_000
 
 
 class Example(StrictModel):
-    """A prompt, and the reference answer where there is one."""
+    """A prompt, and its reference answer if there is one."""
 
     prompt: str = Field(min_length=1, max_length=_LONGEST, pattern=r"\S")
     answer: str | None = Field(None, max_length=_LONGEST)
 
     @property
     def digest(self) -> str:
-        """The same for prompts that differ in white space and case alone."""
+        """Equal for prompts that differ only in white space and case."""
         plain = " ".join(self.prompt.split()).casefold()
         return hashlib.blake2b(plain.encode(errors="replace"), digest_size=8).hexdigest()
 
 
 class PromptScenario(Scenario):
-    """An example in its split; ``id`` is the digest of its prompt."""
+    """An example with its split; ``id`` is the digest of its prompt."""
 
     prompt: str
     reference: str | None

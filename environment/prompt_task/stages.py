@@ -1,4 +1,4 @@
-"""How the examples of a task are made, as stages: read from a file, or written by a model."""
+"""The data stage of the prompt task: reads examples from a file or has a model write them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from environment.base import StrictModel
+from environment.jsonl import write_jsonl
 from environment.language_model import LlmConfig
 from environment.package import Stage, Work
 from environment.prompt_task import writer
 from environment.prompt_task.config import PromptTaskConfig, PromptTaskDataConfig
-from environment.prompt_task.examples import (
-    check_examples,
-    fingerprint,
-    make_examples,
-    write_examples,
-)
+from environment.prompt_task.examples import check_examples, fingerprint, make_examples
 from environment.prompt_task.models import Example
 from environment.prompt_task.verifiers import VerifierName
 
@@ -73,7 +69,7 @@ def stages(data: PromptTaskDataConfig, config: PromptTaskConfig) -> list[Stage]:
 
 def load(work: Work, settings: LoadSettings) -> dict[str, Any]:
     if settings.examples is not None:
-        write_examples(work.out, settings.examples)
+        write_jsonl(work.out, settings.examples)
         return {"examples": len(settings.examples)}
     return make_examples(settings.path, work.out, settings.held_out_share).model_dump()
 
@@ -81,8 +77,8 @@ def load(work: Work, settings: LoadSettings) -> dict[str, Any]:
 def write(work: Work, settings: WriteSettings) -> dict[str, Any]:
     """
     Raises:
-        LlmFailed: the model is out of order.
-        ExampleError: what it wrote cannot be used.
+        LlmFailed: the model fails persistently.
+        ExampleError: its examples are unusable.
     """
     examples, report = asyncio.run(
         writer.write_examples(
@@ -93,7 +89,7 @@ def write(work: Work, settings: WriteSettings) -> dict[str, Any]:
             verifier=settings.verifier,
         )
     )
-    # Or the task would be left with none for good: the next attempt asks for others.
+    # Fail now, so that a retry asks for other examples instead of caching unusable ones.
     check_examples(examples, settings.verifier)
-    write_examples(work.out, examples)
+    write_jsonl(work.out, examples)
     return report.model_dump()

@@ -1,9 +1,8 @@
-"""Does an answer say what the example's own answer says? Each verifier is a pure function.
+"""Compare an answer with the example's. Each verifier is a pure function.
 
-A pattern comes from whoever sends the examples, and may be made to run for ever. So it is one of
-Python's own ``re``, but matched by the ``regex`` module, which stops after a given time where ``re``
-cannot be stopped. What ``regex`` can beyond that (recursion) would take memory without end, and so
-would repetitions within repetitions, which it writes out as it compiles them.
+Patterns are untrusted and may take forever to match. Hence the ``regex`` module matches them, which
+supports a timeout; ``re`` does not. To bound memory as well, a pattern must be valid for ``re``,
+which excludes recursion, and must not nest repetitions, which ``regex`` expands when compiling.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from fractions import Fraction
-from re import _parser  # type: ignore[attr-defined]  # what reads a pattern for re itself
+from re import _parser  # type: ignore[attr-defined]
 from typing import Any, Literal
 
 import regex
@@ -20,90 +19,85 @@ from environment.base import WorldFailed
 from environment.prompt_task.numbers import final_number, only_number
 
 VerifierName = Literal["exact", "numeric", "regex", "contains"]
-_LONGEST_PATTERN = 500
-_MOST_WRITTEN_OUT = 100_000  # which compiles in milliseconds
-_PATTERN_SECONDS = 0.5  # of one match; an ordinary one takes microseconds
-_READ_CHARACTERS = 20_000  # of an answer's end, for what takes longer than looking for a text
+_MAX_PATTERN_CHARS = 500
+_MAX_PATTERN_ITEMS = 100_000  # compiles in milliseconds
+_PATTERN_SECONDS = 0.5  # an ordinary match takes microseconds
+_MAX_ANSWER_CHARS = 20_000  # numeric and regex read only the end of a longer answer
 
 
 class PatternTooSlow(WorldFailed):
-    """Matching a pattern took longer than it may: the example says nothing about this answer."""
+    """Matching a pattern timed out, so the answer cannot be verified."""
 
     kind = "slow_pattern"
 
 
 def fault_of(verifier: VerifierName, answer: str | None) -> str:
-    """Why nothing can be verified against this reference answer; empty if it can."""
+    """Why a reference answer cannot be used for verification, or an empty string."""
     if answer is None or not answer.strip():
         return "it has no answer to verify against"
     if verifier == "numeric" and only_number(answer) is None:
-        return f"its answer {answer[:60]!r} is no number"
+        return f"its answer {answer[:60]!r} is not a number"
     if verifier == "regex":
-        if len(answer) > _LONGEST_PATTERN:
-            return f"its pattern is longer than {_LONGEST_PATTERN} characters"
+        if len(answer) > _MAX_PATTERN_CHARS:
+            return f"its pattern is longer than {_MAX_PATTERN_CHARS} characters"
         try:
             re.compile(answer)
-            if _written_out(_parser.parse(answer)) > _MOST_WRITTEN_OUT:
-                return f"its pattern {answer[:60]!r} repeats repetitions too often"
+            if _expanded_size(_parser.parse(answer)) > _MAX_PATTERN_ITEMS:
+                return f"its pattern {answer[:60]!r} nests too many repetitions"
             regex.compile(answer)
         except (re.error, regex.error, OverflowError, RecursionError) as error:
-            return f"its answer {answer[:60]!r} is no regular expression of Python's: {error}"
+            return f"its answer {answer[:60]!r} is not a Python regular expression: {error}"
     return ""
 
 
 def verify(
     verifier: VerifierName,
-    said: str,
     answer: str,
+    reference: str,
     *,
     ignore_case: bool = False,
     tolerance: float = 0.0,
 ) -> bool:
     """
     Args:
-        said: what the agent answered.
-        answer: the reference, in which ``fault_of`` finds none.
+        reference: an answer without fault (see ``fault_of``).
 
     Raises:
-        PatternTooSlow: it cannot be told in time, for ``regex`` alone.
+        PatternTooSlow: matching timed out, for ``regex`` only.
     """
     if verifier == "exact":
-        return exact(said, answer, ignore_case)
+        return exact(answer, reference, ignore_case)
     if verifier == "contains":
-        return contains(said, answer, ignore_case)
+        return contains(answer, reference, ignore_case)
     if verifier == "numeric":
-        return numeric(said, answer, tolerance)
-    return matches(said, answer, ignore_case)
+        return numeric(answer, reference, tolerance)
+    return matches(answer, reference, ignore_case)
 
 
-def exact(said: str, answer: str, ignore_case: bool = False) -> bool:
-    """The same text, but for its white space."""
-    return _plain(said, ignore_case) == _plain(answer, ignore_case)
+def exact(answer: str, reference: str, ignore_case: bool = False) -> bool:
+    """Whether the texts are equal, ignoring white space."""
+    return _plain(answer, ignore_case) == _plain(reference, ignore_case)
 
 
-def contains(said: str, answer: str, ignore_case: bool = False) -> bool:
-    """The reference stands anywhere in the answer, but for white space."""
-    return _plain(answer, ignore_case) in _plain(said, ignore_case)
+def contains(answer: str, reference: str, ignore_case: bool = False) -> bool:
+    """Whether the answer contains the reference, ignoring white space."""
+    return _plain(reference, ignore_case) in _plain(answer, ignore_case)
 
 
-def numeric(said: str, answer: str, tolerance: float = 0.0) -> bool:
-    """The number that the answer comes to is the reference's; of a very long one, in its end.
-
-    Args:
-        tolerance: by how much it may be off.
-    """
-    given, wanted = final_number(said[-_READ_CHARACTERS:]), only_number(answer)
-    return bool(given and wanted and given.near(wanted, Fraction(tolerance)))
+def numeric(answer: str, reference: str, tolerance: float = 0.0) -> bool:
+    """Whether the answer's final number equals the reference, within an absolute tolerance."""
+    actual, expected = final_number(answer[-_MAX_ANSWER_CHARS:]), only_number(reference)
+    return bool(actual and expected and actual.near(expected, Fraction(tolerance)))
 
 
-def matches(said: str, pattern: str, ignore_case: bool = False) -> bool:
-    """The pattern is found in the answer; of a very long one, in its end.
+def matches(answer: str, pattern: str, ignore_case: bool = False) -> bool:
+    """Whether the pattern occurs in the answer.
 
     Raises:
-        PatternTooSlow: it cannot be told in time.
+        PatternTooSlow: matching timed out.
     """
     flags = regex.IGNORECASE if ignore_case else 0
-    text = said[-_READ_CHARACTERS:]
+    text = answer[-_MAX_ANSWER_CHARS:]
     try:
         return bool(regex.search(pattern, text, flags=flags, timeout=_PATTERN_SECONDS))
     except TimeoutError as error:
@@ -112,22 +106,22 @@ def matches(said: str, pattern: str, ignore_case: bool = False) -> bool:
         ) from error
 
 
-def _written_out(pattern: Any) -> int:
-    """About how many items ``regex`` makes of a pattern that ``re`` has read: it writes out the least
-    number of repetitions of a group, twice."""
+def _expanded_size(pattern: Any) -> int:
+    """The approximate number of items ``regex`` compiles a parsed pattern to: it expands a group's
+    minimum number of repetitions, twice."""
     count = 0
     for operator, value in pattern:
         parts = value if isinstance(value, tuple | list) else [value]
         flat = [part for p in parts for part in (p if isinstance(p, list) else [p])]
         inside = [part for part in flat if isinstance(part, _parser.SubPattern)]
-        size = 1 + sum(map(_written_out, inside))
-        if str(operator).endswith("_REPEAT") and size > 2:  # else of one character, as in a{9}
+        size = 1 + sum(map(_expanded_size, inside))
+        if str(operator).endswith("_REPEAT") and size > 2:  # single characters are not expanded
             size *= max(1, 2 * value[0])
         count += size
     return count
 
 
 def _plain(text: str, ignore_case: bool) -> str:
-    """One form of what looks the same: composed letters, single spaces."""
+    """Normalise to composed letters and single spaces."""
     plain = " ".join(unicodedata.normalize("NFC", text).split())
     return plain.casefold() if ignore_case else plain

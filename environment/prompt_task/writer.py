@@ -1,8 +1,8 @@
-"""A language model writes examples of a task, to train on.
+"""Training examples written by a language model.
 
-It writes batches in rounds: all batches of a round at once, each shown some of the examples so far so
-that it writes others. Every draft is kept, or counted under the reason it was not. Nothing checks the
-model's answers; training with RULER needs none.
+The model writes in rounds of concurrent batches, each of which shows it some of the examples so far
+to avoid repeats. Rejected drafts are counted by reason. Nothing checks the model's answers; training
+with RULER needs none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from environment.prompt_task.verifiers import VerifierName, fault_of
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 10  # whatever the count, so that asking for more reuses all replies
+_AT_ONCE = 10  # fixed, so that a larger count reuses all cached replies
 _ROUNDS = 4
 _SHOWN = 20
 _LONGEST = 20_000
@@ -67,7 +67,7 @@ class Drafts(BaseModel):
 
 class ExamplesReport(WritingReport):
     ended_by: Literal["done", "budget", "repeats"] = Field(
-        description="repeats: it wrote too few new ones in all rounds."
+        description="repeats: too few new examples after all rounds."
     )
 
 
@@ -80,14 +80,14 @@ async def write_examples(
     verifier: VerifierName | None = None,
     temperature: float | None = None,
 ) -> tuple[list[Example], ExamplesReport]:
-    """At most ``count`` different examples of a task, or those written when the model's budget ran out.
+    """Write up to ``count`` distinct examples, or as many as the model's budget allows.
 
     Args:
-        answers: whether each gets a reference answer.
-        verifier: what will compare answers with it, if known.
+        answers: whether examples get a reference answer.
+        verifier: the verifier that will use them, if known.
 
     Raises:
-        LlmFailed: no batch of a round had a usable reply: the model seems broken.
+        LlmFailed: no batch of a round got a usable reply.
     """
     return await _Writer(model, task_prompt, count, answers, verifier, temperature).write()
 
@@ -128,9 +128,9 @@ class _Writer:
         )
 
     async def _round(self, batches: int) -> None:
-        """Ask for this many batches at once, and keep what is new, in their order."""
+        """Request batches concurrently and keep the new examples, in batch order."""
         known = [example.prompt for example in self._kept.values()]
-        # A random choice: the first ones would be repeated every round, the last ones be alike.
+        # Random: the first would be the same every round, and the last too similar.
         shown = random.Random(len(known)).sample(known, min(_SHOWN, len(known)))
         numbers = range(self._batches + 1, self._batches + batches + 1)
         replies = await asyncio.gather(*(self._batch(number, shown) for number in numbers))
@@ -180,7 +180,7 @@ class _Writer:
             self._kept[example.digest] = example
 
     def _fault(self, prompt: str, answer: str | None) -> str:
-        """Why a draft is unusable, in a word; empty if it is usable."""
+        """The reason to reject a draft, or an empty string."""
         answer = answer if self._answers else ""
         if not prompt:
             return "empty"
@@ -196,7 +196,7 @@ class _Writer:
 def _check(drafts: Drafts) -> None:
     """
     Raises:
-        ValueError: too many or none; the text is for the model.
+        ValueError: too many examples or none; the message is sent back to the model.
     """
     if not 1 <= len(drafts.examples) <= _AT_ONCE:
         raise ValueError(f"From 1 to {_AT_ONCE} examples were asked for.")

@@ -7,7 +7,8 @@ import argparse
 import random
 from pathlib import Path
 
-from environment.prompt_task.examples import different, write_examples
+from environment.jsonl import write_jsonl
+from environment.prompt_task.examples import different
 from environment.prompt_task.models import Example
 from models.pocket_math.sums import draw_sum, question
 
@@ -30,4 +31,4 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    write_examples(arguments.out, sums(arguments.count, arguments.seed))
+    write_jsonl(arguments.out, sums(arguments.count, arguments.seed))

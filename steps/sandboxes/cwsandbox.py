@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -152,9 +152,9 @@ class CwSandboxComponent(BaseSandbox):
         auth = cwsandbox.credentials()
         return CwSandboxSession(Remote.from_id(session_id, auth=auth).result(), parent=self)
 
-    def open_sandbox(self, limits: Limits, workers: int, tags: Mapping[str, str]) -> Sandbox:
+    def open_sandbox(self, limits: Limits, workers: int) -> Sandbox:
         """See ``environment.code.sandbox.stack.RunsPrograms``."""
-        return cwsandbox.CwSandbox(limits, workers, tags)
+        return cwsandbox.CwSandbox(limits, workers)
 
 
 class CwSandboxFlavor(BaseSandboxFlavor):

@@ -6,7 +6,6 @@ it does not protect against, and ``steps/sandboxes/programs.py`` for the command
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, cast
 
 from pydantic import Field
@@ -64,7 +63,7 @@ class IsolatedSandboxComponent(BaseSandbox):
             destroy_on_exit=destroy_on_exit,
         )
 
-    def open_sandbox(self, limits: Limits, workers: int, tags: Mapping[str, str]) -> Sandbox:
+    def open_sandbox(self, limits: Limits, workers: int) -> Sandbox:
         """See ``environment.code.sandbox.stack.RunsPrograms``."""
         resolved = cast("IsolatedSandboxSettings", self.resolve_settings())
         return _KINDS[resolved.kind](limits, workers)

@@ -295,7 +295,7 @@ async def test_a_template_with_other_tool_calls_is_refused(
     tokenizer = load_tokenizer(POCKET)
     tokenizer.chat_template = "{{ messages }}"
     monkeypatch.setattr("backends.tinker.model_service.load_tokenizer", lambda _: tokenizer)
-    with pytest.raises(BackendError, match="reads tool calls in the Hermes form"):
+    with pytest.raises(BackendError, match="reads tool calls in the Hermes format"):
         await tinker.open(tmp_path / "art")
 
 

@@ -254,7 +254,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"kind": "local"}, "needs a CUDA GPU.*or take backend.kind: embedded"),
+        ({"kind": "local"}, "needs a CUDA GPU.*or use backend.kind: embedded"),
         ({"kind": "serverless"}, "needs the environment variable WANDB_API_KEY"),
         ({"kind": "tinker"}, "needs the environment variable TINKER_API_KEY"),
         ({"kind": "embedded", "device": "cuda"}, "use device: cpu or auto"),

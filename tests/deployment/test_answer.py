@@ -176,7 +176,7 @@ def test_an_answer_without_a_mail_of_this_inbox_is_none(
     database: EmailDatabase, source_ids: tuple[str, ...]
 ) -> None:
     reason = why_not(database, "The pager is 555-1234", *source_ids)
-    assert reason == "the agent cited no mail of this inbox for its answer"
+    assert reason == "the agent cited no email from this inbox"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_an_answer_that_is_not_in_the_cited_mail_is_none(
     database: EmailDatabase, answer: str
 ) -> None:
     reason = why_not(database, answer, "<1@x>")
-    assert reason == "the agent's answer does not stand in the mails that it cited"
+    assert reason == "the cited emails do not support the agent's answer"
 
 
 def test_an_answer_stands_in_the_cited_mails_and_no_others(database: EmailDatabase) -> None:

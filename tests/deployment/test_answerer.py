@@ -94,10 +94,10 @@ def test_the_model_is_asked_by_name_with_its_key_and_without_chance(open_desk: O
         ([LOOK], "used up its turns", 6),
         ([fails(400, "context_length_exceeded")], "beyond what the model can hold", 0),
         ([calls((ANSWER, {"answer": "I don't know"}))], "found no answer in this inbox", 1),
-        ([calls((ANSWER, {"answer": "555-1234"}))], "cited no mail of this inbox", 1),
+        ([calls((ANSWER, {"answer": "555-1234"}))], "cited no email from this inbox", 1),
         (
             [calls((ANSWER, {"answer": "555-4321", "source_ids": ["<1@x>"]}))],
-            "does not stand in the mails",
+            "do not support the agent's answer",
             1,
         ),
     ],

@@ -114,7 +114,7 @@ def test_a_fault_that_shows_only_in_a_step_is_told_in_one_line_too(
     (tmp_path / "mails").mkdir()
     mails = settings("data.source=maildir", f"data.path={tmp_path / 'mails'}")
     ended = project.run("--pipeline", "data", "--name", "no-mail", *mails)
-    assert_refused(ended, ["no mail found in "])
+    assert_refused(ended, ["no email found in "])
     assert "Traceback" not in ended.out + ended.err
     log = (project.folder / "runs" / "no-mail" / "run.log").read_text()
     assert "Traceback" in log

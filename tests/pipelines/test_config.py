@@ -123,7 +123,7 @@ def test_an_unknown_key_is_told_with_the_nearest_name(setting: str, told: str) -
         ("data.source=maildir", "data: source maildir needs path"),
         ("evaluation.confidence=95", "evaluation.confidence: "),
         ("environment=[]", "environment"),
-        ("environment=5", "environment.name: no environment '5'; there is: "),
+        ("environment=5", "environment.name: no environment '5'; available: "),
     ],
 )
 def test_a_value_that_does_not_fit_is_told_with_its_key(setting: str, told: str) -> None:
@@ -187,7 +187,7 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("raw", [{"environment": {"name": "chess"}}, {"environment": "chess"}])
 def test_an_unknown_environment_is_told_with_those_there_are(raw: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"no environment 'chess'; there is: .*email_search"):
+    with pytest.raises(ConfigError, match=r"no environment 'chess'; available: .*email_search"):
         parse_config(raw)
 
 

@@ -206,7 +206,7 @@ def test_a_judge_without_a_price_is_told_where_dollars_are_bounded() -> None:
     changes += ["judge.model=openai/mine", "judge.api_base=http://h/v1"]
     assert not_ready(load_config([], changes), ("train",)) == []
     (fault,) = not_ready(load_config([], [*changes, "training.budget.cost_usd=1"]), ("train",))
-    assert "nobody knows what openai/mine costs" in fault
+    assert "the price of openai/mine is unknown" in fault
 
 
 def test_where_programs_would_run_is_said() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from environment.email_search.rewards import VERDICTS
-from environment.email_search.scenarios import read_jsonl
+from environment.email_search.scenarios import read_scenarios
 from steps.model_versions import data_artifacts
 from tests.fakes.chat_server import ChatServer
 from tests.fakes.hosted_models import SLOW_S, HostedModels, by_question, judges
@@ -27,7 +27,7 @@ FAILS = {"limited": "rate_limit", "refuses": "refused", "filtered": "refused"} |
 
 @pytest.fixture(scope="module")
 def server(finished: Finished) -> Iterator[HostedModels]:
-    scenarios = read_jsonl(data_artifacts("email_search")["scenarios"].load())
+    scenarios = read_scenarios(data_artifacts("email_search")["scenarios"].load())
     with HostedModels(by_question(scenarios)) as served:
         yield served
 
@@ -263,7 +263,7 @@ REFUSED = {
             "evaluation.models=[{name: own, model: own, api_base: 'http://127.0.0.1:9/v1'}]",
             "evaluation.max_cost_usd=1",
         ],
-        "nobody knows what own costs",
+        "the price of own is unknown",
     ),
     "a judge without a key": (["evaluation.correctness=both"], "needs OPENAI_API_KEY"),
     "a version that is not there": (

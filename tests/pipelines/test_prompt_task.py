@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from environment.prompt_task.examples import write_examples
+from environment.jsonl import write_jsonl
 from environment.prompt_task.models import Example
 from models.pocket_math.examples import sums
 from tests.pipelines.conftest import ROOT, Ended, Project, settings
@@ -28,7 +28,7 @@ TINY = (
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("examples") / "sums.jsonl"
     examples = sums(40, seed=0)
-    write_examples(path, [*examples, examples[0]])
+    write_jsonl(path, [*examples, examples[0]])
     return path
 
 
@@ -75,7 +75,7 @@ def test_examples_are_read_again_when_they_change(
 ) -> None:
     assert command(project, "data", "again", source).code == 0
     assert summary_of(project, "again")["data"]["cached"]
-    write_examples(source, sums(20, seed=1))
+    write_jsonl(source, sums(20, seed=1))
     assert command(project, "data", "anew", source).code == 0
     assert not summary_of(project, "anew")["data"]["cached"]
 
@@ -89,7 +89,7 @@ def test_without_a_file_it_is_said_what_to_give(project: Project) -> None:
 
 def test_examples_that_cannot_be_verified_are_refused(project: Project, tmp_path: Path) -> None:
     path = tmp_path / "open.jsonl"
-    write_examples(path, [Example(prompt="Why?"), Example(prompt="How?")])
+    write_jsonl(path, [Example(prompt="Why?"), Example(prompt="How?")])
     refused = command(project, "all", "refused", path)
     assert refused.code == 2
     assert "2 of 2 examples cannot be verified by numeric" in refused.message

@@ -215,8 +215,8 @@ def test_a_session_is_a_container_of_coreweave(coreweave: Any, tmp_path: Path) -
 
 
 async def test_a_stack_with_coreweave_opens_our_sandbox(coreweave: Any) -> None:
-    opened = open_stack_sandbox(LIMITS, 1, {"job": "first"})
+    opened = open_stack_sandbox(LIMITS, 1)
     assert (await opened.run("print(6 * 7)", {"problem": "p"})).stdout == "42\n"
     await opened.close()
-    assert list(coreweave.created[0].tags) == ["job=first", "problem=p"]
+    assert list(coreweave.created[0].tags) == ["problem=p"]
     assert not coreweave.containers

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from environment.email_search.scenarios import ScenarioError, read_jsonl
+from environment.email_search.scenarios import ScenarioError, read_scenarios
 from environment.language_model import LlmFailed, LlmUnavailable
 from environment.registry import environment_package
 from pipelines import launch
@@ -125,7 +125,7 @@ def test_without_the_cache_the_replies_are_still_not_paid_for_again(
 def test_a_run_that_failed_goes_on_where_it_stopped(prepare: Prepare) -> None:
     with WriterServer(writers.good, writers.failing(401)) as server:
         more = "data.writer.mails_per_batch=4"
-        with pytest.raises(LlmFailed, match="no reply so far is paid for twice"):
+        with pytest.raises(LlmFailed, match="not paid for again"):
             prepare(server, more, concurrency=1)
         answered = len(server.requests) - server.failed
         server.manners = [writers.good]
@@ -152,7 +152,7 @@ def test_a_spent_budget_keeps_what_was_made_and_a_higher_one_goes_on(
 
 def test_both_kinds_of_scenarios_stand_side_by_side(prepare: Prepare, server: WriterServer) -> None:
     made = prepare(server, "data.scenarios=both")["data"]["scenarios"]
-    scenarios = read_jsonl(data_artifacts("email_search")["scenarios"].load())
+    scenarios = read_scenarios(data_artifacts("email_search")["scenarios"].load())
     kinds = {s.kind for s in scenarios}
     assert "llm" in kinds
     assert len(kinds) > 1

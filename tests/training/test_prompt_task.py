@@ -11,8 +11,8 @@ import pytest
 from agent.judge import JudgeConfig
 from backends import BackendConfig
 from environment.base import EnvironmentUnavailable
+from environment.jsonl import write_jsonl
 from environment.prompt_task import PromptTaskConfig, PromptTaskEnvironment, open_environment
-from environment.prompt_task.examples import write_examples
 from environment.prompt_task.models import Example
 from models.pocket_math.examples import sums
 from tests.fakes.judge_server import JudgeServer, first_is_best
@@ -34,7 +34,7 @@ BACKEND = BackendConfig.model_validate(
 
 
 def opened(folder: Path, examples: list[Example], **settings: Any) -> PromptTaskEnvironment:
-    write_examples(folder / "e.jsonl", examples)
+    write_jsonl(folder / "e.jsonl", examples)
     return open_environment({"scenarios": folder / "e.jsonl"}, PromptTaskConfig(**settings), 1)
 
 

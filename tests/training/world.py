@@ -18,8 +18,9 @@ from environment.email_search.config import EmailSearchConfig
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import EmailOutcome, EmailScenario
 from environment.email_search.sample.corpus import generate, scenarios_of
-from environment.email_search.scenarios import read_jsonl, write_jsonl
+from environment.email_search.scenarios import read_scenarios
 from environment.email_search.tools import EmailSession
+from environment.jsonl import write_jsonl
 from training.config import RolloutConfig, TrainingConfig
 from training.run.runner import RunOutput, run_training
 from training.spec import RunSpec
@@ -107,7 +108,7 @@ class RankedEnvironment(EmailSearchEnvironment):
     def __init__(self, files: dict[str, Path]) -> None:
         super().__init__(
             EmailDatabase(files["database"]),
-            read_jsonl(files["scenarios"]),
+            read_scenarios(files["scenarios"]),
             VIEW,
             ROLLOUT.max_turns,
         )

@@ -1,4 +1,4 @@
-"""Problems of our own, from simple one-liners to small algorithms; nothing to download."""
+"""Bundled problems, from one-liners to small algorithms; nothing to download."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ _FILE = Path(__file__).parent / "problems.jsonl"
 
 
 def problems() -> list[CodeProblem]:
-    """All bundled problems of both splits, as :mod:`environment.code.bundled.generate` wrote them."""
+    """The problems of both splits, as written by :mod:`environment.code.bundled.generate`."""
     lines = _FILE.read_text(encoding="utf-8").splitlines()
     return [CodeProblem.model_validate_json(line) for line in lines]

@@ -1,4 +1,4 @@
-"""Choose the tests of a composed problem: few, and between them no typical mistake gets through."""
+"""Chooses a composed problem's tests: few, but together they catch every typical mistake."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ _MIN_HIDDEN, _MAX_HIDDEN = 4, 6
 
 
 class TooAlike(ValueError):
-    """A mistake that no candidate test finds: the recipe's parts do nothing, or not enough."""
+    """No candidate test catches a mistake: the recipe's parts have too little effect."""
 
 
 def visible_test(recipe: Recipe, name: str, rng: random.Random) -> str:
-    """A test whose result shows something: its filter keeps some elements and drops others,
-    where there is such an argument."""
+    """A telling test: if possible, the filter keeps some elements and drops others."""
     unfiltered = replace(recipe, filter=ALL, k="")
     nothing = value_of(recipe.program("f"), f"f({recipe.family.empty})")
     argument = recipe.family.draw(rng)
     for _ in range(_CANDIDATES):
-        found = value_of(recipe.program("f"), f"f({argument})")
-        if found != nothing and (
-            recipe.filter == ALL or found != value_of(unfiltered.program("f"), f"f({argument})")
+        value = value_of(recipe.program("f"), f"f({argument})")
+        if value != nothing and (
+            recipe.filter == ALL or value != value_of(unfiltered.program("f"), f"f({argument})")
         ):
             break
         argument = recipe.family.draw(rng)
@@ -37,13 +36,13 @@ def visible_test(recipe: Recipe, name: str, rng: random.Random) -> str:
 def hidden_tests(
     recipe: Recipe, name: str, wrong: Mapping[str, str], rng: random.Random
 ) -> tuple[str, ...]:
-    """Tests that between them fail every wrong program.
+    """Tests that together fail every wrong program (greedy set cover).
 
     Args:
         wrong: programs by the name of their mistake.
 
     Raises:
-        TooAlike: they do not exist among the candidates, or are too many.
+        TooAlike: the candidates do not suffice, or too many are needed.
     """
     arguments = [recipe.family.empty, *(recipe.family.draw(rng) for _ in range(_CANDIDATES))]
     candidates = {
@@ -54,11 +53,11 @@ def hidden_tests(
     left = set(wrong)
     while left or len(chosen) < _MIN_HIDDEN:
         test = max(candidates, key=lambda test: len(candidates[test] & left))
-        found = candidates.pop(test)
-        if (left and not found & left) or len(chosen) == _MAX_HIDDEN:
-            raise TooAlike(f"{recipe.combination}: nothing tells {sorted(left)} apart")
+        caught = candidates.pop(test)
+        if (left and not caught & left) or len(chosen) == _MAX_HIDDEN:
+            raise TooAlike(f"{recipe.combination}: no test catches {sorted(left)}")
         chosen.append(test)
-        left -= found
+        left -= caught
     return tuple(chosen)
 
 

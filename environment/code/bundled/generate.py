@@ -1,7 +1,7 @@
 """Write the bundled problems: ``python -m environment.code.bundled.generate``.
 
-Composed problems come from recipes, each combination at most once and in one split only; the
-written ones are given as they are.
+Composed problems come from recipes, using each combination at most once; the hand-written ones are
+copied as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from environment.code.models import CodeProblem
 PATH = Path(__file__).parent / "problems.jsonl"
 _SEED = 0
 _DRAWS = 6
-# Composed problems of each family.
+# Composed problems per family.
 SIZES: dict[Split, dict[str, int]] = {
     "train": {"numbers": 80, "words": 40, "letters": 20, "tables": 20},
     "test": {"numbers": 60, "words": 36, "letters": 16, "tables": 20},
@@ -30,7 +30,7 @@ SIZES: dict[Split, dict[str, int]] = {
 
 
 def composed(recipe: Recipe, identifier: str, rng: random.Random) -> CodeProblem:
-    """A problem of a recipe.
+    """A problem from a recipe.
 
     Raises:
         TooAlike: a typical mistake would pass all tests.
@@ -50,36 +50,36 @@ def composed(recipe: Recipe, identifier: str, rng: random.Random) -> CodeProblem
 
 
 def _of_family(
-    family: Family, split: Split, wanted: int, rng: random.Random
+    family: Family, split: Split, size: int, rng: random.Random
 ) -> Iterator[CodeProblem]:
-    """Problems of combinations in random order; a combination that tests cannot tell from a
-    mistake, with any of a few arguments, is left out."""
+    """Problems from combinations in random order, skipping those for which no drawn arguments let
+    the tests catch every mistake."""
     parts = combinations(family)
     rng.shuffle(parts)
-    made = 0
+    count = 0
     for combination in parts:
         for _ in range(_DRAWS):
             recipe = draw_recipe(family, combination, rng)
-            if recipe.split != split or made == wanted:
+            if recipe.split != split or count == size:
                 break
             try:
-                yield composed(recipe, f"{split}-{family.kind}-{made + 1}", rng)
+                yield composed(recipe, f"{split}-{family.kind}-{count + 1}", rng)
             except TooAlike:
                 continue
-            made += 1
+            count += 1
             break
-    if made < wanted:
-        raise ValueError(f"{family.kind} has {made} combinations for {split}, not {wanted}")
+    if count < size:
+        raise ValueError(f"{family.kind} has {count} combinations for {split}, not {size}")
 
 
 def generate() -> list[CodeProblem]:
-    """All problems, always the same ones."""
-    found: list[CodeProblem] = []
+    """All problems, deterministically."""
+    problems: list[CodeProblem] = []
     for split, sizes in SIZES.items():
         for family in FAMILIES:
             rng = random.Random(f"{_SEED} {split} {family.kind}")
-            found += _of_family(family, split, sizes[family.kind], rng)
-    return found + [written.problem(number) for number, written in enumerate(WRITTEN, 1)]
+            problems += _of_family(family, split, sizes[family.kind], rng)
+    return problems + [written.problem(number) for number, written in enumerate(WRITTEN, 1)]
 
 
 def as_text(problems: list[CodeProblem]) -> str:

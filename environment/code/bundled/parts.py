@@ -1,4 +1,4 @@
-"""Parts that several families share."""
+"""Parts shared by several families."""
 
 from __future__ import annotations
 

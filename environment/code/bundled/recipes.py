@@ -1,9 +1,8 @@
-"""Problems put together from parts: keep some elements, change each, make one result of them.
+"""Problems composed of parts: filter the elements, map each, reduce them to one result.
 
-A *recipe* is one filter, one map and one reduction of a *family* (lists of numbers, sentences,
-letters, tables). Its parts decide its wording, its solution and the mistakes that a weak programmer
-makes with it, so a hundred problems follow from a few lines each, and a combination that nobody was
-shown is a problem that can only be solved by understanding its parts.
+A *recipe* is one filter, one map and one reduction from a *family* (lists of numbers, sentences,
+letters, tables). Its parts determine the wording, the solution and typical mistakes, so a few lines
+yield a hundred problems, and a held-out combination can only be solved by understanding its parts.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from environment.base import Split
 
 _TEST_SHARE = 0.25
-# For a comparison, the one next to it.
+# Off-by-one variants of comparisons.
 _NEIGHBOUR = {" > {k}": " >= {k}", " < {k}": " <= {k}"}
 
 
@@ -25,11 +24,11 @@ class Part:
     """One filter, map or reduction.
 
     Args:
-        name: in the function's name where that is telling.
+        name: part of telling function names.
         code: a Python expression; ``{k}`` is its argument and, in a reduction, ``{items}`` the
-            generator it consumes. Empty for a filter that keeps all.
-        phrases: wordings of a noun phrase; ``{it}`` is the one it builds on.
-        slips: what is easily written instead of ``code``.
+            generator it consumes. Empty for a filter that keeps everything.
+        phrases: wordings of a noun phrase; ``{it}`` is the phrase it builds on.
+        slips: plausible mistakes for ``code``.
         arguments: values for ``k``, as Python literals.
     """
 
@@ -45,14 +44,14 @@ class Family:
     """Recipes over one type of argument.
 
     Args:
-        kind: its name in ``CodeProblem.kind``.
+        kind: its ``CodeProblem.kind``.
         variable: the argument's name in the solutions.
-        loop: the clause that goes over the argument.
-        takes: wordings of what the function gets.
-        elements: wordings of what it consists of.
-        filters, chains: chains are the (map, reduction) pairs that fit together.
-        draw: an argument for a call, as a Python literal.
-        empty: the literal of an argument without elements.
+        loop: the comprehension clause that iterates over the argument.
+        takes: wordings of the argument.
+        elements: wordings of the argument's elements.
+        chains: compatible (map, reduction) pairs.
+        draw: draws an argument, as a Python literal.
+        empty: the literal of an empty argument.
     """
 
     kind: str
@@ -68,7 +67,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A combination with its arguments: ``k`` of the filter and ``m`` of the map."""
+    """A combination with its arguments: ``k`` for the filter and ``m`` for the map."""
 
     family: Family
     filter: Part
@@ -83,7 +82,7 @@ class Recipe:
 
     @property
     def split(self) -> Split:
-        """Decided by the combination alone, so that no argument or wording can leak one."""
+        """A hash of the combination, so that no argument or wording leaks between splits."""
         digest = hashlib.sha256(self.combination.encode()).digest()
         return "test" if digest[0] < _TEST_SHARE * 256 else "train"
 
@@ -92,10 +91,10 @@ class Recipe:
         return _render(self.family, name, self._code())
 
     def wrong_programs(self, name: str, expected: str) -> dict[str, str]:
-        """What a weak programmer writes instead, by the kind of the mistake.
+        """Typical wrong programs by kind of mistake.
 
         Args:
-            expected: what the visible test wants, as a literal: it can be returned by heart.
+            expected: the literal that the visible test expects; one wrong program hard-codes it.
         """
         right = self.program(name)
         head = right.splitlines()[-2]
@@ -138,7 +137,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """Three expressions: the condition of the filter, the changed element, the reduction."""
+    """The expressions for the filter condition, the mapped element and the reduction."""
 
     keep: str
     change: str
@@ -153,11 +152,11 @@ def _render(family: Family, name: str, code: _Code) -> str:
 
 
 def draw_recipe(family: Family, parts: tuple[Part, Part, Part], rng: random.Random) -> Recipe:
-    """A recipe of these parts with random arguments."""
+    """A recipe from these parts with random arguments."""
     k, m = (rng.choice(part.arguments) if part.arguments else "" for part in parts[:2])
     return Recipe(family, *parts, k, m)
 
 
 def combinations(family: Family) -> list[tuple[Part, Part, Part]]:
-    """Every filter, map and reduction that fit together."""
+    """Every compatible filter, map and reduction."""
     return [(part, *chain) for part in family.filters for chain in family.chains]

@@ -1,10 +1,10 @@
-"""Run programs that we wrote ourselves, in this process. Never a model's: those go to a sandbox."""
+"""Runs our own programs in this process. Never use it for a model's: those go to a sandbox."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# What the wrong programs among them raise; anything else is a fault of ours.
+# Raised by wrong programs; anything else is a bug.
 FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -18,12 +18,12 @@ FAULTS = (
 
 
 def value_of(program: str, call: str) -> Any:
-    """What ``call`` gives after ``program``; whatever they raise is raised."""
+    """Evaluate ``call`` after running ``program``; exceptions propagate."""
     return eval(call, _names_of(program))  # noqa: S307
 
 
 def holds(program: str, test: str) -> bool:
-    """Whether an ``assert`` holds after ``program``; one that raises does not."""
+    """Whether an ``assert`` holds after running ``program``; False if anything raises."""
     try:
         exec(compile(test, "<test>", "exec"), _names_of(program))  # noqa: S102
     except FAULTS:

@@ -1,4 +1,4 @@
-"""How a recipe is put in words, and what its function is called."""
+"""Phrases a recipe in words and names its function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN = ("solve", "compute", "answer", "result", "helper", "process", "build", 
 
 
 def text_of(recipe: Recipe, name: str, rng: random.Random) -> str:
-    """The task in words, one of many wordings."""
+    """One of many wordings of the task."""
     it = rng.choice(recipe.family.elements)
     for part, k in ((recipe.filter, recipe.k), (recipe.map, recipe.m), (recipe.reduce, "")):
         it = rng.choice(part.phrases).format(it=it, k=k)
@@ -29,11 +29,11 @@ def text_of(recipe: Recipe, name: str, rng: random.Random) -> str:
 
 
 def name_of(recipe: Recipe, rng: random.Random) -> str:
-    """A function's name: of the recipe's parts, of no meaning at all, or a common one."""
+    """A function name: descriptive, generic or meaningless."""
     roll = rng.random()
     if roll < 0.3:
         parts = (recipe.filter.name, recipe.map.name, recipe.reduce.name)
-        # With its filter always: a function called ``max`` would hide Python's own.
+        # Always include the filter: a function called ``max`` would shadow the builtin.
         return "_".join(part for part in parts if part != "plain")
     if roll < 0.5:
         return f"{rng.choice(_PLAIN)}{rng.choice(('', '_it', f'_{rng.randint(1, 99)}'))}"
@@ -41,7 +41,7 @@ def name_of(recipe: Recipe, rng: random.Random) -> str:
 
 
 def made_up(rng: random.Random) -> str:
-    """A name without a meaning, such as ``drooza_lin``."""
+    """A meaningless name such as ``drooza_lin``."""
     words = ("".join(_syllable(rng) for _ in range(2)) for _ in range(rng.randint(1, 2)))
     return "_".join(words)
 

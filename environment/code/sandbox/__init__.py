@@ -1,1 +1,1 @@
-"""Where untrusted programs run."""
+"""Sandboxes for untrusted programs."""

@@ -1,7 +1,7 @@
-"""The contract of a sandbox: run one untrusted Python program, in a state that nothing else sees.
+"""The sandbox interface: run one untrusted Python program in a fresh, isolated state.
 
-What a program does badly is a result (a ``Status``), whatever it was. What the sandbox itself
-cannot do raises ``SandboxError``: it is never the program's fault, and never scored as such.
+Whatever a program does wrong is a result (a ``Status``). A failure of the sandbox itself raises
+``SandboxError``; it is never the program's fault and never scored as such.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from environment.base import EnvironmentUnavailable, StrictModel, WorldFailed
 
 
 class SandboxUnavailable(EnvironmentUnavailable):
-    """No program can be run safely here; the text says what to install or to configure."""
+    """No program can run safely here; the message says what to install or configure."""
 
 
 class SandboxError(WorldFailed):
@@ -27,13 +27,13 @@ class SandboxError(WorldFailed):
 
 
 class Limits(StrictModel):
-    """Bounds of one execution."""
+    """Resource limits of one execution."""
 
-    wall_s: float = Field(10.0, gt=0, description="Seconds by the clock.")
-    cpu_s: int = Field(5, ge=1, description="Seconds of processor time.")
+    wall_s: float = Field(10.0, gt=0, description="Wall-clock seconds.")
+    cpu_s: int = Field(5, ge=1, description="Seconds of CPU time.")
     memory_mib: int = Field(512, ge=64)
-    output_kib: int = Field(64, ge=1, description="Of stdout, and the same again of stderr.")
-    files_mib: int = Field(16, ge=1, description="What it may write to its own folder.")
+    output_kib: int = Field(64, ge=1, description="Limit for each of stdout and stderr.")
+    files_mib: int = Field(16, ge=1, description="Bytes written to its own folder.")
     threads: int = Field(16, ge=1)
     open_files: int = Field(64, ge=16)
 
@@ -42,51 +42,51 @@ class Status(StrEnum):
     """How an execution ended."""
 
     OK = "ok"
-    """The program ended with exit code 0."""
+    """Exit code 0."""
     FAILED = "failed"
-    """It ended with another code, or by a signal of its own making."""
+    """Another exit code, or a signal of the program's own making."""
     TIMEOUT = "timeout"
-    """It was ended: too long by the clock or by the processor."""
+    """Exceeded its wall-clock or CPU limit."""
     MEMORY = "memory"
-    """It ended because it wanted too much memory."""
+    """Ran out of memory."""
     OUTPUT = "output"
-    """It was ended: it wrote too much."""
+    """Exceeded its output limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What became of one program.
+    """The result of one program.
 
     Args:
-        stdout, stderr: cut at ``Limits.output_kib``; bytes that are no UTF-8 are replaced.
-        seconds: by the clock, from the request to the result.
-        queued_s: of these, spent waiting for a free place in the sandbox.
+        stdout, stderr: truncated to ``Limits.output_kib``; invalid UTF-8 is replaced.
+        seconds: wall-clock time from request to result.
+        queued_s: the part of ``seconds`` spent waiting for a free slot.
     """
 
     status: Status
     exit_code: int | None
     stdout: str
     stderr: str
-    seconds: float
+    seconds: float = 0.0
     queued_s: float = 0.0
 
 
 class Sandbox(ABC):
-    """Somewhere to run programs. One serves many rollouts at once, all on one event loop.
+    """Runs programs for many concurrent rollouts, all on one event loop.
 
     Attributes:
-        name: of its kind, for logs and metrics.
+        name: the kind of sandbox, for logs and metrics.
     """
 
     name: str
 
     @abstractmethod
     async def run(self, program: str, tags: Mapping[str, str]) -> Execution:
-        """Run a Python program in a fresh state: an empty folder, an empty environment, no network.
+        """Run a Python program with an empty folder, an empty environment and no network.
 
         Args:
-            program: the source text; it runs as ``__main__``, with nothing on stdin.
-            tags: job and problem, for sandboxes that can show them.
+            program: source text; runs as ``__main__`` with an empty stdin.
+            tags: job and problem, for sandboxes that can display them.
 
         Raises:
             SandboxError: the sandbox failed.
@@ -94,5 +94,5 @@ class Sandbox(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """End whatever still runs, and leave no process and no folder behind. The loop that ``run``
-        was called on may have ended."""
+        """Kill running programs and leave no process or folder behind. May be called after the
+        loop of ``run`` has ended."""

@@ -1,9 +1,9 @@
-"""The isolated sandbox inside namespaces of its own, made by bubblewrap.
+"""The isolated sandbox inside its own namespaces, created by bubblewrap.
 
-On top of what ``isolated`` holds, a program finds no other process, no network device and no path
-but the interpreter's: what Landlock only locks is not there at all. One namespace holds all cells
-of a sandbox; from each other they are held apart as in ``isolated``, so that one execution costs
-no more. It needs the package ``bubblewrap`` and a kernel that lets users make namespaces.
+On top of the protection of ``isolated``, a program sees no other process, no network device and no
+path but the interpreter's: what Landlock merely locks does not exist here. All cells of a sandbox
+share one set of namespaces and are separated from each other as in ``isolated``, so an execution
+costs no more. Needs the package ``bubblewrap`` and a kernel with unprivileged user namespaces.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOBODY = "65534"
 _SCRATCH = "/scratch"
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 _PROBE_S = 20.0
-# Of the machine's root nothing is left in there but a user without capabilities.
+# Inside, even the host's root is an unprivileged user without capabilities.
 _NAMESPACES = (
     "--unshare-all",
     "--unshare-user",
@@ -38,10 +38,10 @@ _NAMESPACES = (
 
 
 def bwrap() -> str:
-    """Where bubblewrap is.
+    """The path of bubblewrap.
 
     Raises:
-        SandboxUnavailable: it is not there, or the kernel lets it make no namespaces.
+        SandboxUnavailable: it is not installed, or the kernel forbids namespaces.
     """
     path = shutil.which("bwrap")
     if path is None:
@@ -55,8 +55,8 @@ def bwrap() -> str:
     )
     if probe.returncode:
         raise needs.unavailable(
-            f"bwrap can make no namespaces here ({probe.stderr.strip()}). The kernel must let users "
-            "make them: sysctl user.max_user_namespaces above 0, "
+            f"bwrap cannot create namespaces here ({probe.stderr.strip()}). The kernel must allow "
+            "unprivileged ones: sysctl user.max_user_namespaces above 0, "
             "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu 24.04, and in a container a "
             "seccomp profile that allows unshare; sandbox.kind isolated needs none."
         )
@@ -66,11 +66,11 @@ def bwrap() -> str:
 class BubblewrapSandbox(IsolatedSandbox):
     """
     Args:
-        limits: of every execution.
-        workers: programs at once; others wait.
+        limits: per execution.
+        workers: concurrent programs; others queue.
 
     Raises:
-        SandboxUnavailable: bwrap, namespaces or what ``isolated`` needs are missing.
+        SandboxUnavailable: bwrap, namespaces or a requirement of ``isolated`` is missing.
     """
 
     name = "bubblewrap"
@@ -79,20 +79,9 @@ class BubblewrapSandbox(IsolatedSandbox):
         super().__init__(limits, workers, folder=_SCRATCH)
 
     def _command(self) -> Sequence[str]:
-        # The interpreter may stand in a home folder: only its own folder comes along.
+        # The interpreter may be in a home folder: bind nothing but its own folder.
         inside = [os.path.realpath(sys.base_prefix), str(PACKAGE)]
         binds = [arg for path in _SYSTEM for arg in ("--ro-bind-try", path, path)]
         binds += [arg for path in inside for arg in ("--ro-bind", path, path)]
         own = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", _SCRATCH, "--chdir", "/"]
         return [bwrap(), *_NAMESPACES, *binds, *own, "--", *zygote_command()]
-
-
-async def open_bubblewrap(limits: Limits, workers: int = 8) -> BubblewrapSandbox:
-    """A bubblewrap sandbox with its first cells ready.
-
-    Raises:
-        SandboxUnavailable: no program can be run safely here.
-    """
-    sandbox = BubblewrapSandbox(limits, workers)
-    await sandbox.start()
-    return sandbox

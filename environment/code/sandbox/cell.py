@@ -1,4 +1,4 @@
-"""The sandbox's end of a cell: the pipes to one program, and what is known of its state."""
+"""The sandbox's end of a cell: pipes to one program, and its state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a cell ended, as the zygote saw it.
+    """How a cell ended, as reported by the zygote.
 
     Args:
-        reason: why it was ended; empty if it ended of itself.
-        code: the exit code; negative for a signal.
-        cpu_s: seconds of processor time.
+        reason: why it was killed; empty if it exited by itself.
+        code: exit code; negative for a signal.
+        cpu_s: CPU seconds.
     """
 
     reason: str
@@ -26,7 +26,7 @@ class Ending:
 
 
 class Output:
-    """One of a program's outputs, kept up to a bound."""
+    """One of a program's output streams, kept up to a byte limit."""
 
     def __init__(self, descriptor: int, bound: int) -> None:
         self._descriptor, self._bound = descriptor, bound
@@ -34,7 +34,6 @@ class Output:
 
     @property
     def over(self) -> bool:
-        """Whether there was more than the bound."""
         return len(self._data) > self._bound
 
     @property
@@ -45,7 +44,7 @@ class Output:
         return self._descriptor
 
     def read(self) -> bool:
-        """Take what is there. Returns: whether more may come."""
+        """Read what is available; return whether more may come."""
         while not self.over:
             try:
                 data = os.read(self._descriptor, _CHUNK)
@@ -61,8 +60,8 @@ class Cell:
     """The sandbox's end of one cell.
 
     Attributes:
-        ready: done when the cell is locked down and waits for its program.
-        ended: done when the cell is gone, and its folder too.
+        ready: done when the cell is locked down and waiting for its program.
+        ended: done when the cell and its folder are gone.
     """
 
     def __init__(self, number: int, bound: int) -> None:
@@ -80,11 +79,11 @@ class Cell:
 
     @property
     def theirs(self) -> list[int]:
-        """The descriptors that go to the cell."""
+        """The descriptors to pass to the cell."""
         return [self._program.fileno(), self._out, self._err]
 
     def hand_over(self) -> None:
-        """Close what the cell has by now."""
+        """Close our copies of the descriptors passed to the cell."""
         if self._program.fileno() >= 0:
             self._program.close()
             os.close(self._out)
@@ -101,4 +100,4 @@ class Cell:
         for future in (self.ready, self.ended):
             if not future.done() and not future.get_loop().is_closed():
                 future.set_exception(error)
-                future.exception()  # nobody may be waiting
+                future.exception()  # mark as retrieved: nobody may be waiting

@@ -1,4 +1,4 @@
-"""Open the sandbox that the configuration names."""
+"""Opens the configured sandbox."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from environment.code.sandbox.base import Sandbox
 def open_sandbox(config: SandboxConfig) -> Sandbox:
     """
     Raises:
-        SandboxUnavailable: no program can be run safely as configured.
+        SandboxUnavailable: no program can run safely as configured.
     """
-    # Imported where they are used: only one of them is, and some need a package of their own.
+    # Lazy imports: some kinds need optional packages.
     if config.kind == "isolated":
         from environment.code.sandbox.isolated import IsolatedSandbox
 
@@ -27,12 +27,3 @@ def open_sandbox(config: SandboxConfig) -> Sandbox:
     from environment.code.sandbox.stack import open_stack_sandbox
 
     return open_stack_sandbox(config.limits, config.workers)
-
-
-def check_sandbox(config: SandboxConfig) -> None:
-    """Find out, without running anything (a sandbox starts with its first program), whether ``open_sandbox`` would work.
-
-    Raises:
-        SandboxUnavailable: it would not.
-    """
-    open_sandbox(config)

@@ -1,7 +1,7 @@
-"""Programs in containers that somebody else's service makes: each used once, some made ahead.
+"""Programs in single-use containers of an external service, some started in advance.
 
-Calls of such services block and take seconds, so they run in threads. However an execution ends
-(its result, an error, a cancelled rollout, ``close``), its container is destroyed.
+Calls to such services block for seconds, so they run in threads. However an execution ends (result,
+error, cancelled rollout, ``close``), its container is destroyed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from typing import Protocol
 from environment.base import off_the_clock
 from environment.code.sandbox import supervised
 from environment.code.sandbox.base import Execution, Limits, Sandbox, SandboxError, Status
-from environment.code.sandbox.supervised import Report
 
-# What starting a command in a container and reading its end may take, beside the program itself.
+# Overhead of starting a command in a container and reading its result.
 GRACE_S = 15.0
 PROBE_S = 10.0
 DESTROY_ATTEMPTS = 3
@@ -30,49 +29,40 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A command that has ended."""
+    """The result of a command."""
 
     code: int
     stdout: str
 
 
 class Container(Protocol):
-    """One container. Its calls block, and raise only SandboxError."""
+    """One container. Its methods block, and raise only SandboxError."""
 
     def execute(self, command: Sequence[str], timeout_s: float) -> Ended | None:
-        """Run a command; None if it did not end in time."""
+        """Run a command; None on timeout."""
 
     def destroy(self) -> None:
-        """End it with all that runs in it; destroying what is gone already is no error."""
+        """Destroy the container; no error if it is already gone."""
 
 
-# Starts a container that shows the tags where its service can; blocks, raises only SandboxError.
+# Starts a container with the given tags; blocks, and raises only SandboxError.
 Make = Callable[[Mapping[str, str]], Container]
 
 
 class ContainerSandbox(Sandbox):
     """
     Args:
-        name: of its kind.
-        make: a container.
-        workers: programs that run at once; the others wait.
-        ahead: containers kept ready for the next programs. They carry the job's tags only.
-        tags: of the job.
+        name: the kind of sandbox.
+        make: starts a container.
+        workers: concurrent programs; others queue.
+        ahead: containers to start in advance, without tags.
     """
 
-    def __init__(
-        self,
-        name: str,
-        make: Make,
-        limits: Limits,
-        workers: int,
-        ahead: int = 0,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, make: Make, limits: Limits, workers: int, ahead: int = 0) -> None:
         self.name = name
-        self._limits, self._make, self._tags = limits, make, dict(tags or {})
+        self._limits, self._make = limits, make
         self._slots = asyncio.Semaphore(workers)
-        # Apart, so that the end of a container never waits for a program that will not stop.
+        # Separate pools, so that destroying a container never waits for a program that hangs.
         self._threads = ThreadPoolExecutor(2 * workers + ahead, f"sandbox-{name}")
         self._destroyers = ThreadPoolExecutor(workers + ahead, f"sandbox-{name}-end")
         self._wanted_ahead = ahead
@@ -82,25 +72,18 @@ class ContainerSandbox(Sandbox):
         self._closed = False
 
     async def run(self, program: str, tags: Mapping[str, str]) -> Execution:
-        asked = time.monotonic()
+        start = time.monotonic()
         command = supervised.command(program, self._limits)
         if command is None:
-            return Execution(Status.FAILED, None, "", _TOO_LONG, time.monotonic() - asked)
+            return Execution(Status.FAILED, None, "", _TOO_LONG, time.monotonic() - start)
         with off_the_clock():
             await self._slots.acquire()
         try:
-            queued_s = time.monotonic() - asked
-            report = await self._run_once(command, tags)
+            queued_s = time.monotonic() - start
+            execution = await self._run_once(command, tags)
         finally:
             self._slots.release()
-        return Execution(
-            report.status,
-            report.exit_code,
-            report.stdout,
-            report.stderr,
-            seconds=time.monotonic() - asked,
-            queued_s=queued_s,
-        )
+        return replace(execution, seconds=time.monotonic() - start, queued_s=queued_s)
 
     async def close(self) -> None:
         self._closed = True
@@ -111,7 +94,7 @@ class ContainerSandbox(Sandbox):
         self._threads.shutdown(wait=False)
         self._destroyers.shutdown(wait=False)
 
-    async def _run_once(self, command: Sequence[str], tags: Mapping[str, str]) -> Report:
+    async def _run_once(self, command: Sequence[str], tags: Mapping[str, str]) -> Execution:
         if self._closed:
             raise SandboxError(f"the sandbox {self.name} is closed")
         ready = self._ahead.popleft() if self._ahead else None
@@ -123,12 +106,12 @@ class ContainerSandbox(Sandbox):
             except SandboxError as error:
                 if self._closed:
                     raise
-                # It may have stood for long: services end what is old, and restart.
-                log.warning("%s: a container made ahead failed (%s); a new one", self.name, error)
+                # It may be old: services expire containers, and restart.
+                log.warning("%s: replacing a pre-started container: %s", self.name, error)
         return await self._run_in(self._begin(tags), command)
 
     def _begin(self, tags: Mapping[str, str]) -> Future[Container]:
-        starting = self._threads.submit(self._start, {**self._tags, **tags})
+        starting = self._threads.submit(self._start, tags)
         self._alive.add(starting)
         return starting
 
@@ -137,7 +120,7 @@ class ContainerSandbox(Sandbox):
             raise SandboxError(f"the sandbox {self.name} is closed")
         return self._make(tags)
 
-    async def _run_in(self, starting: Future[Container], command: Sequence[str]) -> Report:
+    async def _run_in(self, starting: Future[Container], command: Sequence[str]) -> Execution:
         try:
             container = await asyncio.wrap_future(starting)
             if self._closed:
@@ -148,19 +131,19 @@ class ContainerSandbox(Sandbox):
         finally:
             self._retire(starting)
 
-    def _execute(self, container: Container, command: Sequence[str]) -> Report:
+    def _execute(self, container: Container, command: Sequence[str]) -> Execution:
         ended = container.execute(command, self._limits.wall_s + GRACE_S)
         if ended is not None and (report := supervised.report_in(ended.stdout)):
-            # One that the program forged may be longer than it may write.
+            # A report forged by the program may exceed the output limit.
             cap = self._limits.output_kib * 1024
             return replace(report, stdout=report.stdout[:cap], stderr=report.stderr[:cap])
-        # The supervisor was stopped or killed: by the program, if the container is well.
+        # The supervisor was stopped or killed: by the program, if the container is healthy.
         if ended is None or not 0 <= ended.code <= 128:
             probe = container.execute(supervised.PROBE, PROBE_S)
             if probe is not None and "alive" in probe.stdout:
                 status = Status.TIMEOUT if ended is None else Status.FAILED
-                return Report(status, None, "", "the program ended what watches over it")
-        raise SandboxError(f"{self.name}: the container gave no result and is not well")
+                return Execution(status, None, "", "the program ended what watches over it")
+        raise SandboxError(f"{self.name}: the container returned no result and is unhealthy")
 
     def _retire(self, starting: Future[Container]) -> None:
         if starting not in self._alive:
@@ -172,19 +155,20 @@ class ContainerSandbox(Sandbox):
 
     def _destroy(self, starting: Future[Container]) -> None:
         try:
-            container = starting.result()  # a start under way cannot be taken back
+            container = starting.result()  # a start in progress cannot be cancelled
         except (SandboxError, futures.CancelledError):
-            return  # it never was; whoever waits for it is told
+            return  # never started; its waiter gets the error
         for attempt in range(1, DESTROY_ATTEMPTS + 1):
             try:
                 container.destroy()
             except SandboxError as error:
-                log.warning("%s: a container is not destroyed yet: %s", self.name, error)
+                log.warning("%s: could not destroy a container: %s", self.name, error)
                 time.sleep(attempt / 2)
             else:
                 return
         log.error(
-            "%s: a container was left behind (docs/sandboxes.md has how to end it)", self.name
+            "%s: a container was left behind (see docs/sandboxes.md for how to remove it)",
+            self.name,
         )
 
 

@@ -1,6 +1,6 @@
-"""Programs in CoreWeave sandboxes: containers in CoreWeave's cloud, each made for one program.
+"""Programs in CoreWeave sandboxes: single-use containers in CoreWeave's cloud.
 
-The package ``cwsandbox`` is optional and imported only here, inside the functions.
+The optional package ``cwsandbox`` is imported only here, inside functions.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from environment.code.sandbox.base import Limits, SandboxError, SandboxUnavailab
 from environment.code.sandbox.containers import GRACE_S, PROBE_S, ContainerSandbox, Ended
 
 IMAGE = "python:3.11"
-# Until a container runs: its place in the cloud may have to be found, its image to be pulled.
-START_S = 180.0
-# Of one call to the service.
+START_S = 180.0  # includes scheduling and pulling the image
 REQUEST_S = 30.0
 SPARE_MIB = 128
 _NO_PACKAGE = (
@@ -26,20 +24,20 @@ _NO_KEY = (
     "the sandbox cwsandbox needs a key: set CWSANDBOX_API_KEY, or WANDB_API_KEY with "
     "WANDB_ENTITY_NAME, the team that has access to CoreWeave sandboxes."
 )
-_OLD_KEY = " AVIATO_API_KEY is set: that is the old name, which the package no longer reads."
+_OLD_KEY = " AVIATO_API_KEY is set, but the package no longer reads that old name."
 
 
 class CwSandbox(ContainerSandbox):
     """
     Args:
-        workers: containers at once; the service may allow fewer.
-        tags: of the job. Every container shows them and those of its program, as ``name=value``.
+        workers: concurrent containers; the service may allow fewer. They show a program's tags as
+            ``name=value``.
 
     Raises:
         SandboxUnavailable: the package or a key is missing.
     """
 
-    def __init__(self, limits: Limits, workers: int, tags: Mapping[str, str] | None = None) -> None:
+    def __init__(self, limits: Limits, workers: int) -> None:
         auth = credentials()
 
         def make(tags: Mapping[str, str]) -> _CwContainer:
@@ -52,14 +50,14 @@ class CwSandbox(ContainerSandbox):
                 )
             )
 
-        super().__init__("cwsandbox", make, limits, workers, tags=tags)
+        super().__init__("cwsandbox", make, limits, workers)
 
 
 def credentials() -> Any:
-    """How to sign in, for the ``auth`` of the package's calls.
+    """The ``auth`` argument of the package's calls.
 
     Raises:
-        SandboxUnavailable: the package or a key is missing; the text says what to do.
+        SandboxUnavailable: the package or a key is missing.
     """
     try:
         from cwsandbox import AuthStrategy, WandbAuth
@@ -67,7 +65,7 @@ def credentials() -> Any:
         raise SandboxUnavailable(_NO_PACKAGE) from error
     if os.environ.get("CWSANDBOX_API_KEY"):
         return AuthStrategy.COREWEAVE_API_KEY
-    # The second is W&B's own name for it.
+    # WANDB_ENTITY is W&B's own name for it.
     entity = os.environ.get("WANDB_ENTITY_NAME") or os.environ.get("WANDB_ENTITY")
     if os.environ.get("WANDB_API_KEY") and entity:
         return WandbAuth(entity=entity)
@@ -83,13 +81,13 @@ def start(
     image: str = IMAGE,
     environment: Mapping[str, str] | None = None,
 ) -> Any:
-    """A running ``cwsandbox.Sandbox`` without a network. It must be stopped; ``stop`` does.
+    """Start a ``cwsandbox.Sandbox`` without network access. The caller must ``stop`` it.
 
     Args:
-        lifetime_s: after which the service ends it if nobody did.
+        lifetime_s: the service kills the sandbox after this time.
 
     Raises:
-        SandboxError: it did not start; nothing is left of it that we know of.
+        SandboxError: it did not start.
     """
     from cwsandbox import CWSandboxError, NetworkOptions, Sandbox
 
@@ -103,11 +101,11 @@ def start(
             network=NetworkOptions(deny_egress=True, deny_ingress=True),
             environment_variables=dict(environment or {}),
             request_timeout_seconds=REQUEST_S,
-            # A connection of its own does not pay for the one command that most of them run.
+            # A direct connection does not pay off for a single command.
             data_plane_mode="gateway",
         )
     except CWSandboxError as error:
-        raise SandboxError(f"cwsandbox: no sandbox was made: {error}") from error
+        raise SandboxError(f"cwsandbox: could not create a sandbox: {error}") from error
     try:
         return sandbox.wait(timeout=START_S)
     except CWSandboxError as error:
@@ -116,17 +114,17 @@ def start(
 
 
 def stop(sandbox: Any) -> None:
-    """End it at once; one that is gone already is no error.
+    """Kill a sandbox; no error if it is already gone.
 
     Raises:
-        SandboxError: the service could not be told.
+        SandboxError: the service failed.
     """
     from cwsandbox import CWSandboxError
 
     try:
         sandbox.stop(missing_ok=True, graceful_shutdown_seconds=0).result()
     except CWSandboxError as error:
-        raise SandboxError(f"cwsandbox: {sandbox.sandbox_id} is not stopped: {error}") from error
+        raise SandboxError(f"cwsandbox: cannot stop {sandbox.sandbox_id}: {error}") from error
 
 
 class _CwContainer:
@@ -141,7 +139,7 @@ class _CwContainer:
         except SandboxTimeoutError:
             return None
         except CWSandboxError as error:
-            raise SandboxError(f"cwsandbox: the command could not be run: {error}") from error
+            raise SandboxError(f"cwsandbox: cannot run the command: {error}") from error
         return Ended(done.returncode, done.stdout)
 
     def destroy(self) -> None:

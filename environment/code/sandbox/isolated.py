@@ -1,12 +1,10 @@
-"""Programs in a process of their own that has given up its rights: rlimits, Landlock, seccomp.
+"""Programs in separate processes that drop their privileges: rlimits, Landlock, seccomp.
 
-Needs no package, no root and no namespaces, only Linux 5.13 or newer. What a program can still
-see: that a path or a process exists, and a file's size and times (Landlock does not hide these);
-the standard library; the kernel's version. What it cannot do is the list in
-``tests/environment/code/sandbox/``.
+Needs no package, root or namespaces, only Linux 5.13 or newer. A program can still see whether a
+path or process exists and a file's size and times (Landlock does not hide these), the standard
+library, and the kernel version. ``tests/environment/code/sandbox/`` lists what it cannot do.
 
-It is no defence against a hole in the kernel: where programs come from people who mean harm, run
-them in a virtual machine.
+It does not protect against kernel vulnerabilities: run programs of attackers in a virtual machine.
 """
 
 from __future__ import annotations
@@ -34,25 +32,25 @@ _KIB = 1 << 10
 
 
 def interpreter() -> Path:
-    """The Python that a virtual environment stands on, without links on the way."""
+    """The base interpreter of a virtual environment, with symlinks resolved."""
     return Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
 
 
 def zygote_command() -> list[str]:
-    """Starts a zygote that sees the standard library and nothing else of Python."""
+    """Starts a zygote with access to the standard library only."""
     return [str(interpreter()), "-P", "-s", "-S", "-B", "-X", "utf8", "-c", _START, str(PACKAGE)]
 
 
 class IsolatedSandbox(Sandbox):
-    """One belongs to the event loop that first uses it.
+    """Bound to the event loop that first uses it.
 
     Args:
-        limits: of every execution.
-        workers: programs at once; others wait.
-        folder: where temporary folders are made; the system's, if empty.
+        limits: per execution.
+        workers: concurrent programs; others queue.
+        folder: parent of temporary folders; the system's default if empty.
 
     Raises:
-        SandboxUnavailable: the kernel offers too little. Nothing is run then.
+        SandboxUnavailable: the kernel lacks a required feature.
     """
 
     name = "isolated"
@@ -74,7 +72,7 @@ class IsolatedSandbox(Sandbox):
         return zygote_command()
 
     async def start(self) -> None:
-        """Lock the first cells down, which the first ``run`` would wait for.
+        """Prepare the first cells now rather than on the first ``run``.
 
         Raises:
             SandboxUnavailable: a lockdown failed.
@@ -82,14 +80,14 @@ class IsolatedSandbox(Sandbox):
         await self._pool.start()
 
     async def run(self, program: str, tags: Mapping[str, str]) -> Execution:
-        """See ``Sandbox.run``. ``tags`` are not shown anywhere."""
-        asked = time.monotonic()
+        """See ``Sandbox.run``. ``tags`` are ignored."""
+        start = time.monotonic()
         with off_the_clock():
             cell = await self._pool.take()
         began = time.monotonic()
         try:
             ending = await self._execute(cell, program)
-            # Of a program that is gone, all that it wrote lies in the pipes.
+            # Drain what the program wrote before it ended.
             for output in (cell.stdout, cell.stderr):
                 output.read()
         finally:
@@ -100,8 +98,8 @@ class IsolatedSandbox(Sandbox):
             exit_code=code,
             stdout=cell.stdout.text,
             stderr=cell.stderr.text,
-            seconds=time.monotonic() - asked,
-            queued_s=began - asked,
+            seconds=time.monotonic() - start,
+            queued_s=began - start,
         )
 
     async def close(self) -> None:
@@ -112,9 +110,9 @@ class IsolatedSandbox(Sandbox):
         self._pool.begin(cell, self._limits.wall_s)
         for output in (cell.stdout, cell.stderr):
             loop.add_reader(output.fileno(), self._on_output, cell, output)
-        # A lone surrogate is no UTF-8; as three bytes it is the program's syntax error.
+        # A lone surrogate becomes invalid UTF-8 and thus the program's syntax error.
         source = program.encode("utf-8", errors="surrogatepass")
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it was ended meanwhile
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # killed meanwhile
             await loop.sock_sendall(cell.program, source)
             cell.program.shutdown(socket.SHUT_WR)
         return await asyncio.shield(cell.ended)
@@ -131,8 +129,8 @@ class IsolatedSandbox(Sandbox):
         killed = ending.code == -signal.SIGKILL
         if killed and ending.reason == "wall":
             return Status.TIMEOUT, None
-        # The kernel ends it by its own count of processor time, which is up to a third above what
-        # it reports in the end; SIGKILL comes to who ignores the first signal.
+        # The kernel enforces its own count of CPU time, up to a third above what it reports in the
+        # end. A process that ignores SIGXCPU gets SIGKILL.
         late = killed and ending.cpu_s >= self._limits.cpu_s / 2
         if late or ending.code == -signal.SIGXCPU:
             return Status.TIMEOUT, None
@@ -142,14 +140,3 @@ class IsolatedSandbox(Sandbox):
         if ending.code == 1 and last.startswith("MemoryError"):
             return Status.MEMORY, 1
         return Status.FAILED, ending.code
-
-
-async def open_isolated(limits: Limits, workers: int = 8, folder: str = "") -> IsolatedSandbox:
-    """An isolated sandbox with its first cells ready.
-
-    Raises:
-        SandboxUnavailable: no program can be run safely here.
-    """
-    sandbox = IsolatedSandbox(limits, workers, folder)
-    await sandbox.start()
-    return sandbox

@@ -1,4 +1,4 @@
-"""What an isolated sandbox needs of this machine, and what to do where it is missing."""
+"""Checks the isolated sandbox's system requirements."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ import sys
 from environment.code.sandbox.base import SandboxUnavailable
 
 _OTHERWISE = (
-    "Programs never run unprotected. What else there is: set sandbox.kind to bubblewrap (needs the "
-    "package bubblewrap), or let programs run in docker, kubernetes or modal through ZenML."
+    "Programs never run unprotected. Alternatives: set sandbox.kind to bubblewrap (needs the "
+    "package bubblewrap), or run programs in docker, kubernetes or modal through ZenML."
 )
 
 
 def unavailable(what: str) -> SandboxUnavailable:
-    """The refusal, with the ways out."""
+    """An error that lists the alternatives."""
     return SandboxUnavailable(f"{what} {_OTHERWISE}")
 
 
 def check() -> None:
-    """Ask the kernel, once, before any work.
-
+    """
     Raises:
-        SandboxUnavailable: no program can be run safely here.
+        SandboxUnavailable: no program can run safely here.
     """
     if sys.platform != "linux":
         raise unavailable(
             f"The isolated sandbox needs Linux; this is {platform.system()}. On macOS and Windows "
             "use docker."
         )
-    # Imported here, because it opens the C library as Linux has it.
+    # Importing it loads Linux's C library.
     from environment.code.sandbox.jail import calls, kernel
 
     machine = platform.machine()
     if machine not in calls.ARCHITECTURES:
         raise unavailable(
-            f"The isolated sandbox knows the system calls of {', '.join(calls.ARCHITECTURES)}, not "
-            f"of {machine}."
+            f"The isolated sandbox supports {', '.join(calls.ARCHITECTURES)}, not {machine}."
         )
     try:
         kernel.landlock_abi()

@@ -1,4 +1,4 @@
-"""Cells that are started and locked down ahead of their program, each for exactly one."""
+"""A pool of single-use cells, locked down before their program arrives."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CLOSE_S = 20.0
 
 
 class Pool:
-    """A zygote and its cells. Everything happens on the event loop of the first ``take``.
+    """A zygote and its cells, bound to the event loop of the first ``take``.
 
     Args:
-        command: starts the zygote; its control descriptor and its settings are appended.
-        settings: of the zygote.
-        places: programs at once; as many cells are kept ready besides.
-        output_bytes: of each output of a program.
+        command: starts the zygote; control descriptor and settings are appended.
+        settings: the zygote's settings.
+        places: concurrent programs, and the number of spare cells.
+        output_bytes: limit for each output stream.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Pool:
         self._closed = False
 
     async def start(self) -> None:
-        """Start the zygote if none is there, and wait until its first cell is locked down.
+        """Start the zygote unless it is running, and wait for its first cell.
 
         Raises:
-            SandboxUnavailable: the kernel refused.
+            SandboxUnavailable: the lockdown failed.
             SandboxError: the sandbox is closed.
         """
         async with self._starting:
@@ -81,10 +81,10 @@ class Pool:
                 raise
 
     async def take(self) -> Cell:
-        """A cell that waits for its program. Every one that was taken must be given back.
+        """A cell waiting for its program; the caller must ``give_back`` it.
 
         Raises:
-            SandboxError: it could not be made or locked down.
+            SandboxError: it could not be created or locked down.
         """
         await self._places.acquire()
         try:
@@ -97,7 +97,7 @@ class Pool:
                 if cell.ready.done() and cell.ready.exception():
                     cell.close()
                 else:
-                    self._spare.appendleft(cell)  # cancelled: it is for the next one
+                    self._spare.appendleft(cell)  # cancelled: keep it for the next caller
                 raise
         except BaseException:
             self._places.release()
@@ -105,23 +105,23 @@ class Pool:
         return cell
 
     def begin(self, cell: Cell, wall_s: float) -> None:
-        """The clock of this cell runs from now."""
+        """Start the cell's clock."""
         self._send({"do": "start", "cell": cell.number, "wall_s": wall_s})
 
     def end(self, cell: Cell, reason: str) -> None:
-        """Kill it, unless it has ended; ``Cell.ended`` says when it is gone."""
+        """Kill the cell unless it has ended; ``Cell.ended`` is done once it is gone."""
         if not cell.ended.done():
             self._send({"do": "kill", "cell": cell.number, "reason": reason})
 
     def give_back(self, cell: Cell) -> None:
-        """Its place is free again when it is gone."""
+        """Kill the cell; its place is free once it is gone."""
         cell.close()
         cell.ended.add_done_callback(lambda _: self._places.release())
-        with contextlib.suppress(SandboxError):  # then it is gone with the zygote
+        with contextlib.suppress(SandboxError):  # gone with the zygote
             self.end(cell, "no longer wanted")
 
     async def close(self) -> None:
-        """End all cells; leave no process and no folder. The loop may be another one."""
+        """Kill all cells and remove their folders. May be called on another event loop."""
         self._closed = True
         async with self._starting:
             await self._stop()
@@ -134,7 +134,7 @@ class Pool:
                 [*self._command, str(theirs.fileno()), json.dumps(self._settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={"PYTHONHASHSEED": "0"},  # the same program, the same result
+                env={"PYTHONHASHSEED": "0"},  # reproducible results
                 cwd="/",
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -157,7 +157,7 @@ class Pool:
         self._flush()
 
     def _flush(self) -> None:
-        """Send what waits, or as much as the zygote's socket takes for now."""
+        """Send queued messages, as many as the socket accepts for now."""
         assert self._loop is not None
         while self._control is not None and self._outbox:
             data, cell = self._outbox[0]
@@ -167,7 +167,7 @@ class Pool:
                 self._loop.add_writer(self._control, self._flush)
                 return
             except (BrokenPipeError, ConnectionResetError):
-                return  # the zygote has ended; the end of its messages says so to all
+                return  # the zygote has ended; _on_messages handles that
             self._outbox.popleft()
             if cell is not None:
                 cell.hand_over()
@@ -208,11 +208,11 @@ class Pool:
                 cell.ended.set_result(ending)
 
     def _lost(self, error: SandboxError) -> None:
-        """The zygote is gone or about to go, and what it ran with it."""
+        """Fail all cells: the zygote is gone or about to be."""
         assert self._control is not None
         assert self._hello is not None
         assert self._loop is not None
-        if not self._loop.is_closed():  # else its readers went with it
+        if not self._loop.is_closed():
             self._loop.remove_reader(self._control)
             self._loop.remove_writer(self._control)
         self._control.close()
@@ -230,15 +230,15 @@ class Pool:
         self._burial = running.create_task(asyncio.to_thread(self._bury))
 
     def _bury(self) -> None:
-        """Reap the zygote, and clean up what it could not if it was killed."""
+        """Reap the zygote, and remove its folder in case it was killed."""
         assert self._process is not None
         try:
             self._process.wait(_CLOSE_S)
         except subprocess.TimeoutExpired:
-            logger.warning("the zygote did not end in %.0f s: killing it", _CLOSE_S)
+            logger.warning("the zygote did not exit within %.0f s: killing it", _CLOSE_S)
             self._process.kill()
             self._process.wait()
-        if self._folder:  # in bubblewrap's namespace it went with that
+        if self._folder:  # inside bubblewrap it is already gone
             shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _buried(self) -> None:

@@ -1,11 +1,12 @@
-"""Programs in the sandbox of the active ZenML stack: Docker, Kubernetes, Modal, or a flavor of ours.
+"""Programs in the active ZenML stack's sandbox: Docker, Kubernetes, Modal, or a flavor of ours.
 
-The isolation is the component's; what its flavor cannot set is named in the log. ZenML is known to
-this module of the environment alone, and only inside its functions.
+The component provides the isolation; the log lists what its flavor cannot enforce. ZenML is
+imported only here, inside functions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +23,12 @@ _NONE = (
     "  {into_stack}\n"
     "docs/sandboxes.md has the commands for the others."
 )
-# ZenML lets nobody change its default stack.
+# ZenML's default stack cannot be modified.
 _OWN_STACK = "zenml stack register code -o default -a default -D default --sandbox=docker --set"
 _LOCAL = (
-    "the sandbox {name!r} of the ZenML stack has the flavor local, which isolates nothing: a program "
-    "would have your files, your keys and your network. Use environment.sandbox.kind: isolated, or "
-    "a sandbox of the flavor isolated, docker or kubernetes (docs/sandboxes.md)."
+    "the sandbox {name!r} of the ZenML stack has the flavor local, which isolates nothing: programs "
+    "could access your files, keys and network. Use environment.sandbox.kind: isolated, or a "
+    "sandbox of the flavor isolated, docker or kubernetes (docs/sandboxes.md)."
 )
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,23 +36,20 @@ T = TypeVar("T")
 
 @runtime_checkable
 class RunsPrograms(Protocol):
-    """A component that bounds and runs programs by itself: our own flavors."""
+    """A component that opens a sandbox itself: our own flavors."""
 
-    def open_sandbox(self, limits: Limits, workers: int, tags: Mapping[str, str]) -> Sandbox:
-        """As ``open_stack_sandbox``."""
+    def open_sandbox(self, limits: Limits, workers: int) -> Sandbox:
+        """See ``open_stack_sandbox``."""
 
 
-def open_stack_sandbox(
-    limits: Limits, workers: int, tags: Mapping[str, str] | None = None
-) -> Sandbox:
-    """The sandbox of the active ZenML stack.
+def open_stack_sandbox(limits: Limits, workers: int) -> Sandbox:
+    """Open the active ZenML stack's sandbox.
 
     Args:
-        workers: programs that run at once, and containers kept ready for the next.
-        tags: of the job; shown as labels where the flavor has them.
+        workers: concurrent programs, and the number of containers started in advance.
 
     Raises:
-        SandboxUnavailable: the stack has none, or one that isolates nothing.
+        SandboxUnavailable: the stack has no sandbox, or one without isolation.
     """
     from zenml.client import Client
 
@@ -62,8 +60,8 @@ def open_stack_sandbox(
         into_stack = _OWN_STACK if stack.name == "default" else update
         raise SandboxUnavailable(_NONE.format(stack=stack.name, into_stack=into_stack))
     if isinstance(component, RunsPrograms):
-        return component.open_sandbox(limits, workers, tags or {})
-    return StackSandbox(component, limits, workers, tags)
+        return component.open_sandbox(limits, workers)
+    return StackSandbox(component, limits, workers)
 
 
 class StackSandbox(ContainerSandbox):
@@ -75,16 +73,14 @@ class StackSandbox(ContainerSandbox):
         SandboxUnavailable: its flavor is ``local``.
     """
 
-    def __init__(
-        self, component: Any, limits: Limits, workers: int, tags: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, component: Any, limits: Limits, workers: int) -> None:
         flavor = component.flavor
         if flavor == "local":
             raise SandboxUnavailable(_LOCAL.format(name=component.name))
         if lacking := stack_settings.lacking(flavor):
             log.warning("ZenML's sandbox flavor %s has no setting for %s", flavor, lacking)
-        # Asked for here: the threads know nothing of the step that runs, which may have its own.
-        # Nor do they tell ZenML's server of each session, as they would within a step.
+        # Resolved here, as threads do not see the running step and its settings. For the same
+        # reason they do not report each session to ZenML's server.
         settings = component.resolve_settings()
         faults = _faults()
 
@@ -97,15 +93,15 @@ class StackSandbox(ContainerSandbox):
                 raise SandboxError(f"{flavor}: no session started: {error}") from error
             return _SessionContainer(session, faults, 4096 + 4 * limits.output_kib * 1024)
 
-        super().__init__(flavor, make, limits, workers, ahead=workers, tags=tags)
+        super().__init__(flavor, make, limits, workers, ahead=workers)
 
 
 class _SessionContainer:
-    """A session of ZenML's as a container.
+    """A ZenML session as a container.
 
     Args:
-        faults: what its calls raise when its service fails.
-        max_chars: of output that is kept.
+        faults: exceptions raised when its service fails.
+        max_chars: maximum output to keep.
     """
 
     def __init__(self, session: Any, faults: tuple[type[Exception], ...], max_chars: int) -> None:
@@ -113,10 +109,10 @@ class _SessionContainer:
 
     def execute(self, command: Sequence[str], timeout_s: float) -> Ended | None:
         try:
-            # Not ZenML's wait(): Modal's looks five times a second.
+            # Not ZenML's wait(), which polls Modal five times a second.
             return _within(timeout_s, lambda: self._run(list(command)))
         except self._faults as error:
-            raise SandboxError(f"the command could not be run: {error}") from error
+            raise SandboxError(f"cannot run the command: {error}") from error
 
     def _run(self, command: list[str]) -> Ended:
         output = self._session.exec(command).collect(max_chars=self._max_chars)
@@ -131,45 +127,41 @@ class _SessionContainer:
 
 
 def _within(timeout_s: float, call: Callable[[], T]) -> T | None:
-    """The result of a call, or None if it takes longer; the call goes on in its thread then."""
+    """The result of a call, or None on timeout; the call then continues in its thread."""
     done: Future[T] = Future()
 
     def work() -> None:
         try:
             done.set_result(call())
-        except BaseException as error:  # noqa: BLE001 (raised where it is waited for)
+        except BaseException as error:  # noqa: BLE001 (re-raised by result())
             done.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()
     try:
         return done.result(timeout_s)
     except TimeoutError:
-        # It may be the call's own.
+        # The call itself may have raised TimeoutError.
         return done.result() if done.done() else None
 
 
 def _is_gone(error: BaseException) -> bool:
-    """Docker's and Kubernetes' answer that there is no such container."""
+    """Whether Docker or Kubernetes answered that there is no such container."""
     response = getattr(error, "response", None)
     return 404 in (getattr(error, "status", None), getattr(response, "status_code", None))
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """What ZenML's flavors raise when Docker, Kubernetes or Modal fail, as far as installed."""
+    """Exceptions of ZenML's flavors when Docker, Kubernetes or Modal fail."""
     from docker.errors import DockerException
     from urllib3.exceptions import HTTPError
 
     faults: list[type[Exception]] = [RuntimeError, OSError, ValueError, DockerException, HTTPError]
-    try:
+    with contextlib.suppress(ImportError):
         from kubernetes.client import OpenApiException
 
         faults.append(OpenApiException)
-    except ImportError:
-        log.debug("no kubernetes package: its errors cannot happen")
-    try:
+    with contextlib.suppress(ImportError):
         from modal.exception import Error
 
         faults.append(Error)
-    except ImportError:
-        log.debug("no modal package: its errors cannot happen")
     return tuple(faults)

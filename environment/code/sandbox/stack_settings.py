@@ -1,7 +1,7 @@
-"""How a container for one program is started: the strictest settings that ZenML's flavors have.
+"""The strictest settings of ZenML's sandbox flavors, for a container that runs one program.
 
-The keys are those of ZenML's settings classes. What a user configured for the component (an image,
-a runtime, a node) is kept; what keeps a program in is not up for configuration.
+The keys are those of ZenML's settings classes. Users' own settings (an image, a runtime, a node) are
+kept, except for those that affect isolation.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 
 from environment.code.sandbox.base import Limits
 
-# Beside the program: the Python that watches over it, and the files it writes, which are in memory.
+# For the supervisor, and for files that the program writes, which are in memory.
 SPARE_MIB = 128
-# If nobody is left to destroy a container, its service ends it after this long.
+# The service kills containers that nobody destroys after this long.
 LIFETIME_S = 3600
-TEMPORARY = "/tmp"  # noqa: S108 (in the container: all that can be written to there)
+TEMPORARY = "/tmp"  # noqa: S108 (the only writable folder in the container)
 LACKING = {
     "docker": "",
-    "kubernetes": "no network (a NetworkPolicy can) and no bound on processes (the node's can)",
-    "modal": "no network, a user of no rights, a read-only disk and a bound on processes",
+    "kubernetes": "network isolation (use a NetworkPolicy) or a process limit (use the node's)",
+    "modal": "network isolation, an unprivileged user, a read-only disk or a process limit",
 }
-_UNKNOWN = "anything that we know of: its isolation is all its own"
+_UNKNOWN = "anything we know of: its isolation is all its own"
 
 Settings = dict[str, Any]
 
 
 def lacking(flavor: str) -> str:
-    """What the flavor has no setting for, in words; empty if there is nothing."""
+    """What the flavor has no setting for, in words; empty for nothing."""
     return LACKING.get(flavor, _UNKNOWN)
 
 
@@ -37,10 +37,10 @@ def strict(flavor: str, configured: Settings, limits: Limits, tags: Mapping[str,
     """The settings of one session.
 
     Args:
-        configured: those of the component.
-        tags: shown as labels where the flavor has them.
+        configured: the component's settings.
+        tags: shown as labels if the flavor has them.
     """
-    ours: Settings = {"sandbox_environment": {}}  # a program's environment is empty
+    ours: Settings = {"sandbox_environment": {}}
     if flavor == "docker":
         ours |= _docker(configured, limits, tags)
     elif flavor == "kubernetes":
@@ -52,14 +52,14 @@ def strict(flavor: str, configured: Settings, limits: Limits, tags: Mapping[str,
 
 
 def _user() -> int:
-    # Of its own: the kernel counts processes by user, across the containers of a machine. Below
-    # 65,536, so that it exists where users are mapped.
+    # Unique, as the kernel counts processes per user across containers. Below 65,536, so that it
+    # exists in user namespaces.
     return random.randint(20_000, 60_000)
 
 
 def _docker(configured: Settings, limits: Limits, tags: Mapping[str, str]) -> Settings:
     memory, user = f"{limits.memory_mib + SPARE_MIB}m", _user()
-    given = configured.get("run_args", {})
+    run_args = configured.get("run_args", {})
     ours = {
         "network_mode": "none",
         "user": f"{user}:{user}",
@@ -70,13 +70,13 @@ def _docker(configured: Settings, limits: Limits, tags: Mapping[str, str]) -> Se
         "ipc_mode": "none",
         "pids_limit": limits.threads + 32,
         "memswap_limit": memory,
-        "labels": {**given.get("labels", {}), **tags},
+        "labels": {**run_args.get("labels", {}), **tags},
     }
     return {
         "memory_limit": memory,
         "cpu_limit": 1.0,
         "workdir": TEMPORARY,
-        "run_args": given | ours,
+        "run_args": run_args | ours,
     }
 
 

@@ -1,16 +1,15 @@
-"""The two ends of the supervisor's wire: the command that starts it, and the report it writes."""
+"""Talks to the supervisor in a container: the command that starts it, and its report."""
 
 from __future__ import annotations
 
 import base64
 import json
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
-from environment.code.sandbox.base import Limits, SandboxError, Status
+from environment.code.sandbox.base import Execution, Limits, SandboxError, Status
 
-# Modal takes 64 KiB of arguments, Kubernetes what fits into a URL and one argument of a shell.
+# Modal accepts 64 KiB of arguments, Kubernetes what fits in a URL and one shell argument.
 MAX_COMMAND_BYTES = 48 * 1024
 PROBE = ("python", "-I", "-S", "-c", "print('alive')")
 _START = (
@@ -21,21 +20,11 @@ _START = (
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How a program in a container ended, and what it wrote."""
-
-    status: Status
-    exit_code: int | None
-    stdout: str
-    stderr: str
-
-
 def command(program: str, limits: Limits) -> tuple[str, ...] | None:
-    """What to run in the container, as separate arguments of letters that no shell touches.
+    """The command to run in the container, as arguments without shell metacharacters.
 
     Returns:
-        None if the program is too long for one: over 48 KiB, compressed.
+        None if the program is too long: over 48 KiB, compressed.
     """
     job = json.dumps({"program": program, **limits.model_dump()})
     parts = (_packed(_SUPERVISOR.read_bytes()), _packed(job.encode()))
@@ -48,11 +37,8 @@ def _packed(data: bytes) -> str:
     return base64.urlsafe_b64encode(zlib.compress(data, 9)).decode()
 
 
-def report_in(stdout: str) -> Report | None:
-    """The report in what the command wrote.
-
-    Returns:
-        None if there is none.
+def report_in(stdout: str) -> Execution | None:
+    """The supervisor's report in the command's output, without timing, or None.
 
     Raises:
         SandboxError: the supervisor could not start the program.
@@ -61,17 +47,17 @@ def report_in(stdout: str) -> Report | None:
         if not line.startswith("{"):
             continue
         try:
-            told = json.loads(line)
-            if "error" in told:
-                raise SandboxError(f"the program could not be started: {told['error']}")
-            return Report(
-                Status(told["status"]),
-                told["exit_code"],
-                _text(told["stdout"]),
-                _text(told["stderr"]),
+            report = json.loads(line)
+            if "error" in report:
+                raise SandboxError(f"the program could not be started: {report['error']}")
+            return Execution(
+                Status(report["status"]),
+                report["exit_code"],
+                _text(report["stdout"]),
+                _text(report["stderr"]),
             )
         except (ValueError, KeyError, TypeError):
-            continue  # cut off, or not ours
+            continue  # truncated, or not a report
     return None
 
 

@@ -1,8 +1,8 @@
 """Runs one program inside a container, within limits, and reports on stdout in one line of JSON.
 
-It is sent to the container as text, so it needs nothing but Python's standard library there. It is
-no isolation: that is the container's. It is what bounds processor, memory, output and files of one
-program where the container's owner gave no setting for it, and what tells how the program ended.
+Sent to the container as text, it needs only the standard library. The container provides the
+isolation; this enforces the CPU, memory, output and file limits for which its flavor may have no
+setting, and determines how the program ended.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
-# What the container itself runs under the same user: its first process, a shell, this.
+# Other processes of the same user: the container's init, a shell, this one.
 OTHER_PROCESSES = 8
-# As -I, but for the hash seed, which that ignores.
+# Like -I, which would also ignore the hash seed.
 _FLAGS = ["-s", "-S", "-B", "-X", "utf8", *(["-P"] if sys.version_info >= (3, 11) else [])]
 
 
 def supervise(job: dict[str, Any]) -> dict[str, Any]:
     """Run ``job["program"]``; the other keys are those of ``Limits``."""
-    # Else the program could write to our stdout, or stop us, through /proc and ptrace.
+    # Prevents the program from writing to our stdout or stopping us through /proc and ptrace.
     _prctl(PR_SET_DUMPABLE, 0)
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o711)
     script, home = folder / "program.py", folder / "home"
-    # What is no UTF-8 is the program's fault, so Python shall say it.
+    # Invalid UTF-8 is the program's error, so leave it to Python to report.
     script.write_bytes(job["program"].encode("utf-8", "surrogatepass"))
     script.chmod(0o644)
     home.mkdir()
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
-        # One of its own: processes are counted by user, across the containers of a machine.
+        # A unique user, as the kernel counts processes per user across containers.
         number = random.randint(20_000, 60_000)
         user = {"user": number, "group": number, "extra_groups": []}
         os.chown(home, number, number)
     out_of_memory = _kills_for_memory()
     started = time.monotonic()
-    process = subprocess.Popen(  # noqa: S603 (untrusted input is what it is for)
+    process = subprocess.Popen(  # noqa: S603 (running untrusted programs is its purpose)
         [sys.executable, *_FLAGS, script],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=home,
-        env={"PYTHONHASHSEED": "0"},  # the same program, the same result
+        env={"PYTHONHASHSEED": "0"},  # reproducible results
         start_new_session=True,
         preexec_fn=lambda: _limit(job),  # noqa: PLW1509 (no threads here)
-        close_fds=False,  # ours are closed by exec; listing them all needs what we just gave up
+        close_fds=False,  # ours close on exec, and listing them needs /proc, given up above
         **user,
     )
     status, out, err = _watch(process, started + job["wall_s"], job["output_kib"] * 1024)
@@ -102,7 +102,7 @@ def _limit(job: dict[str, Any]) -> None:
 
 
 def _watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> tuple[str, bytes, bytes]:
-    """Read what it writes until it ends; ``status`` is "ended", "timeout" or "output"."""
+    """Read the outputs until the end; the status is "ended", "timeout" or "output"."""
     kept: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
     with selectors.DefaultSelector() as selector:
         for stream in kept:
@@ -111,7 +111,7 @@ def _watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> tuple
         status = "ended"
         while status == "ended":
             ended = process.poll() is not None
-            # What it leaves behind may hold the pipes open: after its end nothing is waited for.
+            # Orphans may hold the pipes open: once the process has ended, do not wait.
             patience = 0 if ended else max(0.0, min(0.05, deadline - time.monotonic()))
             events = selector.select(patience)
             for key, _ in events:
@@ -127,7 +127,7 @@ def _watch(process: subprocess.Popen[bytes], deadline: float, cap: int) -> tuple
                 break
             if time.monotonic() >= deadline and process.poll() is None:
                 status = "timeout"
-    # All of them may have ended, or what is left is not ours; the container goes anyway.
+    # The group may be gone, or no longer ours; the container is destroyed anyway.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -139,12 +139,12 @@ def _lacked_memory(stderr: bytes) -> bool:
 
 
 def _kills_for_memory() -> int:
-    """How often the kernel ended something in this container because its memory was full."""
+    """The number of OOM kills in this container."""
     try:
         with open("/sys/fs/cgroup/memory.events") as events:
             counts = dict(line.split() for line in events)
     except OSError:
-        return 0  # no cgroup v2 to be seen here
+        return 0  # cgroup v2 is not visible
     return int(counts.get("oom_kill", 0))
 
 
@@ -154,8 +154,8 @@ def _prctl(option: int, value: int) -> None:
 
 def report(job: dict[str, Any]) -> None:
     try:
-        told = supervise(job)
+        result = supervise(job)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        told = {"error": f"{type(error).__name__}: {error}"}
-    sys.stdout.write("\n" + json.dumps(told) + "\n")
+        result = {"error": f"{type(error).__name__}: {error}"}
+    sys.stdout.write("\n" + json.dumps(result) + "\n")
     sys.stdout.flush()

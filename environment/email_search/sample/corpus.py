@@ -1,9 +1,9 @@
-"""The sample corpus: invented inboxes with questions whose answers stand in one mail each.
+"""The sample corpus: generated inboxes with questions, each answered by a single email.
 
-Inboxes come in pairs of colleagues who talk about the same projects, companies and people, so an
-inbox alone decides which mails may answer. Around each fact lie the mails that make search a
-skill: the colleague who asked for it, the thanks that quote only its subject, the early estimate
-that was superseded, and gossip that names the same entities. Everything follows from the seed.
+Inboxes come in pairs of colleagues who discuss the same projects, companies and people, so only
+the inbox tells which emails may answer. Distractors surround each fact: the request for it, a
+thank-you that quotes only its subject, a superseded estimate, and gossip about the same entities.
+The seed determines everything.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Inbox:
     mails: list[Email] = field(default_factory=list)
     scenarios: list[EmailScenario] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
-    told: set[tuple[str, str]] = field(default_factory=set)
+    fact_keys: set[tuple[str, str]] = field(default_factory=set)
 
 
 def address_of(person: str) -> str:
@@ -81,7 +81,7 @@ def address_of(person: str) -> str:
 def generate(
     seed: int, *, train_inboxes: int = 12, test_inboxes: int = 4, mails_per_inbox: int = 250
 ) -> list[Inbox]:
-    """Inboxes of both splits. Names of the test inboxes occur nowhere in the training inboxes."""
+    """Inboxes of both splits. No name in a test inbox occurs in a training inbox."""
     inboxes: list[Inbox] = []
     ids = _message_ids(random.Random(f"ids {seed}"))
     splits: tuple[tuple[Split, int], ...] = (("train", train_inboxes), ("test", test_inboxes))
@@ -94,7 +94,7 @@ def generate(
 
 
 def _message_ids(rng: random.Random) -> Iterator[str]:
-    """Ids in the form of real ones, none twice, so that an agent must copy and cannot count."""
+    """Unique, realistic ids in random order, so that an agent must copy rather than count."""
     used: set[int] = set()
     while True:
         number = rng.randint(100_000, 999_999)
@@ -120,14 +120,14 @@ class _Writer:
 
     def write(self, mails_per_inbox: int) -> list[Inbox]:
         for inbox in self._inboxes:
-            known = 0
-            # A world has some three hundred facts; a large inbox is filled up with gossip.
-            while len(inbox.mails) < mails_per_inbox * 0.8 and known < _GIVE_UP_AFTER:
+            repeats = 0
+            # A world has about 300 facts; gossip fills up larger inboxes.
+            while len(inbox.mails) < mails_per_inbox * 0.8 and repeats < _GIVE_UP_AFTER:
                 fact = make_fact(self._rng.choice(KINDS), self._world, self._rng)
-                known += 1
-                if fact.key not in inbox.told:
-                    known = 0
-                    inbox.told.add(fact.key)
+                repeats += 1
+                if fact.key not in inbox.fact_keys:
+                    repeats = 0
+                    inbox.fact_keys.add(fact.key)
                     self._tell(inbox, fact)
             while len(inbox.mails) < mails_per_inbox:
                 self._gossip(inbox)
@@ -135,35 +135,30 @@ class _Writer:
         return self._inboxes
 
     def _tell(self, inbox: Inbox, fact: Fact) -> None:
-        """The mail with the fact, its questions, and what lies around it."""
+        """Add the gold email, its distractors and its scenarios."""
         rng = self._rng
         sent = _START + timedelta(days=rng.randint(20, _DAYS - 20), minutes=rng.randint(0, 600))
         teller, colleague = rng.sample(self._world.people, 2)
         if rng.random() < 0.25:
             text = rng.choice(_REQUESTS).format(e=fact.entity, t=fact.topic)
-            self._mail(
-                inbox, colleague, fact.subject, text, sent - timedelta(days=rng.randint(1, 9))
-            )
+            before = sent - timedelta(days=rng.randint(1, 9))
+            self._mail(inbox, colleague, fact.subject, text, before)
         if fact.kind in _ESTIMATES and rng.random() < 0.25:
-            text = _ESTIMATES[fact.kind].format(
-                e=fact.entity, t=fact.topic, v=self._other_value(fact)
-            )
+            value = self._other_value(fact)
+            text = _ESTIMATES[fact.kind].format(e=fact.entity, t=fact.topic, v=value)
             away = timedelta(days=rng.randint(1, 15) * rng.choice((-1, 1)))
             self._mail(inbox, teller, f"early {fact.subject}", text, sent + away)
-        # Some facts go to the colleague as well, who then hears nothing else under this key.
-        others = [box for box in self._inboxes if fact.key not in box.told and rng.random() < 0.1]
+        # Some facts also go to the colleague, whose inbox then gets no other fact with this key.
+        others = [
+            box for box in self._inboxes if fact.key not in box.fact_keys and rng.random() < 0.1
+        ]
         for other in others:
-            other.told.add(fact.key)
+            other.fact_keys.add(fact.key)
         gold = self._mail(inbox, teller, fact.subject, fact.sentence, sent, others)
         if rng.random() < 0.25:
             text = rng.choice(_THANKS)
-            self._mail(
-                inbox,
-                colleague,
-                f"Re: {fact.subject}",
-                text,
-                sent + timedelta(days=rng.randint(1, 9)),
-            )
+            after = sent + timedelta(days=rng.randint(1, 9))
+            self._mail(inbox, colleague, f"Re: {fact.subject}", text, after)
         for question, answer in fact.questions:
             inbox.facts.append(fact)
             inbox.scenarios.append(
@@ -180,7 +175,7 @@ class _Writer:
             )
 
     def _other_value(self, fact: Fact) -> str:
-        """A value of the fact's kind that is not the true one."""
+        """A wrong value of the fact's kind."""
         draw = day if fact.kind in ("due", "contract") else amount
         while (value := draw(self._rng)) in fact.sentence:
             pass

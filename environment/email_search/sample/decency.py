@@ -1,7 +1,7 @@
-"""Keep generated names free of offensive words, inside a name and across its parts.
+"""Keeps generated names free of offensive words, within a name and across its parts.
 
-The list is coarse on purpose: a name that contains one of its entries is drawn again, so a harmless
-one that is left out costs nothing. English mainly, with the plainest words of other languages.
+The list is deliberately coarse: a rejected name is simply redrawn, so false positives cost
+nothing. Mostly English, with the most common words of other languages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 
-# ROT13, so that nobody has to read them.
+# ROT13, to keep the words out of sight.
 _OFFENSIVE = codecs.decode(
     "nany nahf nefpu nefr nff onfgneq ornare ovngpu ovgpu oybjwbo obyybpx obare obbo ohttre "
     "ohxxnxr ohgg pnoeba puvax pyvg pbpx pbba penc phz phag qntb qnexvr qvpx qvyqb qlxr snt "
@@ -26,7 +26,6 @@ _ANY = re.compile("|".join(map(re.escape, _OFFENSIVE)))
 
 
 def is_decent(*parts: str) -> bool:
-    """Whether no offensive word stands in these names, run together as an address would have
-    them, whatever is between their letters."""
+    """Whether the letters of these names, joined as in an address, contain no offensive word."""
     letters = re.sub("[^a-z]", "", "".join(parts).lower())
     return _ANY.search(letters) is None

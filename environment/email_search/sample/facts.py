@@ -1,10 +1,10 @@
-"""What the generated mails talk about: nine kinds of facts, each with its wordings.
+"""The facts in generated emails: nine kinds, each with its wordings.
 
-A fact is about one *entity* (a project, a company, a person) under one *topic*, both of which
-stand in its mail and in its question, and carries a value that a question asks for.
+A fact is about one *entity* (a project, a company, a person) and one *topic*, which both its email
+and its questions name, and has a value that the questions ask for.
 
-Template fields: ``e`` entity, ``t`` topic, ``v`` the value, and per kind ``w`` a second value,
-``day``, ``city`` and ``p``, a person's full name.
+Template fields: ``e`` entity, ``t`` topic, ``v`` value and, depending on the kind, ``w`` a second
+value, ``day``, ``city`` and ``p``, a person's full name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXZ"
 
 
 class World(NamedTuple):
-    """The names one group of inboxes talks about."""
+    """The names shared by a pair of inboxes."""
 
     people: list[str]
     projects: list[str]
@@ -32,11 +32,7 @@ class World(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One statement of a world, worded: the sentence of its mail and the questions it answers.
-
-    Args:
-        questions: pairs of question and gold answer.
-    """
+    """One fact in words. ``questions`` are pairs of question and gold answer."""
 
     kind: str
     entity: str
@@ -47,7 +43,7 @@ class Fact:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes a fact unique in an inbox."""
+        """Identifies the fact within an inbox."""
         return self.entity, self.topic
 
 
@@ -232,7 +228,7 @@ def _code(rng: random.Random, letters: int) -> str:
 
 
 def make_fact(kind: str, world: World, rng: random.Random) -> Fact:
-    """Draw a fact of this kind about ``world``. The caller sees to it that none is told twice."""
+    """Draw a fact of this kind about ``world``; the caller removes duplicates."""
     spec = _KINDS[kind]
     person = rng.choice(world.people)
     surname = person.split()[-1]

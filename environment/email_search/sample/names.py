@@ -1,7 +1,7 @@
-"""Invented names in two disjoint halves: those a policy may have been trained on, and the rest.
+"""Invented names, divided between the training and the test split.
 
-Which half a name belongs to is decided by a hash of its letters, so it holds across seeds, worlds
-and programs: a name of the test half occurs in no training mail and in no demonstration.
+A hash of the name decides its split, whatever the seed, world or program: no test name occurs in
+a training email or a demonstration.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import random
 import string
-from collections.abc import Callable
 
 from environment.base import Split
 from environment.email_search.sample.decency import is_decent
@@ -41,7 +40,7 @@ _FIRST = (
 
 
 def split_of(name: str) -> Split:
-    """The half a name belongs to; one name in five is kept for tests."""
+    """The split of a name or address, by hash: one in five is held out for testing."""
     digest = hashlib.blake2b(name.lower().encode(), digest_size=4).digest()
     return "test" if int.from_bytes(digest) % 5 == 0 else "train"
 
@@ -53,12 +52,12 @@ def _syllables(rng: random.Random) -> str:
 
 
 def _compound(rng: random.Random) -> str:
-    """A name that looks like a real surname or place: Hartfield, McBarlow, O'Kenson."""
+    """A plausible surname or place name: Hartfield, McBarlow, O'Kenson."""
     return rng.choice(_PREFIXES) + rng.choice(_STEMS) + rng.choice(_ENDINGS)
 
 
 def _misspelt(rng: random.Random) -> str:
-    """A name with a letter or two replaced, which no list of names could hold."""
+    """A name with one or two letters replaced, found in no list of names."""
     letters = list(rng.choice((_syllables, _compound))(rng))
     for _ in range(rng.choice((1, 2))):
         letters[rng.randrange(1, len(letters))] = rng.choice(string.ascii_lowercase)
@@ -66,8 +65,7 @@ def _misspelt(rng: random.Random) -> str:
 
 
 def _mixed(rng: random.Random) -> str:
-    """Real-looking names are few enough to be learned by heart; the others are not, so that what
-    an agent has to learn is to copy."""
+    """Plausible names are few enough to memorise; the others force the agent to learn copying."""
     kind = rng.random()
     if kind < 0.4:
         return _syllables(rng)
@@ -75,7 +73,7 @@ def _mixed(rng: random.Random) -> str:
 
 
 class NamePool:
-    """Draws names of one split, none twice."""
+    """Draws unique names of one split."""
 
     def __init__(self, rng: random.Random, split: Split) -> None:
         self._rng = rng
@@ -84,18 +82,15 @@ class NamePool:
 
     def name(self) -> str:
         """A surname, project, company, city or hotel: one capitalised word."""
-        return self._draw(lambda: _mixed(self._rng))
+        while True:
+            name = _mixed(self._rng)
+            if name not in self._used and split_of(name) == self._split and is_decent(name):
+                self._used.add(name)
+                return name
 
     def person(self) -> str:
-        """First name and surname; first names are ordinary ones and shared by both splits."""
+        """First name and surname; both splits share the first names."""
         while True:
             first, surname = self._rng.choice(_FIRST), self.name()
             if is_decent(first, surname) and is_decent(first[0], surname):
                 return f"{first} {surname}"
-
-    def _draw(self, make: Callable[[], str]) -> str:
-        while True:
-            name = make()
-            if name not in self._used and split_of(name) == self._split and is_decent(name):
-                self._used.add(name)
-                return name

@@ -1,4 +1,4 @@
-"""Mails in files: a folder with one mail a file (``maildir``), or mbox archives (``mbox``)."""
+"""Emails in files: a folder with one email per file (``maildir``), or mbox archives (``mbox``)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from environment.email_search.sources.rfc822 import NotAMail, parse_mail
 
 
 class MaildirSource:
-    """Every file under ``path`` is one mail: CMU's ``maildir/<custodian>/<folder>/<N>.`` as well
-    as a Maildir with ``cur`` and ``new``. Files are read in the order of their paths."""
+    """One email per file under ``path``, in path order: CMU's ``maildir/<custodian>/<folder>/<N>.``
+    as well as a Maildir with ``cur`` and ``new``."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise SourceError(f"{path} is not a folder: point data.path at a folder of mails")
+            raise SourceError(f"{path} is not a folder: point data.path at a folder of emails")
         self.path = path
 
     def emails(self, tally: Tally) -> Iterator[Email]:
@@ -36,8 +36,8 @@ class MboxSource:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             raise SourceError(f"there is no {path}: point data.path at an mbox file or a folder")
-        found = [path] if path.is_file() else sorted(path.rglob("*.mbox"))
-        self.files = [file for file in found if file.is_file()]
+        paths = [path] if path.is_file() else sorted(path.rglob("*.mbox"))
+        self.files = [file for file in paths if file.is_file()]
         if not self.files:
             raise SourceError(f"no *.mbox file in {path}")
 

@@ -1,4 +1,4 @@
-"""The Enron mails and questions from the Hugging Face hub, or from local copies of them.
+"""The Enron emails and questions, from the Hugging Face Hub or a local copy.
 
 Schema of ``corbt/enron-emails``: message_id, subject, from, to, cc, bcc, date, body, file_name.
 Schema of ``corbt/enron_emails_sample_questions``: the fields of ``EmailScenario``.
@@ -24,13 +24,13 @@ def _rows(
         return load_rows(dataset, split, revision, columns)
     except HubError as error:
         raise SourceError(
-            f"{error}. Without network, name a local copy in data.dataset, or use "
+            f"{error}. Without network access, set data.dataset to a local copy or use "
             "data.source: sample"
         ) from error
 
 
 class HubSource:
-    """``corbt/enron-emails``, about 517,000 mails."""
+    """``corbt/enron-emails``, about 517,000 emails."""
 
     def __init__(self, dataset: str, revision: str | None = None) -> None:
         self.dataset, self.revision = dataset, revision
@@ -58,6 +58,6 @@ class HubSource:
 
 
 def question_rows(dataset: str, split: Split, revision: str | None) -> Iterator[Mapping[str, Any]]:
-    """The rows of a questions data set, unchecked beyond their columns."""
+    """Rows of a questions dataset; only their columns are checked."""
     columns = frozenset("id question answer message_ids inbox_address query_date".split())
     return _rows(dataset, split, revision, columns)

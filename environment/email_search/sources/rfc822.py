@@ -1,6 +1,6 @@
-"""A raw mail (RFC 822 and MIME) as an ``Email``; shared by the file-based sources.
+"""Parses a raw RFC 822 / MIME message into an ``Email``; shared by the file-based sources.
 
-Attachments are left out. Of a mail without a plain-text part, the text of its HTML is taken.
+Attachments are ignored. HTML is converted to text if there is no plain-text part.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from environment.email_search.models import Email
 from environment.email_search.sources import Tally
 from environment.email_search.sources.words import decode, decode_header, unfold
 
-# Four digits that are not the offset of a time zone.
+# Four digits that are not a time zone offset.
 _YEAR = re.compile(r"(?<![+\-:\d])(\d{4})\b")
 _SIGNATURE = "-- "
 _AS_TEXT = ParserConfig(display_links=False, display_images=False)
-# Newer Pythons refuse a whole list for one odd address; older ones do not know the argument.
+# Newer Pythons reject a whole list for one odd address; older ones lack the argument.
 _KNOWN = inspect.signature(getaddresses).parameters
 _LENIENT: dict[str, Any] = {"strict": False} if "strict" in _KNOWN else {}
 _OLDEST_YEAR, _NEWEST_YEAR = 1970, 2100
 
 
 class NotAMail(ValueError):
-    """Bytes that are no mail. ``str()`` is the reason to count them under."""
+    """Not a parsable message. ``str()`` is the reason to count it under."""
 
 
 def parse_mail(raw: bytes, file_name: str, tally: Tally) -> Email:
     """
     Raises:
-        NotAMail: the bytes are binary, empty, or no mail that can be made sense of.
+        NotAMail: the bytes are empty, binary or not a parsable message.
     """
     if not raw.strip():
         raise NotAMail("empty_file")
@@ -49,8 +49,8 @@ def parse_mail(raw: bytes, file_name: str, tally: Tally) -> Email:
     except NotAMail:
         raise
     except Exception as error:
-        # On broken headers, charsets and HTML the libraries raise nearly anything: AssertionError,
-        # TypeError, RecursionError have been seen.
+        # Given broken headers, charsets or HTML, the libraries raise nearly anything, such as
+        # AssertionError, TypeError or RecursionError.
         raise NotAMail("unreadable") from error
 
 
@@ -60,7 +60,7 @@ def _parse(raw: bytes, file_name: str, tally: Tally) -> Email:
         raise NotAMail("no_mail_headers")
     message_id = _header(message, "message-id").strip()
     if not message_id:
-        # From the content, so that the same mail gets the same id in every build.
+        # A content hash, so that the email keeps its id across builds.
         message_id = f"<{hashlib.sha256(raw).hexdigest()[:20]}@no-message-id>"
         tally.notes["no_message_id"] += 1
     date = _utc(_header(message, "date"))
@@ -80,7 +80,7 @@ def _parse(raw: bytes, file_name: str, tally: Tally) -> Email:
 
 
 def _raw(message: Message, name: str) -> list[bytes]:
-    """The values of a header as they came, on one line each."""
+    """The raw, unfolded values of a header."""
     return [
         unfold(str(value).encode("utf-8", "surrogateescape"))
         for key, value in message.raw_items()
@@ -89,23 +89,23 @@ def _raw(message: Message, name: str) -> list[bytes]:
 
 
 def _header(message: Message, name: str) -> str:
-    """The text of a header; of several, the first."""
+    """The decoded text of the first such header, or an empty string."""
     return next((decode_header(value) for value in _raw(message, name)), "")
 
 
 def _addresses(message: Message, name: str) -> list[str]:
-    """Parsed before they are decoded: what looks like an address in a name is a part of the name."""
-    # One character a byte, for a parser that knows text only.
+    """Parsed before decoding: an address inside a display name is part of the name."""
+    # Latin-1 maps bytes to characters one to one for getaddresses, which takes text only.
     values = [value.decode("latin-1") for value in _raw(message, name)]
-    found = (decode(address.encode("latin-1")) for _, address in getaddresses(values, **_LENIENT))
-    addresses = (address.strip().lower() for address in found)
+    decoded = (decode(address.encode("latin-1")) for _, address in getaddresses(values, **_LENIENT))
+    addresses = (address.strip().lower() for address in decoded)
     return [address for address in addresses if address.find("@") > 0]
 
 
 def _utc(header: str) -> str:
-    """The date in UTC, or nothing if there is none or its year is out of range.
+    """The date in UTC, or an empty string if it is missing, invalid or out of range.
 
-    The year is checked in the text itself: the standard parser reads year 0001 as 2001.
+    Checks the year in the text as well: the standard parser reads year 0001 as 2001.
     """
     year = _YEAR.search(header)
     if year and not _OLDEST_YEAR <= int(year[1]) <= _NEWEST_YEAR:
@@ -140,12 +140,12 @@ def _text(part: Message) -> str:
 
 
 def _parameter(part: Message, name: str) -> str:
-    """Of the content type, in lower case; empty if there is none, or it makes no sense."""
+    """A content type parameter in lower case; empty if missing or malformed."""
     try:
         value = part.get_param(name)
     except (TypeError, ValueError):
         return ""
-    # With a charset and a language before it, by RFC 2231.
+    # RFC 2231: (charset, language, value).
     value = value[2] if isinstance(value, tuple) else value
     return (value or "").lower()
 
@@ -158,9 +158,9 @@ def _plain(part: Message) -> str:
 
 
 def unflow(text: str, delete_space: bool) -> str:
-    """Paragraphs of ``format=flowed`` on one line each (RFC 3676)."""
+    """Join the lines of each ``format=flowed`` paragraph (RFC 3676)."""
     paragraphs: list[str] = []
-    open_at = -1  # the depth of quotation of a paragraph that goes on
+    open_at = -1  # quote depth of the unfinished paragraph
     for line in text.split("\n"):
         content = line.lstrip(">")
         depth = len(line) - len(content)

@@ -1,7 +1,7 @@
-"""Bytes of a mail as text: charsets that are missing or wrong, and encoded words in headers.
+"""Decodes message bytes: missing or wrong charsets, and encoded words in headers.
 
-Read as mail clients read them: a charset means what the WHATWG's Encoding Standard takes its label
-for, and bytes that it does not explain are UTF-8 if they can be, else windows-1252.
+Behaves like email clients: charset labels follow the WHATWG Encoding Standard, and bytes that are
+invalid in the declared charset are read as UTF-8 if valid, otherwise as windows-1252.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import codecs
 import quopri
 import re
 
-# RFC 2047, section 2, without its rule on what may stand beside a word: many writers break it.
+# RFC 2047, section 2, minus its rule on adjacent characters, which many senders break.
 _WORD = re.compile(rb"=\?([^?*\s]*)(?:\*[^?]*)?\?([BbQq])\?([^?]*)\?=")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])|[\r\n]+")
-# Labels that mean more than they say.
+# Labels that the WHATWG maps to a superset.
 _WHATWG = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
@@ -29,7 +29,7 @@ _WHATWG = {
 
 
 def _as_control(error: UnicodeError) -> tuple[str, int]:
-    """The five bytes that windows-1252 leaves out are the control characters of their number."""
+    """Map the five bytes undefined in windows-1252 to the control characters of the same value."""
     assert isinstance(error, UnicodeDecodeError)
     return error.object[error.start : error.end].decode("latin-1"), error.end
 
@@ -38,7 +38,7 @@ codecs.register_error("as_control", _as_control)
 
 
 def decode(raw: bytes, charset: str | None = None) -> str:
-    """Text of any bytes; never fails, and without lone surrogates."""
+    """Decode any bytes: never fails, never returns lone surrogates."""
     text = _declared(raw, charset) if charset else None
     if text is None:
         text = _decoded(raw, "utf-8")
@@ -48,7 +48,7 @@ def decode(raw: bytes, charset: str | None = None) -> str:
 
 
 def _declared(raw: bytes, charset: str) -> str | None:
-    """None if there is no such charset, or the bytes are none of it."""
+    """None if the charset is unknown or the bytes are invalid in it."""
     try:
         name = codecs.lookup(charset.strip().strip("'\"")).name
     except (LookupError, ValueError):
@@ -64,24 +64,19 @@ def _declared(raw: bytes, charset: str) -> str | None:
 def _decoded(raw: bytes, codec: str) -> str | None:
     try:
         return raw.decode(codec)
-    except (
-        UnicodeError,
-        LookupError,
-        AssertionError,
-        TypeError,
-    ):  # also codecs that are not of text
+    except (UnicodeError, LookupError, AssertionError, TypeError):  # binary codecs, too
         return None
 
 
 def unfold(raw: bytes) -> bytes:
-    """A header on one line."""
+    """Join the lines of a folded header."""
     return _FOLD.sub(b"", raw)
 
 
 def decode_header(raw: bytes) -> str:
-    """A header's text: encoded words, and whatever stands around them."""
+    """Decode a header with its encoded words."""
     raw = unfold(raw)
-    pieces: list[tuple[str | None, bytes]] = []  # charset of an encoded word, None for other text
+    pieces: list[tuple[str | None, bytes]] = []  # (charset, or None for plain text; bytes)
     end = 0
     for word in _WORD.finditer(raw):
         between = raw[end : word.start()]
@@ -95,7 +90,7 @@ def decode_header(raw: bytes) -> str:
             end = word.end()
             continue
         if follows and pieces[-1][0] == charset:
-            # One character's bytes may stand in two words.
+            # A multi-byte character may span two words.
             payload = pieces.pop()[1] + payload
         pieces.append((charset, payload))
         end = word.end()
@@ -104,10 +99,10 @@ def decode_header(raw: bytes) -> str:
 
 
 def _payload(encoding: bytes, text: bytes) -> bytes | None:
-    """None if the word is not what it says."""
+    """None if the encoding is invalid."""
     if encoding in b"Qq":
         return quopri.decodestring(text, header=True)
     letters = re.sub(rb"[^A-Za-z0-9+/]", b"", text)
-    if len(letters) % 4 == 1:  # cut off
+    if len(letters) % 4 == 1:  # truncated
         letters = letters[:-1]
     return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4)) or (None if text else b"")

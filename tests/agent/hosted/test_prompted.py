@@ -215,8 +215,8 @@ async def test_a_reply_that_is_none_fails_the_rollout() -> None:
         (at("gemini/gemini-2.5-pro"), {}, "GOOGLE_API_KEY or GEMINI_API_KEY"),
         (at("bedrock/x"), {}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
         (at("o3-of-mine"), {}, "LiteLLM knows no provider"),
-        (at("any", "http://127.0.0.1:9/v1"), {}, "nobody knows what any costs"),
-        (at("openai/none-such"), {"OPENAI_API_KEY": "k"}, "nobody knows what openai/none-such"),
+        (at("any", "http://127.0.0.1:9/v1"), {}, "the price of any is unknown"),
+        (at("openai/none-such"), {"OPENAI_API_KEY": "k"}, "the price of openai/none-such"),
     ],
 )
 def test_a_model_that_cannot_be_asked_is_told_before_any_work(

@@ -269,7 +269,7 @@ def test_a_base_model_without_a_chat_template_is_refused(tmp_path: Path) -> None
     settings = json.loads((base / "tokenizer_config.json").read_text())
     settings.pop("chat_template", None)
     (base / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(BackendError, match="no chat template: take an instruct model"):
+    with pytest.raises(BackendError, match="no chat template: use an instruct model"):
         load_tokenizer(str(base))
 
 

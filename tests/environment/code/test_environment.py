@@ -15,7 +15,7 @@ from environment.code.config import CodeConfig, SandboxConfig
 from environment.code.models import Attempt, CodeOutcome, Verdict
 from environment.code.rewards import METRICS, code_reward
 from environment.code.sandbox.base import Limits, SandboxUnavailable
-from environment.code.sources import write_problems
+from environment.jsonl import write_jsonl
 from tests.environment.code.sandbox.traces import children
 
 CONFIG = CodeConfig(sandbox=SandboxConfig(workers=1, limits=Limits(wall_s=3)))
@@ -23,7 +23,7 @@ CONFIG = CodeConfig(sandbox=SandboxConfig(workers=1, limits=Limits(wall_s=3)))
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[CodeEnvironment]:
-    write_problems(tmp_path / "p.jsonl", problems()[:20] + problems()[-20:])
+    write_jsonl(tmp_path / "p.jsonl", problems()[:20] + problems()[-20:])
     opened = open_environment({"scenarios": tmp_path / "p.jsonl"}, CONFIG, 3)
     yield opened
     opened.close()

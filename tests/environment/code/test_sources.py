@@ -98,7 +98,7 @@ def test_other_splits_may_be_asked_for(hub: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"test_split": "none"}, "cannot load the data set .*split none"),
+        ({"test_split": "none"}, "cannot load the dataset .*split none"),
         ({"dataset": "nobody/mbpp-of-nobody"}, "source: jsonl with the file mbpp.jsonl"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_file_may_name_its_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        (FULL | {"task_id": 2000}, 'task_id 2000 is none of MBPP\'s: add "split"'),
+        (FULL | {"task_id": 2000}, 'task_id 2000 is not one of MBPP\'s: add "split"'),
         (FULL | {"split": "dev"}, "split must be train or test, not 'dev'"),
         ([1], "line 1: a problem must be an object"),
     ],

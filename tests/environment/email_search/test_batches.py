@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from environment.email_search.batches import plan_batches
 from environment.email_search.models import Email
-from environment.email_search.synthesis import split_of_inbox
+from environment.email_search.sample.names import split_of
 
 from .builders import ANN, BOB, EVE, mail
 
@@ -56,7 +56,7 @@ def test_no_mail_is_shown_for_inboxes_of_both_splits(mails: list[Email]) -> None
     planned, _ = plan_batches(mails, PEOPLE, 5, 10_000)
     of: dict[str, set[str]] = {"train": set(), "test": set()}
     for inbox, batches in planned.items():
-        of[split_of_inbox(inbox)].update(id_ for batch in batches for id_ in batch)
+        of[split_of(inbox)].update(id_ for batch in batches for id_ in batch)
     assert not of["train"] & of["test"]
 
 

@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from environment.email_search.drafts import Draft, Seen, fault, gives_answer_away, scenario_of
+from environment.email_search.drafts import (
+    Deduplicator,
+    Draft,
+    fault,
+    gives_answer_away,
+    scenario_of,
+)
 from environment.email_search.models import EmailScenario
-from environment.email_search.synthesis import split_of_inbox
+from environment.email_search.sample.names import split_of
 
 from .builders import ANN, BOB, EVE, mail, scenario
 
@@ -112,9 +118,9 @@ def test_an_answer_is_given_away_when_all_of_it_stands_in_the_question(
 def test_the_same_question_and_the_same_answer_of_a_mail_are_seen_again(
     other: dict[str, Any], again: bool
 ) -> None:
-    seen = Seen()
-    assert not seen.again(scenario())
-    assert seen.again(scenario(**other)) is again
+    duplicates = Deduplicator()
+    assert not duplicates.is_duplicate(scenario())
+    assert duplicates.is_duplicate(scenario(**other)) is again
 
 
 def test_an_id_follows_from_the_content_alone() -> None:
@@ -149,13 +155,15 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3
 def test_whatever_is_written_each_inbox_lies_in_one_split_and_ids_differ(
     written: list[tuple[Draft, str]],
 ) -> None:
-    seen = Seen()
+    duplicates = Deduplicator()
     kept: list[EmailScenario] = []
     for one, inbox in written:
-        if not fault(one, MAILS, 0.0) and not seen.again(made := scenario_of(one, MAILS, inbox)):
+        if not fault(one, MAILS, 0.0) and not duplicates.is_duplicate(
+            made := scenario_of(one, MAILS, inbox)
+        ):
             kept.append(made)
     of = {split: {s.inbox_address for s in kept if s.split == split} for split in ("train", "test")}
     assert not of["train"] & of["test"]
-    assert all(s.split == split_of_inbox(s.inbox_address) for s in kept)
+    assert all(s.split == split_of(s.inbox_address) for s in kept)
     assert len({s.id for s in kept}) == len(kept)
     assert all(len(s.message_ids) == 1 for s in kept)

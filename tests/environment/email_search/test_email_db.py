@@ -41,7 +41,7 @@ def test_every_mail_is_stored_or_counted_with_its_reason(tmp_path):
         "message_id_taken": 1,
         "too_many_recipients": 1,
     }
-    assert report.seen == len(mails)
+    assert report.total == len(mails)
 
 
 def test_what_the_source_skipped_and_noted_is_in_the_report(tmp_path):
@@ -55,7 +55,7 @@ def test_what_the_source_skipped_and_noted_is_in_the_report(tmp_path):
     report = build_database(tmp_path / "mails.db", source(), skipped=skipped, notes=notes)
     assert report.skipped == {"binary_file": 2}
     assert report.notes == {"no_usable_date": 1}
-    assert (report.seen, report.inboxes) == (3, 2)
+    assert (report.total, report.inboxes) == (3, 2)
 
 
 def test_a_repeated_message_id_keeps_the_first_mail(open_database):
@@ -86,7 +86,7 @@ def test_nothing_to_store_is_an_error_and_leaves_the_old_file(tmp_path, mails):
     build_database(path, [mail(1)])
     before = path.read_bytes()
     with pytest.raises(
-        ValueError, match=r"no mail to store: (1 body_too_long|the source is empty)"
+        ValueError, match=r"no email to store: (1 body_too_long|the source is empty)"
     ):
         build_database(path, mails)
     assert path.read_bytes() == before
@@ -143,7 +143,7 @@ def test_a_missing_file_is_an_error_that_says_what_to_run(tmp_path):
 def test_a_file_that_is_no_database_is_an_error(tmp_path, content):
     path = tmp_path / "mails.db"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="is not a mail database"):
+    with pytest.raises(ValueError, match="is not an email database"):
         EmailDatabase(path)
 
 
@@ -154,7 +154,9 @@ def test_a_database_of_another_schema_is_an_error(tmp_path, version):
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA user_version={version}")
     connection.close()
-    with pytest.raises(ValueError, match=f"has schema {version}.*run the data pipeline again"):
+    with pytest.raises(
+        ValueError, match=f"has schema version {version}.*run the data pipeline again"
+    ):
         EmailDatabase(path)
 
 
@@ -171,7 +173,7 @@ def test_another_programs_database_is_an_error_whatever_its_version(tmp_path):
         connection.execute("CREATE TABLE bookmarks(url)")
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     connection.close()
-    with pytest.raises(ValueError, match="is not a mail database"):
+    with pytest.raises(ValueError, match="is not an email database"):
         EmailDatabase(path)
 
 

@@ -7,8 +7,9 @@ from environment.base import StopReason
 from environment.email_search import EmailSearchEnvironment, open_environment
 from environment.email_search.config import EmailSearchConfig
 from environment.email_search.email_db import build_database
-from environment.email_search.scenarios import ScenarioError, write_jsonl
+from environment.email_search.scenarios import ScenarioError
 from environment.email_search.tools import ANSWER, READ, SEARCH
+from environment.jsonl import write_jsonl
 
 from .builders import ANN, mail, scenario
 

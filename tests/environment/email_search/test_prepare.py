@@ -10,8 +10,9 @@ from environment.email_search import prepare
 from environment.email_search.config import EmailDataConfig
 from environment.email_search.email_db import EmailDatabase
 from environment.email_search.prepare import ScenarioConfig, SourceConfig, fingerprint
-from environment.email_search.scenarios import ScenarioError, read_jsonl, write_jsonl
+from environment.email_search.scenarios import ScenarioError, read_scenarios
 from environment.email_search.sources import SourceError
+from environment.jsonl import write_jsonl
 
 from .builders import raw_mail, scenario
 
@@ -31,7 +32,7 @@ def run(config, folder):
     report = prepare.make_scenarios(
         ScenarioConfig.of(config), folder / "mails.db", folder / "scenarios.jsonl"
     )
-    return built, report, read_jsonl(folder / "scenarios.jsonl")
+    return built, report, read_scenarios(folder / "scenarios.jsonl")
 
 
 def assert_answerable(folder, scenarios):
@@ -70,7 +71,7 @@ def maildir(tmp_path):
 
 def test_the_sample_becomes_a_database_and_scenarios_of_both_splits(tmp_path):
     built, report, scenarios = run(EmailDataConfig(**SMALL), tmp_path / "out")
-    assert built.seen >= 90
+    assert built.total >= 90
     assert report.train > 0
     assert report.test > 0
     assert len(scenarios) == report.train + report.test
@@ -105,7 +106,7 @@ def test_an_mbox_becomes_a_database(tmp_path):
 
 def test_thresholds_are_applied_when_the_database_is_built(tmp_path, maildir):
     fetch(EmailDataConfig(source="maildir", path=maildir), tmp_path / "out")
-    with pytest.raises(ValueError, match="no mail to store: 121 body_too_long"):
+    with pytest.raises(ValueError, match="no email to store: 121 body_too_long"):
         prepare.build(tmp_path / "out", tmp_path / "mails.db", 5, 30)
 
 
@@ -134,7 +135,7 @@ def test_local_copies_of_the_hub_become_a_database_and_scenarios(tmp_path, no_hu
     columns = columns.rename_columns({"sender": "from"})
     dates = columns["date"].cast(pa.timestamp("us"))
     columns = columns.set_column(columns.column_names.index("date"), "date", dates)
-    questions = [s.model_dump() for s in read_jsonl(tmp_path / "sample" / "scenarios.jsonl")]
+    questions = [s.model_dump() for s in read_scenarios(tmp_path / "sample" / "scenarios.jsonl")]
     for split in ("train", "test"):
         (tmp_path / "mails").mkdir(exist_ok=True)
         (tmp_path / "questions").mkdir(exist_ok=True)
@@ -162,7 +163,7 @@ def test_a_source_without_mails_is_an_error_that_says_why(tmp_path, files, reaso
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    with pytest.raises(SourceError, match=rf"no mail found in .*maildir \({reason}\)"):
+    with pytest.raises(SourceError, match=rf"no email found in .*maildir \({reason}\)"):
         fetch(EmailDataConfig(source="maildir", path=folder), tmp_path / "out")
 
 

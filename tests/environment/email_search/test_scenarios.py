@@ -5,13 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from environment.email_search.scenarios import (
-    ScenarioError,
-    parse_row,
-    read_jsonl,
-    select,
-    write_jsonl,
-)
+from environment.email_search.scenarios import ScenarioError, parse_row, read_scenarios, select
+from environment.jsonl import write_jsonl
 
 from .builders import scenario
 
@@ -39,14 +34,14 @@ def file(tmp_path):
 
 def test_a_row_of_the_questions_schema_becomes_a_scenario(file):
     file.write_text(json.dumps(ROW | {"a_column_of_its_own": 1}) + "\n\n")
-    (read,) = read_jsonl(file)
+    (read,) = read_scenarios(file)
     assert read.model_dump() == ROW | {"id": "7", "message_ids": ("<1@x>",), "kind": ""}
 
 
 def test_scenarios_come_back_as_they_were_written(file):
     scenarios = [scenario(n, question='Who said "é\u2028\n😀"?', kind="date") for n in range(3)]
     write_jsonl(file, scenarios)
-    assert read_jsonl(file) == scenarios
+    assert read_scenarios(file) == scenarios
 
 
 @given(
@@ -58,20 +53,20 @@ def test_any_text_survives_writing_and_reading(tmp_path_factory, question, answe
     file = tmp_path_factory.getbasetemp() / "any.jsonl"
     written = scenario(1, question=question, answer=answer, how_realistic=how_realistic)
     write_jsonl(file, [written])
-    assert read_jsonl(file) == [written]
+    assert read_scenarios(file) == [written]
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])
 def test_an_empty_file_is_an_error_that_names_it(file, content):
     file.write_text(content)
     with pytest.raises(ScenarioError, match=r"scenarios\.jsonl holds no scenario"):
-        read_jsonl(file)
+        read_scenarios(file)
 
 
 def test_a_missing_file_is_an_error_that_names_it(file, tmp_path):
     for path in (file, tmp_path):
-        with pytest.raises(ScenarioError, match=f"there is no scenarios file {path}"):
-            read_jsonl(path)
+        with pytest.raises(ScenarioError, match=f"cannot read {path}"):
+            read_scenarios(path)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +89,7 @@ def test_a_missing_file_is_an_error_that_names_it(file, tmp_path):
 def test_a_line_that_is_no_json_object_is_an_error_that_names_the_line(file, line):
     file.write_text(f"{LINE}\n{line}\n", encoding="utf-8")
     with pytest.raises(ScenarioError, match=r"scenarios\.jsonl, line 2: "):
-        read_jsonl(file)
+        read_scenarios(file)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +98,7 @@ def test_a_line_that_is_no_json_object_is_an_error_that_names_the_line(file, lin
 def test_a_file_that_is_no_utf8_text_is_an_error_that_names_it(file, content):
     file.write_bytes(content)
     with pytest.raises(ScenarioError, match=r"scenarios\.jsonl"):
-        read_jsonl(file)
+        read_scenarios(file)
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -111,7 +106,7 @@ def test_a_missing_field_is_an_error_that_names_line_and_field(file, field):
     row = {name: value for name, value in ROW.items() if name != field}
     file.write_text(f"{LINE}\n{json.dumps(row)}\n")
     with pytest.raises(ScenarioError, match=rf"line 2: {field}: Field required"):
-        read_jsonl(file)
+        read_scenarios(file)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +135,7 @@ def test_a_wrong_field_is_an_error_that_names_place_and_field(field, value):
 def test_a_text_that_could_not_be_written_again_is_refused(file, field):
     file.write_text(json.dumps(ROW | {field: "half an emoji: \ud83d"}))
     with pytest.raises(ScenarioError, match=f"line 1: {field}"):
-        read_jsonl(file)
+        read_scenarios(file)
 
 
 def test_a_scenario_with_fields_it_does_not_know_is_a_mistake_in_code():
@@ -210,7 +205,7 @@ def test_every_scenario_is_kept_or_counted_and_no_gold_mail_is_in_both_splits(sc
 
 @pytest.mark.parametrize(
     ("scenarios", "reason"),
-    [([], "none were given"), ([scenario(99)], "1 gold_mail_not_in_database")],
+    [([], "the input is empty"), ([scenario(99)], "1 gold_mail_not_in_database")],
 )
 def test_nothing_usable_is_an_error_that_says_why(scenarios, reason):
     with pytest.raises(ScenarioError, match=reason):

@@ -16,7 +16,7 @@ from environment.email_search.sources.hub import HubSource, question_rows
 
 pytestmark = pytest.mark.usefixtures("no_hub")
 ROOT = Path(__file__).parents[3]
-WAY_OUT = r"name a local copy in data\.dataset, or use data\.source: sample"
+WAY_OUT = r"set data\.dataset to a local copy or use data\.source: sample"
 MAIL = {
     "message_id": "<1@x>",
     "subject": "review",

@@ -5,7 +5,8 @@ import pytest
 
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.matching import answers_match
-from environment.email_search.synthesis import own_text, split_of_inbox, synthesise, values_in
+from environment.email_search.sample.names import split_of
+from environment.email_search.synthesis import own_text, synthesise, values_in
 
 from .builders import ANN, BOB, EVE, mail
 
@@ -268,11 +269,11 @@ def test_ids_are_unique(mailbox):
 def test_an_inbox_is_in_one_split_that_its_address_decides(mailbox):
     made = questions(mailbox)
     assert {s.split for s in made} == {"train", "test"}
-    assert all(s.split == split_of_inbox(s.inbox_address) for s in made)
+    assert all(s.split == split_of(s.inbox_address) for s in made)
 
 
 def test_about_one_inbox_in_five_is_kept_for_tests():
-    splits = [split_of_inbox(f"person{n}@x.com") for n in range(2_000)]
+    splits = [split_of(f"person{n}@x.com") for n in range(2_000)]
     assert 0.17 < splits.count("test") / len(splits) < 0.23
 
 
@@ -283,7 +284,7 @@ def test_only_the_largest_inboxes_of_each_split_are_asked_about(mailbox):
     }
     for split in ("train", "test"):
         (inbox,) = {s.inbox_address for s in made if s.split == split}
-        assert sizes[inbox] == max(n for a, n in sizes.items() if split_of_inbox(a) == split)
+        assert sizes[inbox] == max(n for a, n in sizes.items() if split_of(a) == split)
 
 
 def test_small_inboxes_are_left_out(mailbox):

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from environment.base import StopReason
+from environment.email_search.config import EmailSearchConfig
 from environment.email_search.tools import (
     ANSWER,
     READ,
@@ -31,8 +32,8 @@ def session(open_database):
 
 
 def open_session(database, **limits):
-    settings = {"max_hits": 10, "snippet_words": 15, "max_mail_chars": 300} | limits
-    return EmailSession(scenario(), database, **settings)
+    config = EmailSearchConfig.model_construct(**{"max_mail_chars": 300} | limits)
+    return EmailSession(scenario(), database, config)
 
 
 def call(session, tool, **arguments):

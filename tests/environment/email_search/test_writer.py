@@ -14,8 +14,8 @@ from agent.hosted.llm import LanguageModel
 from environment.email_search import writer as scenario_writer
 from environment.email_search.email_db import EmailDatabase, build_database
 from environment.email_search.models import Email, EmailScenario
+from environment.email_search.sample.names import split_of
 from environment.email_search.scenarios import select
-from environment.email_search.synthesis import split_of_inbox
 from environment.email_search.writer import WriterConfig, WriterReport
 from environment.language_model import LlmFailed
 from tests.environment.email_search.builders import mail
@@ -59,12 +59,12 @@ async def write(
     server: WriterServer,
     database: EmailDatabase,
     cache: Path | None = None,
-    tell: scenario_writer.Tell = lambda done: None,
+    advance: Callable[[int], None] = lambda done: None,
     **settings: Any,
 ) -> Written:
     config = WriterConfig(model="openai/writer", api_base=server.base_url, **settings)
     return await scenario_writer.write_scenarios(
-        config, LanguageModel(config, cache), database, tell
+        config, LanguageModel(config, cache), database, advance
     )
 
 
@@ -89,9 +89,7 @@ async def test_every_question_is_answered_by_its_gold_mail(opened: Open) -> None
         assert scenario.answer in gold.body
         assert gold.subject in scenario.question
         assert scenario.query_date == gold.date[:10]
-    assert {(s.inbox_address, s.kind, s.split) for s in scenarios} == {
-        (ANN, "llm", split_of_inbox(ANN))
-    }
+    assert {(s.inbox_address, s.kind, s.split) for s in scenarios} == {(ANN, "llm", split_of(ANN))}
     assert report.model == "openai/writer"
     assert (report.ended_by, report.batches, report.batches_failed) == ("done", 2, 0)
     assert report.left_out == {"more_than_asked": 2}
@@ -129,7 +127,7 @@ async def test_train_and_test_share_no_inbox_and_no_gold_mail(opened: Open) -> N
         assert train
         assert test
         assert not train & test
-    assert all(s.split == split_of_inbox(s.inbox_address) for s in kept)
+    assert all(s.split == split_of(s.inbox_address) for s in kept)
 
 
 async def test_the_writer_sees_one_inbox_at_a_time_and_the_reader_one_mail(opened: Open) -> None:
@@ -163,7 +161,7 @@ async def test_whoever_waits_is_told_of_every_question_wanted(opened: Open) -> N
     told: list[int] = []
     database = opened(prices(30))
     with WriterServer() as server:
-        await write(server, database, tell=told.append, questions_per_inbox=50)
+        await write(server, database, advance=told.append, questions_per_inbox=50)
         config = WriterConfig(questions_per_inbox=50)
     assert sum(told) == scenario_writer.questions_wanted(config, database) == 50
 
@@ -323,7 +321,9 @@ async def test_a_model_that_is_out_of_order_ends_it_with_an_error(opened: Open) 
 async def test_when_most_batches_fail_it_is_an_error(opened: Open) -> None:
     with (
         WriterServer(writers.good, writers.failing(401)) as server,
-        pytest.raises(LlmFailed, match=r"2 of 3 batches .* openai/writer.*not now"),
+        pytest.raises(
+            LlmFailed, match=r"openai/writer gave no usable reply for 2 of 3 batches.*not now"
+        ),
     ):
         await write(server, opened(prices(60)))
 

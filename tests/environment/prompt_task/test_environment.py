@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from agent.rollout import Limits, Rollout, run_rollout
 from environment.base import StopReason
+from environment.jsonl import write_jsonl
 from environment.prompt_task import PromptTaskConfig, PromptTaskEnvironment, open_environment
-from environment.prompt_task.examples import ExampleError, write_examples
+from environment.prompt_task.examples import ExampleError
 from environment.prompt_task.models import Example
 from tests.chat_model import chat_model_on
 from tests.fakes.chat_server import ChatServer, Script, calls, fails, says
@@ -24,7 +25,7 @@ Play = Callable[..., Any]
 
 
 def opened(folder: Path, examples: list[Example], **settings: Any) -> PromptTaskEnvironment:
-    write_examples(folder / "e.jsonl", examples)
+    write_jsonl(folder / "e.jsonl", examples)
     return open_environment({"scenarios": folder / "e.jsonl"}, PromptTaskConfig(**settings), 1)
 
 

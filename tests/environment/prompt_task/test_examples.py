@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from environment.jsonl import write_jsonl
 from environment.prompt_task.examples import (
     ExampleError,
     check_examples,
@@ -17,7 +18,6 @@ from environment.prompt_task.examples import (
     make_examples,
     read_examples,
     scenarios_of,
-    write_examples,
 )
 from environment.prompt_task.models import Example
 
@@ -36,7 +36,7 @@ def split(examples: list[Example], share: float) -> dict[str, set[str]]:
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     odd = Example(prompt="Wie heißt\nder Fluß?\u2028", answer=None)
-    write_examples(tmp_path / "e.jsonl", [*MANY, odd])
+    write_jsonl(tmp_path / "e.jsonl", [*MANY, odd])
     assert read_examples(tmp_path / "e.jsonl") == [*MANY, odd]
 
 
@@ -54,7 +54,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 )
 def test_a_line_that_is_no_example_is_named(tmp_path: Path, row: Any, told: str) -> None:
     path = lines(tmp_path / "e.jsonl", {"prompt": "x"}, row)
-    with pytest.raises(ExampleError, match="line 2: not an example") as raised:
+    with pytest.raises(ExampleError, match=r"line 2: not (JSON|an example)") as raised:
         read_examples(path)
     assert told in str(raised.value)
 
@@ -122,7 +122,7 @@ def test_examples_that_cannot_be_verified_are_refused() -> None:
 
 def test_the_data_pipeline_keeps_each_prompt_once(tmp_path: Path) -> None:
     source, file = tmp_path / "source.jsonl", tmp_path / "made.jsonl"
-    write_examples(source, [*MANY, MANY[0], Example(prompt="Why?")])
+    write_jsonl(source, [*MANY, MANY[0], Example(prompt="Why?")])
     report = make_examples(source, file, 0.2)
     assert (report.train, report.test, report.with_answer) == (41, 10, 50)
     assert report.skipped == {"repeated": 1}

@@ -10,7 +10,7 @@ from environment.prompt_task.numbers import Number, final_number, numbers_in, on
 
 
 def values(text: str) -> list[Fraction]:
-    return [number.value for number in numbers_in(text)]
+    return [number.value for _, number in numbers_in(text)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Problems written by hand, from a line of arithmetic to dynamic programming."""
+"""Hand-written problems, from a line of arithmetic to dynamic programming."""
 
 from environment.code.bundled.written.easy import EASY
 from environment.code.bundled.written.lists import LISTS

@@ -1,4 +1,4 @@
-"""The form in which a problem is written by hand."""
+"""A hand-written problem."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ class Written:
     """
     Args:
         kind: ``easy``, ``medium`` or ``hard``.
-        solution, wrong: a program that passes all tests, and typical ones that fail a hidden one.
-        visible: the one test that is shown.
+        solution: a program that passes all tests.
+        visible: the one visible test.
+        wrong: typical wrong programs; each fails a hidden test.
     """
 
     kind: str
@@ -24,7 +25,7 @@ class Written:
     wrong: tuple[str, ...]
 
     def problem(self, number: int) -> CodeProblem:
-        """Odd numbers go to the split train, even ones to test."""
+        """Odd numbers go to the training split, even ones to the test split."""
         return CodeProblem(
             id=f"written-{number}",
             split="train" if number % 2 else "test",

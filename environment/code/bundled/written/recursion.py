@@ -1,4 +1,4 @@
-"""Hard: recursion, parsing, an order to find."""
+"""Hard: recursion, parsing, ordering."""
 
 from environment.code.bundled.written.problem import Written
 

@@ -1,4 +1,4 @@
-"""Hard: the best of many ways, by dynamic programming or search."""
+"""Hard: optimisation by dynamic programming or search."""
 
 from environment.code.bundled.written.problem import Written
 

@@ -1,4 +1,4 @@
-"""Medium: texts and dates, read with some state."""
+"""Medium: stateful processing of texts and dates."""
 
 from environment.code.bundled.written.problem import Written
 

@@ -1,5 +1,5 @@
-"""What runs inside: a zygote forks one cell per program, and a cell locks itself down.
+"""Runs inside the sandbox: a zygote forks one cell per program, and each cell locks itself down.
 
-Only the standard library is imported here, and nothing of ours but this folder: the zygote is an
-interpreter of its own, started without site-packages.
+This package imports nothing but itself and the standard library: the zygote is a separate
+interpreter, started without site-packages.
 """

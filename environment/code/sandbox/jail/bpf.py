@@ -1,14 +1,12 @@
 """The two seccomp filters of a cell, as classic BPF programs for x86_64 and aarch64.
 
-An allowlist, because a kernel gains system calls with every release and a denylist knows only
-those of its day. It is small enough to be kept: Python without extension modules of its own needs
-about a hundred calls. A call that is not listed fails with EPERM, as if by permission, which
-Python turns into an ordinary PermissionError; one newer than the list fails with ENOSYS, so that
-glibc falls back on the call it replaces.
+An allowlist, because kernels gain system calls with every release and a denylist would miss them.
+It is short enough to maintain: Python without third-party extensions needs about a hundred calls.
+Other calls fail with EPERM, which Python turns into PermissionError; calls newer than the list fail
+with ENOSYS, so that glibc falls back to the calls they replace.
 
-``allowlist`` says what a program may do at all. ``accounting`` sends the calls that use up
-threads, files or disk to the zygote, which counts them (see ``zygote``). The kernel runs both and
-the stricter answer wins.
+``allowlist`` decides what a program may do at all. ``accounting`` sends calls that consume threads,
+files or disk to the zygote, which counts them. The kernel runs both, and the stricter answer wins.
 """
 
 from __future__ import annotations
@@ -27,17 +25,17 @@ _ERRNO = 0x00050000
 _LOAD, _AND = 0x20, 0x54  # A = word at k of seccomp_data; A &= k
 _IF_EQUAL, _IF_ABOVE, _IF_AT_LEAST, _RETURN = 0x15, 0x25, 0x35, 0x06
 
-_NUMBER, _ARCH = 0, 4  # where they lie in seccomp_data
+_NUMBER, _ARCH = 0, 4  # offsets in seccomp_data
 _X32 = 0x40000000
 
-_THREAD_FLAGS = (0x3D0F00, 0x7D0F00)  # clone(2) as pthread_create of glibc and of musl call it
+_THREAD_FLAGS = (0x3D0F00, 0x7D0F00)  # of clone(2) in pthread_create, by glibc and musl
 _O_CREAT = 0o100
 _O_TMPFILE = 0o20000000
 _O_ACCMODE, _O_TRUNC = 0o3, 0o1000
 _MAP_ANONYMOUS, _MAP_TYPE, _MAP_PRIVATE = 0x20, 0x0F, 0x02
 _STDERR = 2
 # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC. Not
-# F_SETOWN, which has signals sent to others, nor F_SETPIPE_SZ, which takes the kernel's memory.
+# F_SETOWN, which can signal other processes, nor F_SETPIPE_SZ, which consumes kernel memory.
 _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 1030)
 # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
 _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
@@ -54,7 +52,7 @@ def _result(value: int) -> Program:
 
 
 def _argument(index: int) -> Program:
-    """Load the low half of an argument: those that are judged are ints to the kernel."""
+    """Load the low half of an argument: the kernel treats all checked arguments as ints."""
     return [(_LOAD, 0, 0, 16 + 8 * index)]
 
 
@@ -70,7 +68,7 @@ def _above(index: int, bound: int, then: int, otherwise: int) -> Program:
 
 
 def _has(index: int, bits: int, then: int, otherwise: int) -> Program:
-    """``then`` if all these bits are set."""
+    """``then`` if all ``bits`` are set."""
     return [
         *_argument(index),
         (_AND, 0, 0, bits),
@@ -82,12 +80,12 @@ def _has(index: int, bits: int, then: int, otherwise: int) -> Program:
 
 def _opening(flags: int) -> Program:
     return [
-        # A file without a name; Python's tempfile knows how to do without.
+        # No anonymous files; Python's tempfile falls back to named ones.
         *_argument(flags),
         (_AND, 0, 0, _O_TMPFILE),
         (_IF_EQUAL, 0, 1, _O_TMPFILE),
         *_result(_error(errno.EOPNOTSUPP)),
-        # Opened to read, yet emptied: before Linux 6.2 Landlock asks only for the right to read.
+        # Read-only yet truncated: before Linux 6.2, Landlock only requires the right to read.
         *_argument(flags),
         (_AND, 0, 0, _O_ACCMODE | _O_TRUNC),
         (_IF_EQUAL, 0, 1, _O_TRUNC),
@@ -97,7 +95,7 @@ def _opening(flags: int) -> Program:
 
 
 def _mapping() -> Program:
-    # Stores to a shared mapping of a file would be writes that nothing counts.
+    # Writes through a shared file mapping would escape the accounting.
     return [
         *_argument(3),
         (_AND, 0, 0, _MAP_ANONYMOUS),
@@ -116,8 +114,8 @@ def _assemble(
 ) -> Program:
     """
     Args:
-        beyond: the answer to a number above ``NEWEST``.
-        otherwise: to any other call without a rule.
+        beyond: the result for calls above ``NEWEST``.
+        otherwise: the result for other calls without a rule.
     """
     program: Program = [
         (_LOAD, 0, 0, _ARCH),
@@ -135,11 +133,11 @@ def _assemble(
 
 
 def allowlist(machine: str, pid: int) -> bytes:
-    """What a program may ask of the kernel.
+    """The filter of permitted calls.
 
     Args:
-        machine: as ``os.uname().machine`` says.
-        pid: of the program: the only process it may send a signal to.
+        machine: ``os.uname().machine``.
+        pid: the program itself, the only process it may signal.
 
     Returns:
         A ``struct sock_filter[]``.
@@ -157,8 +155,8 @@ def allowlist(machine: str, pid: int) -> bytes:
         "prlimit64": _one_of(0, (0, pid), ALLOW, refused),
         "fcntl": _one_of(1, _FCNTL, ALLOW, refused),
         "ioctl": _one_of(1, _IOCTL, ALLOW, refused),
-        # Descriptors 0 to 2 stay what they are, because writes to them are not counted as disk.
-        # A program that closes one is told that it did.
+        # Descriptors 0 to 2 must stay what they are, because writes to them do not count as disk
+        # usage. Closing one succeeds without effect.
         "close": _above(0, _STDERR, ALLOW, _error(0)),
         "dup2": _above(1, _STDERR, ALLOW, refused),
         "dup3": _above(1, _STDERR, ALLOW, refused),
@@ -169,7 +167,7 @@ def allowlist(machine: str, pid: int) -> bytes:
 
 
 def accounting(machine: str) -> bytes:
-    """Sends the zygote what uses up threads, files and disk; all else passes.
+    """The filter that notifies the zygote of calls that consume threads, files or disk.
 
     Returns:
         A ``struct sock_filter[]``.
@@ -188,5 +186,5 @@ def accounting(machine: str) -> bytes:
 
 
 def encode(program: Program) -> bytes:
-    """Lay out instructions of (code, jump if true, jump if false, operand) as the kernel reads them."""
+    """Pack (code, jump if true, jump if false, operand) tuples as the kernel expects them."""
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

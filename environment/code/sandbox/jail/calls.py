@@ -1,4 +1,4 @@
-"""The system calls that a cell may make, or that ``bpf`` has a rule for, and their numbers."""
+"""System calls that a cell may make or for which ``bpf`` has a rule, with their numbers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "epoll_ctl": (233, 21),
     "epoll_wait": (232, None),
     "epoll_pwait": (281, 22),
-    # paths, which Landlock bounds where they are opened, made or removed
+    # paths, which Landlock restricts when they are opened, created or removed
     "open": (2, None),
     "openat": (257, 56),
     "stat": (4, None),
@@ -64,7 +64,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "mremap": (25, 216),
     "madvise": (28, 233),
     "brk": (12, 214),
-    # signals, clocks and timers of one's own
+    # signals, clocks and timers
     "rt_sigaction": (13, 134),
     "rt_sigprocmask": (14, 135),
     "rt_sigreturn": (15, 139),
@@ -85,7 +85,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "gettimeofday": (96, 169),
     "time": (201, None),
     "times": (100, 153),
-    # threads, and who one is
+    # threads and identity
     "clone": (56, 220),
     "futex": (202, 98),
     "set_robust_list": (273, 99),
@@ -113,7 +113,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "getrusage": (98, 165),
     "getrlimit": (97, 163),
     "prlimit64": (302, 261),
-    # absent, as on an older kernel: glibc and Python fall back on calls that can be judged
+    # absent, as on an older kernel: glibc and Python fall back to calls that filters can check
     "clone3": (435, 435),
     "close_range": (436, 436),
     "openat2": (437, 437),
@@ -121,25 +121,19 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "copy_file_range": (326, 285),
 }
 ABSENT = ("clone3", "close_range", "openat2", "epoll_pwait2", "copy_file_range")
-NEWEST = 450  # the highest number that was looked at for the list
+NEWEST = 450  # the highest number considered for this list
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Args:
-    audit: the kernel's ``AUDIT_ARCH_*``.
-    column: of ``NUMBERS``.
-    """
+    """``audit`` is the kernel's ``AUDIT_ARCH_*``, ``column`` an index into ``NUMBERS``."""
 
     audit: int
     column: int
 
     def number(self, name: str) -> int | None:
-        """Of a system call; None where the architecture has none of that name."""
+        """A system call's number, or None if this architecture lacks it."""
         return NUMBERS[name][self.column]
 
 
-ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, 0),
-    "aarch64": Architecture(0xC00000B7, 1),
-}
+ARCHITECTURES = {"x86_64": Architecture(0xC000003E, 0), "aarch64": Architecture(0xC00000B7, 1)}

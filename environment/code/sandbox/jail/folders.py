@@ -1,7 +1,7 @@
-"""The zygote's folder for its cells' folders, and what one that was killed has left behind.
+"""The zygote's folder for its cells' folders, and removal of those left by killed zygotes.
 
-The folder is locked as long as its zygote lives; the kernel lets go of the lock however that ends.
-So a folder of ours without a lock is litter, and the next zygote removes it.
+A zygote holds a lock on its folder, which the kernel releases however the zygote ends. So an
+unlocked folder is stale, and the next zygote removes it.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class Home:
 
 
 def make(parent: str) -> Home:
-    """A new folder in ``parent``; and those that killed zygotes of this user left are removed."""
+    """Create a folder in ``parent``, and remove this user's stale ones."""
     while True:
         path = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(path):
             break
-        os.close(lock)  # another zygote swept it away before it was locked
+        os.close(lock)  # another zygote removed it before it was locked
     for name in os.listdir(parent):
         if name.startswith(PREFIX):
-            _remove_if_litter(f"{parent}/{name}", os.fstat(lock).st_uid)
+            _remove_if_stale(f"{parent}/{name}", os.fstat(lock).st_uid)
     return Home(path, lock)
 
 
-def _remove_if_litter(path: str, owner: int) -> None:
+def _remove_if_stale(path: str, owner: int) -> None:
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return  # another user's, or no folder, or just removed
+        return  # another user's, not a folder, or just removed
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(folder).st_uid == owner:

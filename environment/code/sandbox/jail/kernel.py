@@ -1,4 +1,4 @@
-"""The system calls of a lockdown that Python's library does not have, through ctypes."""
+"""System calls for the lockdown that Python's standard library lacks, through ctypes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECCOMP_SET_MODE_FILTER, _SECCOMP_GET_ACTION_AVAIL = 1, 2
 _NEW_LISTENER = 1 << 3
 _CAPABILITY_VERSION_3 = 0x20080522
 
-# Rights on files, by the Landlock ABI that brought them.
+# File access rights, by the Landlock ABI that introduced them.
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << bit for bit in range(6))
 MAKE_DIR, MAKE_REG = 1 << 7, 1 << 8
 REFER, TRUNCATE = 1 << 13, 1 << 14
@@ -36,10 +36,10 @@ def _called(result: int, what: str) -> int:
 def _syscall(what: str, number: int, *arguments: int | bytes | None) -> int:
     """
     Raises:
-        OSError: the kernel refused.
+        OSError: the call failed.
     """
-    given = (ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
-    return _called(_libc.syscall(ctypes.c_long(number), *given), what)
+    converted = (ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
+    return _called(_libc.syscall(ctypes.c_long(number), *converted), what)
 
 
 def _prctl(what: str, option: int, value: int) -> None:
@@ -48,12 +48,12 @@ def _prctl(what: str, option: int, value: int) -> None:
 
 
 def no_new_privileges() -> None:
-    """No program of this process gains any by being set-uid; seccomp and Landlock demand it."""
+    """Ignore set-uid bits on exec; seccomp and Landlock require it."""
     _prctl("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
 
 
 def not_dumpable() -> None:
-    """No core file, and no other process of the user may read this one's memory."""
+    """Disable core dumps, and hide this process's memory from others of the same user."""
     _prctl("not dumpable", _PR_SET_DUMPABLE, 0)
 
 
@@ -62,7 +62,7 @@ def die_with_parent(signal: int) -> None:
 
 
 def become(uid: int) -> None:
-    """Turn from root into another user, without any group, but keep the capabilities for now."""
+    """Change from root to another user without groups, keeping capabilities for now."""
     _prctl("keep capabilities", _PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(uid, uid, uid)
@@ -70,7 +70,7 @@ def become(uid: int) -> None:
 
 
 def open_files_as(uid: int) -> None:
-    """Be another user to the file system only. Needs CAP_SETUID, effective."""
+    """Access the file system as another user. Needs effective CAP_SETUID."""
     _libc.setfsuid(uid)
 
 
@@ -86,13 +86,13 @@ def set_capabilities(permitted: int, effective: int) -> None:
 def landlock_abi() -> int:
     """
     Raises:
-        OSError: the kernel has no Landlock, or it is switched off.
+        OSError: Landlock is missing or disabled.
     """
     return _syscall("Landlock", _LANDLOCK_CREATE_RULESET, None, 0, 1)
 
 
 class Landlock:
-    """Rules for what this process may open. What no rule allows is refused, from ``enforce`` on."""
+    """Rules for what this process may open. ``enforce`` denies everything else."""
 
     def __init__(self) -> None:
         abi = landlock_abi()
@@ -106,7 +106,7 @@ class Landlock:
         )
 
     def allow(self, path: str, rights: int) -> None:
-        """Allow these rights on a file, or on a folder and all below it."""
+        """Grant rights on a file, or on a folder and everything below it."""
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             if not os.path.isdir(path):
@@ -117,7 +117,7 @@ class Landlock:
             os.close(descriptor)
 
     def enforce(self) -> None:
-        """From here on, for this process and all that it starts."""
+        """Apply the rules to this process and its descendants."""
         _syscall("Landlock", _LANDLOCK_RESTRICT_SELF, self._rules, 0)
         os.close(self._rules)
 
@@ -136,20 +136,20 @@ def _seccomp_number() -> int:
 def seccomp_notifies() -> None:
     """
     Raises:
-        OSError: the kernel has no seccomp filters that another process can answer.
+        OSError: the kernel lacks seccomp user notifications.
     """
     action = struct.pack("=I", 0x7FC00000)
     _syscall("seccomp", _seccomp_number(), _SECCOMP_GET_ACTION_AVAIL, 0, action)
 
 
 def filter_calls(program: bytes, *, listen: bool = False) -> int:
-    """Install a seccomp filter for good.
+    """Install a seccomp filter permanently.
 
     Args:
         program: a ``struct sock_filter[]``.
 
     Returns:
-        With ``listen``, the descriptor on which the calls to be judged arrive.
+        With ``listen``, the descriptor that receives notifications.
     """
     wrapped = _Filter(len(program) // 8, program)
     flags = _NEW_LISTENER if listen else 0

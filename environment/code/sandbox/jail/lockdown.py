@@ -1,6 +1,6 @@
-"""Giving up rights, in two stages: what a whole zygote can spare, then all that a program needs not.
+"""Drops privileges in two stages: first in the zygote, then the rest in each cell.
 
-Each stage raises ``OSError`` at the first thing the kernel refuses, and what raised runs no program.
+A stage raises ``OSError`` at the first failure, and then no program runs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import bpf, kernel
@@ -29,16 +30,16 @@ _OWN_FOLDER = (
     | kernel.REFER
 )
 _DEVICES = {"/dev/null": kernel.READ_FILE | kernel.WRITE_FILE, "/dev/urandom": kernel.READ_FILE}
-# Parts of the standard library's folder that are no part of the library.
+# In the standard library's folder, but not part of the library.
 _NOT_LIBRARY = {"site-packages", "dist-packages", "test", "idlelib", "ensurepip", "turtledemo"}
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``base.Limits`` as the zygote gets them (there is no pydantic here).
+    """``base.Limits`` without pydantic.
 
     Args:
-        interpreter: bytes of address space that Python itself takes; a program's come on top.
+        interpreter: bytes of address space of Python itself, not counted against the program.
     """
 
     interpreter: int
@@ -50,23 +51,23 @@ class Bounds:
 
 
 def go_first() -> None:
-    """Where the machine runs out of memory, the kernel shall end programs, not who trains."""
+    """Make the OOM killer prefer programs over the training process."""
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
 
 def drop_root() -> None:
-    """Root becomes nobody, without a capability.
+    """Change from root to nobody, without capabilities.
 
-    Where nobody may not read the interpreter's library (it often lies in root's home folder), files
-    are still opened as root; Landlock says which.
+    If nobody cannot read the interpreter's library (often in root's home folder), files are still
+    opened as root, restricted by Landlock.
     """
     if os.geteuid() != 0:
         return
     try:
         kernel.become(_NOBODY)
     except PermissionError:
-        # A container's root that may not change its user. It is held as any other user is.
+        # A container's root that may not change its user.
         kernel.set_capabilities(permitted=0, effective=0)
         return
     try:
@@ -81,7 +82,7 @@ def drop_root() -> None:
 def library() -> list[str]:
     """What a program may read besides its own folder: each module of the standard library.
 
-    One entry for each, because the folder that holds them often holds site-packages too.
+    Listed one by one, because their folder often contains site-packages, too.
     """
     paths: list[str] = []
     for folder in filter(os.path.isdir, sys.path):
@@ -94,31 +95,35 @@ def library() -> list[str]:
 
 
 def confine_zygote(folder: str) -> None:
-    """Bound what the zygote and all its cells may open.
+    """Restrict what the zygote and its cells may open.
 
     Args:
-        folder: holds the cells' folders.
+        folder: the parent of the cells' folders.
     """
     kernel.no_new_privileges()
     kernel.not_dumpable()
-    rules = kernel.Landlock()
-    for path in library():
-        rules.allow(path, _READ)
-    for path, rights in _DEVICES.items():
-        rules.allow(path, rights)
-    rules.allow(folder, _OWN_FOLDER)
+    rules = _rules(library(), folder)
     rules.allow(os.path.dirname(folder), kernel.REMOVE_DIR)
     rules.enforce()
 
 
+def _rules(readable: Iterable[str], folder: str) -> kernel.Landlock:
+    rules = kernel.Landlock()
+    for path in readable:
+        rules.allow(path, _READ)
+    for path, rights in _DEVICES.items():
+        rules.allow(path, rights)
+    rules.allow(folder, _OWN_FOLDER)
+    return rules
+
+
 def confine_cell(bounds: Bounds, folder: str, zygote: int, report: socket.socket) -> None:
-    """Take from this process all that a program does not need, then say so.
+    """Drop every privilege that a program does not need, verify that, and report it.
 
     Args:
         folder: the program's own.
         zygote: process id of the parent.
-        report: gets the descriptor on which the zygote judges calls, and then a line that all of
-            the lockdown holds.
+        report: receives the seccomp notification descriptor, then ``locked``.
     """
     kernel.no_new_privileges()
     kernel.not_dumpable()
@@ -126,14 +131,9 @@ def confine_cell(bounds: Bounds, folder: str, zygote: int, report: socket.socket
     if os.getppid() != zygote:
         raise OSError("the zygote is gone")
     os.chdir(folder)
-    rules = kernel.Landlock()
-    # The zygote's own rules hold as well, and know the library module by module.
-    for path in {os.path.realpath(entry) for entry in sys.path if os.path.isdir(entry)}:
-        rules.allow(path, _READ)
-    for path, rights in _DEVICES.items():
-        rules.allow(path, rights)
-    rules.allow(folder, _OWN_FOLDER)
-    rules.enforce()
+    # The zygote's stricter, module-by-module rules still apply.
+    readable = {os.path.realpath(entry) for entry in sys.path if os.path.isdir(entry)}
+    _rules(readable, folder).enforce()
     _limit(bounds)
     listener = kernel.filter_calls(bpf.accounting(os.uname().machine), listen=True)
     socket.send_fds(report, [b"listener"], [listener])
@@ -145,7 +145,7 @@ def confine_cell(bounds: Bounds, folder: str, zygote: int, report: socket.socket
 
 
 def address_space() -> int:
-    """Bytes of address space that this process takes."""
+    """Address space of this process, in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * resource.getpagesize()
 
@@ -163,7 +163,7 @@ def _limit(bounds: Bounds) -> None:
 
 
 def _verify() -> None:
-    """Try what must not work."""
+    """Check that forbidden operations fail."""
     try:
         socket.socket(socket.AF_UNIX).close()
     except PermissionError:

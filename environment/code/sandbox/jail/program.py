@@ -1,4 +1,4 @@
-"""Run a program as the interpreter would, in an interpreter that has long been started."""
+"""Runs a program in a running interpreter as if it were freshly started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "program.py"
 
 
 def run(source: bytes) -> NoReturn:
-    """Run a program as ``__main__`` and end the process as Python would."""
+    """Run a program as ``__main__`` and exit as Python would."""
     code = 1
     try:
         code = _finish(_execute(source))
@@ -32,13 +32,13 @@ def _execute(source: bytes) -> int:
     lines = source.decode("utf-8", errors="replace").splitlines(keepends=True)
     linecache.cache[NAME] = (len(source), None, lines, NAME)
     try:
-        # Not with this file's own __future__: annotations are evaluated, as Python does it.
+        # Do not inherit this file's __future__ imports.
         code = compile(source, NAME, "exec", dont_inherit=True)
         exec(code, module.__dict__)  # noqa: S102 - what a cell is for
     except SystemExit as stop:
         return _code_of(stop)
     except MemoryError as error:
-        # What filled the memory may still be held by the module.
+        # The module may still hold what filled the memory.
         module.__dict__.clear()
         _report(error)
         return 1
@@ -63,12 +63,12 @@ def _code_of(stop: SystemExit) -> int:
 
 
 def _finish(code: int) -> int:
-    """What Python does between the end of a program and that of its process."""
+    """Do what Python does between the end of a program and process exit."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
-        return code or 120  # as Python itself ends when it cannot write
+        return code or 120  # Python's own exit code for a failed flush
     return code

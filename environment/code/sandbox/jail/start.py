@@ -1,4 +1,4 @@
-"""From the start of an interpreter to a zygote that serves: import, give up rights, say hello."""
+"""The zygote's entry point: import modules, drop privileges, serve."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PRELOADED = (
 
 
 def preload() -> None:
-    """Import what programs use, and every extension module of the standard library.
+    """Import commonly used modules and every extension module of the standard library.
 
-    The extension modules because some need shared libraries of the system, which no cell may open.
+    Some extension modules need system libraries, which no cell may open.
     """
     names = _PRELOADED.split()
     for folder in sys.path:
@@ -35,22 +35,21 @@ def preload() -> None:
             names += (name.partition(".")[0] for name in sorted(os.listdir(folder)))
     skipped = ("_test", "_xx", "xx", "_ctypes_test", "_tkinter", "readline")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of old modules; a program imports what it likes
+        warnings.simplefilter("ignore")  # deprecated modules
         for name in names:
             if not name.startswith(skipped):
-                with contextlib.suppress(ImportError):  # its library is not installed
+                with contextlib.suppress(ImportError):  # a system library is missing
                     importlib.import_module(name)
 
 
 def main() -> None:
-    """The arguments of the command line: where this package lies, the descriptor of the socket to
-    the sandbox, and settings as JSON: ``folder`` for temporary folders, and the fields of ``Bounds``.
-    """
+    """Command-line arguments: this package's path, the descriptor of the socket to the sandbox, and
+    JSON settings (``folder``, the parent of temporary folders, and the fields of ``Bounds``)."""
     package, control, settings = sys.argv[1:]
     sys.path.remove(package)
     connection = socket.socket(fileno=int(control))
-    given = json.loads(settings)
-    parent = given.pop("folder")
+    limits = json.loads(settings)
+    parent = limits.pop("folder")
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -58,7 +57,7 @@ def main() -> None:
     os.environ.clear()
     os.umask(0o077)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # it holds three for each cell
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # three descriptors per cell
     interpreter = lockdown.address_space()
     home = None
     try:
@@ -73,7 +72,7 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         connection.send(json.dumps({"event": "hello", "folder": home.path}).encode())
-        zygote = Zygote(connection, home.path, lockdown.Bounds(interpreter=interpreter, **given))
+        zygote = Zygote(connection, home.path, lockdown.Bounds(interpreter=interpreter, **limits))
         try:
             zygote.serve()
         finally:

@@ -1,13 +1,12 @@
-"""The zygote: forks a cell for each program, counts what it uses up, ends it and cleans up after.
+"""The zygote: forks a cell per program, accounts for its resources, kills it and cleans up.
 
-It is one thread around one ``epoll``, and never holds a program or its output: those go between
-the sandbox and the cell directly, so that a cell, which is a copy of this process, starts with
-nothing of another one in its memory.
+A single thread around one ``epoll``. Programs and their outputs pass between sandbox and cell
+directly, so that a cell, being a copy of this process, has nothing of another one in its memory.
 
-Messages from the sandbox, as JSON over a SOCK_SEQPACKET socket: ``make`` (with the descriptors for
-the program, stdout and stderr), ``start`` (the clock runs) and ``kill``. Messages to it: ``hello``
-or ``unavailable`` once, then ``ready`` or ``broken`` and ``ended`` for each cell. When the socket
-closes, or the process that started this one is gone, all cells end and their folders go.
+Messages from the sandbox, as JSON over a SOCK_SEQPACKET socket: ``make`` (with descriptors for the
+program, stdout and stderr), ``start`` (starts the clock) and ``kill``. Messages to the sandbox:
+``hello`` or ``unavailable`` once, then ``ready`` or ``broken`` and ``ended`` for each cell. When the
+socket closes or the parent process is gone, all cells are killed and their folders removed.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ _LOCKDOWN_S = 60.0
 
 
 @dataclass(slots=True)
-class Cell:
-    """One process, for one program."""
+class Child:
+    """The zygote's end of a cell: one process, for one program."""
 
     id: int
     pid: int
@@ -50,13 +49,13 @@ class Cell:
 class Zygote:
     """
     Args:
-        control: to the sandbox.
-        home: folder for the cells' folders.
+        control: socket to the sandbox.
+        home: parent of the cells' folders.
     """
 
     def __init__(self, control: socket.socket, home: str, bounds: lockdown.Bounds) -> None:
         self._control, self._home, self._bounds = control, home, bounds
-        self._cells: dict[int, Cell] = {}
+        self._cells: dict[int, Child] = {}
         self._poll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._parent = os.getppid()
@@ -64,12 +63,12 @@ class Zygote:
         self._watch(control.fileno(), self._on_message)
 
     def serve(self) -> None:
-        """Until the sandbox closes its end, or is gone."""
+        """Serve until the sandbox closes its end or is gone."""
         while self._open and os.getppid() == self._parent:
             self._turn()
 
     def close(self) -> None:
-        """End every cell, and wait for it."""
+        """Kill every cell and wait for it."""
         for cell in self._cells.values():
             self._end(cell, "closed")
         while self._cells:
@@ -78,10 +77,10 @@ class Zygote:
     def _turn(self) -> None:
         now = time.monotonic()
         waits = [cell.deadline - now for cell in self._cells.values() if not cell.reason]
-        happened = self._poll.poll(max(0.0, min([_ORPHAN_CHECK_S, *waits])))
-        due = [(descriptor, self._handlers[descriptor], events) for descriptor, events in happened]
+        polled = self._poll.poll(max(0.0, min([_ORPHAN_CHECK_S, *waits])))
+        due = [(descriptor, self._handlers[descriptor], events) for descriptor, events in polled]
         for descriptor, handler, events in due:
-            # An earlier handler may have closed it, and a later cell may have got its number.
+            # An earlier handler may have closed the descriptor, and a new cell reused its number.
             if self._handlers.get(descriptor) is handler:
                 handler(events)
         now = time.monotonic()
@@ -107,7 +106,7 @@ class Zygote:
     def _on_message(self, events: int) -> None:
         try:
             data, descriptors, _, _ = socket.recv_fds(self._control, 4096, 3)
-        except ConnectionResetError:  # closed with messages of ours unread
+        except ConnectionResetError:  # closed before reading our messages
             data, descriptors = b"", []
         if not data:
             self._open = False
@@ -119,7 +118,7 @@ class Zygote:
             return
         cell = self._cells.get(message["cell"])
         if cell is None:
-            return  # it has ended, and the sandbox is about to read so
+            return  # already ended; the sandbox is about to learn that
         if message["do"] == "start":
             cell.deadline = time.monotonic() + message["wall_s"]
         else:
@@ -134,7 +133,7 @@ class Zygote:
             pid = os.fork()
             if pid == 0:
                 self._be_a_cell(folder, zygote, theirs, descriptors)
-        except OSError as error:  # no process to be had, for now
+        except OSError as error:  # process limit reached
             os.rmdir(folder)
             ours.close()
             self._tell(event="broken", cell=number, text=str(error))
@@ -143,7 +142,7 @@ class Zygote:
             theirs.close()
             for descriptor in descriptors:
                 os.close(descriptor)
-        cell = self._cells[number] = Cell(
+        cell = self._cells[number] = Child(
             id=number,
             pid=pid,
             folder=folder,
@@ -178,7 +177,7 @@ class Zygote:
         finally:
             os._exit(1)
 
-    def _on_report(self, cell: Cell) -> None:
+    def _on_report(self, cell: Child) -> None:
         assert cell.report is not None
         data, descriptors, _, _ = socket.recv_fds(cell.report, 1000, 1)
         if descriptors:
@@ -187,7 +186,7 @@ class Zygote:
             return
         if data == b"locked":
             cell.ready, cell.deadline = True, float("inf")
-            cell.account = self._account()  # the lockdown wrote a line too
+            cell.account = self._account()  # reset: the lockdown wrote its report
             self._tell(event="ready", cell=cell.id)
         elif data:
             cell.reason = data.decode(errors="replace")
@@ -195,20 +194,20 @@ class Zygote:
         cell.report.close()
         cell.report = None
 
-    def _on_call(self, cell: Cell, events: int) -> None:
+    def _on_call(self, cell: Child, events: int) -> None:
         if events & select.EPOLLIN:
             cell.account.answer(cell.listener, cell.pid)
         elif events & select.EPOLLHUP:
             self._forget(cell.listener)
 
-    def _end(self, cell: Cell, reason: str) -> None:
+    def _end(self, cell: Child, reason: str) -> None:
         cell.reason = cell.reason or reason
-        os.kill(cell.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        os.kill(cell.pid, signal.SIGKILL)  # not reaped yet, so the pid is still its own
 
-    def _on_end(self, cell: Cell) -> None:
+    def _on_end(self, cell: Child) -> None:
         _, status, usage = os.wait4(cell.pid, 0)
         while cell.report is not None:
-            self._on_report(cell)  # why it could not be locked down, if it said so
+            self._on_report(cell)  # may say why the lockdown failed
         for descriptor in (cell.handle, cell.listener):
             if descriptor >= 0:
                 self._forget(descriptor)
@@ -228,14 +227,14 @@ class Zygote:
 
 
 def _only(report: socket.socket, program_: int, out: int, err: int) -> int:
-    """Keep stdin, the program's two outputs, the program at 3 and the report at 4; close the rest.
+    """Move the descriptors to 0 (empty stdin), 1, 2, 3 (program) and 4 (report); close the rest.
 
     Returns:
-        The descriptor to read the program from.
+        The descriptor from which to read the program.
     """
     high = [fcntl.fcntl(d, fcntl.F_DUPFD, 100) for d in (out, err, program_, report.detach())]
-    nothing = os.open("/dev/null", os.O_RDONLY)  # the zygote's is one that all cells share
-    for wanted, descriptor in enumerate([nothing, *high]):
-        os.dup2(descriptor, wanted, inheritable=False)
+    stdin = os.open("/dev/null", os.O_RDONLY)  # the zygote's own is shared by all cells
+    for target, descriptor in enumerate([stdin, *high]):
+        os.dup2(descriptor, target, inheritable=False)
     os.closerange(5, 1 << 20)
     return 3

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from environment.code.sandbox.base import Execution, Limits, Sandbox
-from environment.code.sandbox.bubblewrap import BubblewrapSandbox, open_bubblewrap
-from environment.code.sandbox.isolated import IsolatedSandbox, open_isolated
+from environment.code.sandbox.bubblewrap import BubblewrapSandbox
+from environment.code.sandbox.isolated import IsolatedSandbox
 from tests.environment.code.sandbox.traces import children, descriptors, processes_naming, until
 from tests.environment.code.sandbox.world import World
 
@@ -81,9 +81,8 @@ async def open_sandbox(folder: Path) -> AsyncIterator[Open]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def sandbox(kind: str) -> AsyncIterator[Sandbox]:
     """One of each kind for all attacks: each must leave it as good as new."""
-    sandbox: Sandbox = (
-        await open_bubblewrap(LIMITS, 2) if kind == "bubblewrap" else await open_isolated(LIMITS, 2)
-    )
+    sandbox = BubblewrapSandbox(LIMITS, 2) if kind == "bubblewrap" else IsolatedSandbox(LIMITS, 2)
+    await sandbox.start()
     yield sandbox
     await sandbox.close()
 

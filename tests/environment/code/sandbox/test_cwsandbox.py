@@ -47,7 +47,7 @@ def service(package: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 def open_sandbox(service: Any) -> Open:
     def open_sandbox(limits: Limits, workers: int) -> CwSandbox:
-        return CwSandbox(limits, workers, {"job": "first"})
+        return CwSandbox(limits, workers)
 
     return open_sandbox
 
@@ -62,7 +62,7 @@ class TestCoreWeave(ContainerCases):
         (created,) = service.created
         assert created.network.deny_egress
         assert created.network.deny_ingress
-        assert list(created.tags) == ["job=first", "problem=mbpp/601"]
+        assert list(created.tags) == ["problem=mbpp/601"]
         assert LIMITS.wall_s < created.max_lifetime_seconds < 600
         (container,) = created.containers
         assert container.image == "python:3.11"

@@ -30,8 +30,8 @@ LANDLOCK = {"create_ruleset": 444, "add_rule": 445, "restrict_self": 446}
 OPEN = """
 import asyncio, json, os, sys
 from environment.code.sandbox.base import Limits, SandboxUnavailable
-from environment.code.sandbox.bubblewrap import open_bubblewrap
-from environment.code.sandbox.isolated import open_isolated
+from environment.code.sandbox.bubblewrap import BubblewrapSandbox
+from environment.code.sandbox.isolated import IsolatedSandbox
 from environment.code.sandbox.jail import kernel
 
 async def main():
@@ -39,7 +39,8 @@ async def main():
     kernel.no_new_privileges()
     kernel.filter_calls(bytes.fromhex(program))
     try:
-        sandbox = await {"isolated": open_isolated, "bubblewrap": open_bubblewrap}[kind](Limits(), 1)
+        sandbox = {"isolated": IsolatedSandbox, "bubblewrap": BubblewrapSandbox}[kind](Limits(), 1)
+        await sandbox.start()
     except SandboxUnavailable as error:
         print("refused:", error)
         return
@@ -121,7 +122,7 @@ def test_landlock_that_only_pretends_is_found_out() -> None:
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 def test_no_user_namespaces() -> None:
     text = opened("bubblewrap", filter_for(CLONE, errno.EPERM, bits=CLONE_NEWUSER))
-    assert text.startswith("refused: bwrap can make no namespaces here")
+    assert text.startswith("refused: bwrap cannot create namespaces here")
     assert "max_user_namespaces" in text
     assert "apparmor_restrict_unprivileged_userns" in text
 
@@ -147,7 +148,7 @@ def test_another_system(system: str, monkeypatch) -> None:
 
 def test_another_processor(monkeypatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    with pytest.raises(SandboxUnavailable, match="x86_64, aarch64, not of riscv64"):
+    with pytest.raises(SandboxUnavailable, match="x86_64, aarch64, not riscv64"):
         needs.check()
 
 

@@ -59,7 +59,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerSandboxes]:
 @pytest.fixture
 def open_sandbox(service: DockerSandboxes) -> Open:
     def open_sandbox(limits: Limits, workers: int, **configured: Any) -> StackSandbox:
-        return StackSandbox(docker(**configured), limits, workers, {"job": "first"})
+        return StackSandbox(docker(**configured), limits, workers)
 
     return open_sandbox
 
@@ -74,11 +74,11 @@ class TestDocker(ContainerCases):
             LIMITS, 1, image="python:3.12", run_args=theirs, sandbox_environment=environment
         )
         ended = await opened.run(
-            "print(open(f'/proc/{__import__(\"os\").getppid()}/environ').read())", {}
+            "print(open(f'/proc/{__import__(\"os\").getppid()}/environ').read())", {"job": "first"}
         )
         await opened.close()
         assert "s3cr3t" not in ended.stdout
-        created = service.created[0]
+        created = next(one for one in service.created if "job" in one["Labels"])
         host = created["HostConfig"]
         assert created["Image"] == "python:3.12"
         assert created["User"].split(":")[0] not in {"", "0"}
@@ -116,7 +116,7 @@ class TestDocker(ContainerCases):
         stale = next(iter(service.containers))
         service.containers.pop(stale).remove()
         assert (await opened.run("print(2)", {})).stdout == "2\n"
-        assert "a container made ahead failed" in caplog.text
+        assert "replacing a pre-started container" in caplog.text
         await opened.close()
 
     async def test_it_says_nothing_where_docker_can_do_all(
@@ -148,7 +148,7 @@ class TestKubernetes(ContainerCases):
                 max_api_retries=0,
                 **configured,
             )
-            return StackSandbox(pods, limits, workers, {"job": "first/of many"})
+            return StackSandbox(pods, limits, workers)
 
         return open_sandbox
 
@@ -162,9 +162,9 @@ class TestKubernetes(ContainerCases):
             "volume_mounts": [{"name": "data", "mountPath": "/data"}],
         }
         opened = open_sandbox(LIMITS, 1, pod_settings=theirs, privileged=True)
-        assert (await opened.run("print(1)", {})).status is Status.OK
+        assert (await opened.run("print(1)", {"job": "first/of many"})).status is Status.OK
         await opened.close()
-        pod = service.created[0]
+        pod = next(one for one in service.created if "job" in one["metadata"]["labels"])
         assert (
             pod["metadata"]["labels"].items()
             >= {
@@ -216,4 +216,7 @@ async def test_what_a_flavor_cannot_set_is_said(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         opened = StackSandbox(component(KubernetesSandboxFlavor()), LIMITS, 1)
     await opened.close()
-    assert "flavor kubernetes has no setting for no network (a NetworkPolicy can)" in caplog.text
+    assert (
+        "flavor kubernetes has no setting for network isolation (use a NetworkPolicy)"
+        in caplog.text
+    )
