@@ -1,7 +1,7 @@
 """Check requests in a separate process.
 
-Checking needs the libraries that training needs, and they need ten times the memory of the rest of the
-service. The process starts with the first request and ends after some idle time.
+Checking imports the training libraries, which take ten times the memory of the rest of the service.
+The process starts with the first request and exits when idle.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ _MODULE = "service.checker"
 
 
 class CheckerFailed(RuntimeError):
-    """The checking process ended, or took too long."""
+    """The checking process died or timed out."""
 
 
 class _Ended(CheckerFailed):
-    """The process has ended."""
+    """The checking process has exited."""
 
 
 class _Lines:
-    """Reads lines from a pipe with a time limit."""
+    """Reads lines from a pipe with a timeout."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._rest = descriptor, bytearray()
 
     def next(self, patience_s: float) -> bytes | None:
-        """The next line; None at the end.
+        """The next line; None at the end of the stream.
 
         Raises:
-            TimeoutError: none came in time.
+            TimeoutError: no whole line arrived in time.
         """
         deadline = time.monotonic() + patience_s
-        looked = 0
-        while (end := self._rest.find(b"\n", looked)) < 0:
-            looked = len(self._rest)
+        searched = 0
+        while (end := self._rest.find(b"\n", searched)) < 0:
+            searched = len(self._rest)
             left = max(0.0, deadline - time.monotonic())
             if not select.select([self._descriptor], [], [], left)[0]:
                 raise TimeoutError
@@ -65,7 +65,7 @@ class _Lines:
 
 
 class Checker:
-    """Asks the process one question at a time. Thread-safe."""
+    """Sends the process one question at a time. Thread-safe."""
 
     def __init__(self, settings: ServiceSettings, environ: dict[str, str]) -> None:
         self._settings, self._environ = settings, environ
@@ -76,7 +76,7 @@ class Checker:
         self.device: str | None = None
 
     def find_device(self) -> None:
-        """Set ``device``: where weights live on this machine.
+        """Set ``device``: cpu, cuda or remote.
 
         Raises:
             CheckerFailed: the process failed.
@@ -92,7 +92,7 @@ class Checker:
         return self._ask({"ask": "plan", "request": request, "previous": previous})
 
     def close(self) -> None:
-        """End the process. Callers that wait for an answer get ``CheckerFailed``."""
+        """Kill the process. Pending calls raise ``CheckerFailed``."""
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
@@ -106,7 +106,7 @@ class Checker:
                     try:
                         return self._exchange(question)
                     except (OSError, _Ended):
-                        log.info("the checking process ended while idle")
+                        log.info("the checking process exited while idle")
                 self._start()
                 return self._exchange(question)
             except (OSError, CheckerFailed) as error:
@@ -115,12 +115,19 @@ class Checker:
 
     def _exchange(self, question: dict[str, Any]) -> dict[str, Any]:
         self._send(question)
-        return self._receive()
+        assert self._lines is not None
+        try:
+            line = self._lines.next(_PATIENCE_S)
+        except TimeoutError as error:
+            raise CheckerFailed(f"no answer within {_PATIENCE_S:g} s") from error
+        if line is None:
+            raise _Ended("the process exited; the log says why")
+        return dict(json.loads(line))
 
     def _start(self) -> None:
         self._stop()
         if self._closed:
-            raise CheckerFailed("the service is ending")
+            raise CheckerFailed("the service is shutting down")
         self._process = subprocess.Popen(  # noqa: S603 (our own module)
             [sys.executable, "-m", _MODULE, "--service", str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -144,23 +151,15 @@ class Checker:
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
         self._process.stdin.flush()
 
-    def _receive(self) -> dict[str, Any]:
-        assert self._lines is not None
-        try:
-            line = self._lines.next(_PATIENCE_S)
-        except TimeoutError as error:
-            raise CheckerFailed(f"no answer within {_PATIENCE_S:g} s") from error
-        if line is None:
-            raise _Ended("the process ended; the log says why")
-        return dict(json.loads(line))
-
 
 def main() -> None:
-    """The process: settings on the first line, then a question and its answer per line."""
+    """The checking process: reads settings from the first line, then answers one question per line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--service", type=int, required=True, help="the process to end with")
+    parser.add_argument(
+        "--service", type=int, required=True, help="id of the parent process; exits with it"
+    )
     service = parser.parse_args().service
-    # Libraries print; their output must not be taken for answers.
+    # Libraries print to stdout; keep their output out of the answers.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     lines = _Lines(0)
@@ -171,14 +170,14 @@ def main() -> None:
         while line := lines.next(_IDLE_S):
             answers.write(json.dumps(_answer(json.loads(line), settings)).encode() + b"\n")
     except TimeoutError:
-        log.debug("idle: the checking process ends")
+        log.debug("the checking process exits: idle")
     except BrokenPipeError:
         log.debug("the service is gone")
-    os._exit(0)  # nothing is left to write, and unloading the libraries takes seconds
+    os._exit(0)  # unloading the libraries would take seconds
 
 
 def _answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any]:
-    """Import only what the question needs: every service asks for the device when it starts."""
+    """Imports only what the question needs: every start of the service asks for the device."""
     if question["ask"] == "device":
         from backends import device
 
@@ -189,7 +188,7 @@ def _answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, An
 
 
 def _end_with(service: int) -> None:
-    """End as soon as the service is gone: a closed pipe is noticed only between two answers."""
+    """Exit with the service: a closed pipe is noticed only between questions."""
     while os.getppid() == service:
         time.sleep(_LOOK_EVERY_S)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""Compare the trained policy with its base at the end of a job."""
+"""Compare the trained policy with its base model at the end of a job."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ROWS, REPORT = "rollouts.parquet", "report.html"
 async def evaluate(
     plan: Plan, environment: Environment[Any, Any], adapter: Path, folder: Path, title: str
 ) -> dict[str, Any]:
-    """The ``service.schemas.Evaluation`` of an adapter, without the path of its report. Every rollout
-    is kept in ``folder``, which is emptied first.
+    """Evaluate an adapter. Returns a ``service.schemas.Evaluation`` without ``report``. ``folder`` is
+    emptied first and then holds the report and every rollout.
 
     Raises:
         BackendError: the backend cannot serve adapters.
