@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from environment.files import write_atomically
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.data import data_pipeline
@@ -27,7 +28,6 @@ from steps.model_versions import (
     trained_version,
 )
 from training.loop.judging import judge_summary
-from training.run.files import write_atomically
 from training.run.run_log import first_and_last
 from training.spec import EvaluationSpec, RunSpec
 

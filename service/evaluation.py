@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from environment.files import write_atomically
 from training.config import EvaluationConfig
 from training.evaluation.compare import run_policies, write_rows
 from training.evaluation.promotion import decide
 from training.evaluation.summaries import Comparison, compare
 from training.report import evaluation_report
-from training.run.files import write_atomically
 
 if TYPE_CHECKING:
     from environment.base import Environment

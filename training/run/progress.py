@@ -1,8 +1,4 @@
-"""Tell the person who waits how a run is going.
-
-On a terminal a bar with reward, success, tokens per second and the time left; elsewhere (a log
-file, a pod) a line every few seconds with the same.
-"""
+"""Show progress: a bar on a terminal, a log line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ _WINDOW = 10
 
 
 class Progress:
-    """Progress over ``total`` units. ``unit`` is what is counted: steps, rollouts."""
+    """Progress over ``total`` units, such as steps or rollouts."""
 
     def __init__(self, total: int, name: str, unit: str) -> None:
         self._total, self._name, self._unit = total, name, unit
@@ -35,7 +31,7 @@ class Progress:
             self._bar = tqdm(total=total, desc=name, unit=unit, file=sys.stderr, leave=True)
 
     def start_at(self, done: int) -> None:
-        """Count what an earlier attempt did, but not into the speed."""
+        """Count the work of earlier attempts, but not in the speed."""
         self._done = self._first = done
         if self._bar is not None:
             self._bar.n = self._bar.initial = done
@@ -69,7 +65,7 @@ class Progress:
 
 
 class TrainingProgress:
-    """A ``Progress`` that reads the records of training steps."""
+    """Progress over the records of training steps."""
 
     def __init__(self, max_steps: int, resumed_at: int) -> None:
         self._progress = Progress(max_steps, "train", "step")
