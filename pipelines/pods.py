@@ -1,5 +1,4 @@
-"""A step in a cluster, from the side of the command that sent it there: it stops with the command, and
-an end without a word of its own is explained."""
+"""Watch a step in a cluster: cancel it with the command, and explain failures that it cannot report."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from zenml.utils.time_utils import utc_now
 
 from environment.base import UserError
 from pipelines.config import ProjectConfig
-from pipelines.placement import operator_of
+from pipelines.placement import step_operator
 from training.run.signals import Interrupted
 
 log = logging.getLogger(__name__)
@@ -33,46 +32,41 @@ class PodFailed(UserError):
 
 @contextmanager
 def watched(config: ProjectConfig, pipeline: str, step: str) -> Iterator[None]:
-    """Run a pipeline of which a step operator may run this step. An error that the step itself
-    reported passes as it is.
+    """Run a pipeline whose step may run in a cluster. Errors that the step reports are left as they are.
 
     Raises:
-        PodFailed: a pod of Kubernetes ended otherwise; with what the cluster knows of it.
-        Interrupted: by a signal to this command, after the step was cancelled.
+        PodFailed: the step's pod failed without reporting an error; has the cluster's explanation.
+        Interrupted: by a signal to this command, after cancelling the step.
     """
     handler = step_launcher.SignalHandler
-    sent = operator_of(config, step) is not None
-    if sent:
-        step_launcher.SignalHandler = _cancels(_operator(config, step), step)
+    operator = _operator(config, step)
+    if operator is not None:
+        step_launcher.SignalHandler = _cancels(operator, step)
     try:
         yield
     except RunStoppedException as error:
-        cancelled = f", and {step} cancelled in the cluster" if sent else ""
+        cancelled = f", and {step} cancelled in the cluster" if operator else ""
         raise Interrupted(f"stopped{cancelled}; run the same command again to continue") from error
     except RuntimeError as error:
-        # ZenML raises exactly this class where the pod told it no error.
-        operator = _operator(config, step) if type(error) is RuntimeError else None
-        in_cluster = operator is not None and operator.flavor == _FLAVOR
-        told = _last_job(operator, pipeline, step) if in_cluster else None
-        if told is None:
+        # ZenML raises exactly this class if the pod reported no error.
+        if type(error) is not RuntimeError or operator is None or operator.flavor != _FLAVOR:
             raise
-        raise PodFailed(f"step {step} failed in the cluster: {told}") from error
+        if (failure := _last_failure(operator, pipeline, step)) is None:
+            raise
+        raise PodFailed(f"step {step} failed in the cluster: {failure}") from error
     finally:
         step_launcher.SignalHandler = handler
 
 
 def _operator(config: ProjectConfig, step: str) -> Any | None:
     wanted = config.steps.get(step, {}).get("step_operator")
-    if not wanted:
-        return None
-    operators = Client().active_stack.step_operators
-    return operators[wanted] if isinstance(wanted, str) else next(iter(operators.values()))
+    return step_operator(wanted) if wanted else None
 
 
 def _cancels(operator: Any, step: str) -> type[SignalHandler]:
     class Handler(SignalHandler):
-        """ZenML's own leaves the pod running and raises what ``retry`` takes for a failed attempt: a
-        Ctrl-C would start a second pod beside the first."""
+        """ZenML's own leaves the pod running and raises an error that ``retry`` takes for a failed
+        attempt, so that Ctrl-C would start a second pod beside the first."""
 
         def _handle(self, signum: int, frame: FrameType | None) -> None:
             if self._step_run.name != step:
@@ -88,8 +82,8 @@ def _cancels(operator: Any, step: str) -> type[SignalHandler]:
     return Handler
 
 
-def _last_job(operator: Any, pipeline: str, step: str) -> str | None:
-    """The last attempt of the newest run; None if its job is gone or did not fail."""
+def _last_failure(operator: Any, pipeline: str, step: str) -> str | None:
+    """Why the last attempt of the newest run failed; None if its job is gone or did not fail."""
     from kubernetes import client as kubernetes
 
     run = Client().list_pipeline_runs(pipeline=pipeline, sort_by="desc:created", size=1).items[0]
@@ -105,14 +99,14 @@ def _last_job(operator: Any, pipeline: str, step: str) -> str | None:
     ]
     if not failed:
         return None
-    _, name, condition = max(failed, key=lambda found: found[0])
-    found = kubernetes.CoreV1Api(api).list_namespaced_event(
+    _, name, condition = max(failed, key=lambda job: job[0])
+    warnings = kubernetes.CoreV1Api(api).list_namespaced_event(
         namespace, field_selector="involvedObject.kind=Pod,type=Warning"
     )
     events = [
         f"{event.reason}: {event.message}"
-        for event in found.items
+        for event in warnings.items
         if event.involved_object.name.startswith(f"{name}-")
     ]
-    told = "; ".join([f"{condition.reason}: {condition.message}", *events[-_EVENTS:]])
-    return f"{told} (kubectl -n {namespace} describe job {name})"
+    reasons = "; ".join([f"{condition.reason}: {condition.message}", *events[-_EVENTS:]])
+    return f"{reasons} (kubectl -n {namespace} describe job {name})"
