@@ -1,4 +1,4 @@
-"""Score the rollouts of an earlier evaluation again."""
+"""Rescore the rollouts of an earlier evaluation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from training.spec import EvaluationSpec
 def rescore_rollouts(
     stored: Path, spec: EvaluationSpec, artifacts: dict[str, Path]
 ) -> tuple[Annotated[Path, "rescored_rows"], Annotated[dict[str, Any], "trained_model"]]:
-    """The rows scored again, and what was evaluated then.
+    """The rescored rows, and the record of the model that was evaluated.
 
     Raises:
-        RescoreError: they cannot be scored.
+        RescoreError: see there.
     """
     rows = read_stored(stored)
     environment = spec.open_environment(artifacts)

@@ -23,7 +23,7 @@ def run_inference(
     artifacts: dict[str, Path],
     incumbent: Path | None = None,
 ) -> Annotated[Path, "evaluation_rows"]:
-    """One row per rollout: our policies greedy and sampled, hosted models as configured.
+    """One row per rollout: greedy and sampled for our policies, as configured for hosted models.
 
     Raises:
         BackendError: a version was trained on another base model.
