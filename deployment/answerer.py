@@ -13,16 +13,18 @@ import threading
 import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agent.model import ChatModel
-from agent.rollout import Limits, play
+from agent.rollout import play
 from backends.policy_server import ServedPolicy
 from deployment.answer import Answer, Checkpoint, no_answer
 from environment.base import Environment, StopReason, StrictModel, Watch
 from environment.deployable import Deployable
 from training.config import RolloutConfig
+from training.loop.gather import limits
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,7 +63,7 @@ class Answerer:
         self.examples = list(examples)
         self._policy, self._environment = policy, environment
         self._deployable = deployable
-        self._limits = Limits(config.max_turns, config.max_tokens, config.timeout_s)
+        self._limits = limits(config)
         self._concurrency = concurrency
         self._running: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -96,17 +98,11 @@ class Answerer:
         return 0.0 if self._running else time.monotonic() - self._last_question
 
     def question(self, fields: dict[str, str]) -> StrictModel:
-        """
-        Raises:
-            ValidationError: the fields do not form a question.
-        """
+        """Raises ``ValidationError`` if the fields do not form a question."""
         return self._deployable.question.model_validate(fields)
 
     def check(self, question: Any) -> None:
-        """
-        Raises:
-            Unanswerable, Unavailable: see ``answer``.
-        """
+        """Raises ``Unanswerable`` or ``Unavailable``, see ``answer``."""
         self._last_question = time.monotonic()
         if self._draining:
             raise Unavailable("the deployment is shutting down")
@@ -154,13 +150,10 @@ class Answerer:
     async def _work(self, question: Any, watch: Watch | None) -> Answered:
         started = time.perf_counter()
         deployable, environment = self._deployable, self._environment
-        session = deployable.session(environment, question)
-        session.watch = watch
-        try:
+        with closing(deployable.session(environment, question)) as session:
+            session.watch = watch
             played = await play(self._model, session, environment.system_prompt, self._limits)
             outcome = session.outcome(played.stop, played.turns)
-        finally:
-            session.close()
         if played.stop is StopReason.ERROR:
             # Its message may contain parts of the prompt.
             log.error("the model server failed: %s", played.error.partition(" - ")[0])

@@ -94,10 +94,7 @@ def load_config(files: Sequence[Path], settings: Sequence[str] = ()) -> ProjectC
 
 
 def parse_config(raw: Mapping[str, Any]) -> ProjectConfig:
-    """
-    Raises:
-        ConfigError: see ``load_config``.
-    """
+    """Raises ``ConfigError``, see ``load_config``."""
     for old, new in _RENAMED.items():
         if old in raw:
             raise ConfigError(f"{old} is {new} now")

@@ -119,10 +119,7 @@ def previous_production(model_name: str) -> Any:
 
 
 def deployment_key(config: DeploymentConfig) -> str | None:
-    """
-    Raises:
-        ConfigError: the environment variable it names is not set.
-    """
+    """Raises ``ConfigError`` if the environment variable that it names is not set."""
     if config.key is None or config.key == "generate":
         return None
     name = config.key.removeprefix("$")

@@ -83,10 +83,7 @@ def _peak_rss_mib() -> float:
 
 
 def run_data(run: Run, use_cache: bool) -> None:
-    """
-    Raises:
-        ConfigError: the environment has no data pipeline.
-    """
+    """Raises ``ConfigError`` if the environment needs no data."""
     name = run.config.environment.name
     package = environment_package(name)
     if not package.artifacts:

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -63,11 +63,8 @@ def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], 
         Interrupted: by a signal.
     """
     config = run.config
-    name = config.environment.name
-    artifacts = {name: version.load() for name, version in data_artifacts(name).items()}
-    environment = environment_package(name).open(
-        artifacts, config.environment, config.rollout.max_turns
-    )
+    package = environment_package(config.environment.name)
+    artifacts = {k: v.load() for k, v in data_artifacts(config.environment.name).items()}
     name = entry.model if entry else config.backend.base_model
     show(f"rollouts of {name}; nothing is trained")
     done: list[RehearsedStep] = []
@@ -78,10 +75,10 @@ def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], 
         write_trajectories(run.folder / "trajectories", step.step, step.groups)
         show(_line(step, config.training.max_steps))
 
-    try:
+    with closing(
+        package.open(artifacts, config.environment, config.rollout.max_turns)
+    ) as environment:
         asyncio.run(_rehearse(run, environment, entry, on_step))
-    finally:
-        environment.close()
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     rollouts = [rollout for step in done for rollout in step.rollouts]
     counted = [rollout for step in done for rollout in step.counted]

@@ -27,10 +27,7 @@ def find_rollouts(named: str, runs: Path, cwd: Path) -> Path:
 
 
 def run_rescore(run: Run, rollouts: Path) -> None:
-    """
-    Raises:
-        RescoreError: see there.
-    """
+    """Raises ``RescoreError`` if they cannot be scored."""
     from zenml import save_artifact
 
     from pipelines.evaluation import rescoring_pipeline

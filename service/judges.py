@@ -15,10 +15,7 @@ _OWN_SERVER = ("openai",)
 
 
 def check_judge_name(model: str, settings: ServiceSettings) -> None:
-    """
-    Raises:
-        LlmUnavailable: a request may not name this model.
-    """
+    """Raises ``LlmUnavailable`` if a request may not name this model."""
     if model == settings.judge.model:
         return
     allowed = _OWN_SERVER if settings.judge.api_base else settings.judge_providers

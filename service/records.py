@@ -132,10 +132,7 @@ class Records:
         self._local = threading.local()
 
     def job(self, id_: str) -> Job:
-        """
-        Raises:
-            NoSuchJob: see there.
-        """
+        """Raises ``NoSuchJob``."""
         if jobs := self._jobs("id = ?", (id_,)):
             return jobs[0]
         raise NoSuchJob(f"there is no job {id_}")

@@ -50,10 +50,7 @@ class Feed:
         return event_stream(self._events(job, after), self._keep_alive_s, self._closing, headers)
 
     def _is_over(self, job: str, after: int) -> bool:
-        """
-        Raises:
-            NoSuchJob: it was deleted.
-        """
+        """Raises ``NoSuchJob`` if it was deleted."""
         return self._store.job(job).status.ended and after >= self._store.last_event_id(job)
 
     async def _events(self, job: str, after: int) -> AsyncIterator[ServerSentEvent]:

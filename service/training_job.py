@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,8 @@ def train(job: Job, store: Store, folders: Folders) -> dict[str, Any]:
     """
     work = _Work(job, Plan.read(store.plan(job.id)), store, folders)
     artifacts = work.data()
-    environment = _environment(work.plan, artifacts)
-    try:
+    with closing(_environment(work.plan, artifacts)) as environment:
         return asyncio.run(_train(work, environment, artifacts))
-    finally:
-        environment.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +99,7 @@ async def _evaluation(
 
 
 def _environment(plan: Plan, artifacts: dict[str, Path]) -> Environment[Any, Any]:
-    """
-    Raises:
-        EnvironmentUnavailable: there is nothing to evaluate on.
-    """
+    """Raises ``EnvironmentUnavailable`` if there is nothing to evaluate on."""
     environment = plan.open_environment(artifacts)
     if plan.evaluation and not environment.scenarios("test", 1):
         environment.close()

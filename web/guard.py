@@ -74,8 +74,7 @@ class Guard:
         host = headers.get(b"host", b"").decode("latin-1")
         if self._local_only and not is_loopback(_without_port(host)):
             await json_answer(
-                421,
-                {"detail": "this server has no key, so it answers requests to localhost only"},
+                421, {"detail": "this server has no key, so it answers requests to localhost only"}
             )(scope, receive, send)  # type: ignore[arg-type]
             return
         body = b""

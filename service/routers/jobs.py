@@ -42,8 +42,7 @@ async def stream(
         int, Query(ge=0, le=2**53, description="The same, for clients that cannot set headers.")
     ] = 0,
     job_id: Annotated[
-        str | None,
-        Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead."),
+        str | None, Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead.")
     ] = None,
 ) -> Response:
     """Stream the events of the model's newest job as server-sent events, from the first or after
@@ -69,10 +68,7 @@ def cancel(project: Name, model_name: Name, service: TheService) -> JobStatus:
 
 
 def newest(store: Store, project: str, model_name: str) -> Job:
-    """
-    Raises:
-        NoSuchJob: there is no such model.
-    """
+    """Raises ``NoSuchJob`` if there is no such model."""
     job = store.newest(project, model_name)
     if job is None:
         raise NoSuchJob(f"there is no model {project}/{model_name}")

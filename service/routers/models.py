@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Query
 
 from service.app import NOT_FOUND, TheService
-from service.records import Job, NoSuchJob
+from service.records import Job
 from service.routers.jobs import columns, newest, status_of
 from service.schemas import ModelDetails, ModelList, ModelSummary, Name
 from service.store import Store
@@ -35,13 +35,11 @@ def list_models(
 @router.get("/{project}/{model_name}", responses=NOT_FOUND)
 def get_model(project: Name, model_name: Name, service: TheService) -> ModelDetails:
     """A model with its newest request and its jobs."""
-    jobs = service.store.of_model(project, model_name)
-    if not jobs:
-        raise NoSuchJob(f"there is no model {project}/{model_name}")
-    statuses = [status_of(job, service.store) for job in jobs]
+    store = service.store
+    last = newest(store, project, model_name)
+    statuses = [status_of(job, store) for job in store.of_model(project, model_name)]
     return ModelDetails.model_validate(
-        _summary(jobs[0], service.store)
-        | {"request": service.store.request(jobs[0].id), "jobs": statuses}
+        _summary(last, store) | {"request": store.request(last.id), "jobs": statuses}
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,19 +24,14 @@ def rescore_rollouts(
         RescoreError: see there.
     """
     rows = read_stored(stored)
-    environment = spec.open_environment(artifacts)
-    try:
+    with closing(spec.open_environment(artifacts)) as environment:
         rescored = rescore(rows, environment)
-    finally:
-        environment.close()
     facts = read_facts(stored)
     return write_rows(rescored, scratch_folder() / "rows.parquet", facts), facts
 
 
 RESCORE_ROLLOUTS = StepByName(
-    rescore_rollouts,
-    enable_cache=False,
-    output_materializers={"rescored_rows": FileMaterializer},
+    rescore_rollouts, enable_cache=False, output_materializers={"rescored_rows": FileMaterializer}
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,28 +36,14 @@ def run_inference(
         other = adapter_of(model_version(spec.model_name, str(number))).load()
         check_adapter(other, spec.backend)
         adapters[label] = other
-    environment = spec.open_environment(artifacts)
-    try:
-        rows = asyncio.run(
-            run_policies(
-                adapters,
-                environment,
-                spec.backend,
-                spec.rollout,
-                spec.evaluation,
-                spec.seed,
-                scratch_folder(),
-            )
-        )
-    finally:
-        environment.close()
+    with closing(spec.open_environment(artifacts)) as environment:
+        settings = spec.backend, spec.rollout, spec.evaluation, spec.seed
+        rows = asyncio.run(run_policies(adapters, environment, *settings, scratch_folder()))
     return write_rows(rows, scratch_folder() / "rows.parquet", trained_model)
 
 
 RUN_INFERENCE = StepByName(
-    run_inference,
-    enable_cache=False,
-    output_materializers={"evaluation_rows": FileMaterializer},
+    run_inference, enable_cache=False, output_materializers={"evaluation_rows": FileMaterializer}
 )
 
 

@@ -71,10 +71,7 @@ def release_agent() -> None:
 
 
 def deployable_of(environment: str) -> Deployable:
-    """
-    Raises:
-        NotDeployable: see there.
-    """
+    """Raises ``NotDeployable`` if the environment cannot answer free questions."""
     deployable = environment_package(environment).deployable
     if deployable is None:
         raise NotDeployable(

@@ -94,11 +94,7 @@ class CwSandboxSession(SandboxSession):
         super().__init__(id=sandbox.sandbox_id, parent=parent, destroy_on_exit=destroy_on_exit)
 
     def _exec(
-        self,
-        command: str | list[str],
-        *,
-        cwd: str | None = None,
-        env: dict[str, str] | None = None,
+        self, command: str | list[str], *, cwd: str | None = None, env: dict[str, str] | None = None
     ) -> CwSandboxProcess:
         argv = shlex.split(command) if isinstance(command, str) else list(command)
         self._log_command(argv)

@@ -161,11 +161,7 @@ class ProgramSession(SandboxSession):
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _exec(
-        self,
-        command: str | list[str],
-        *,
-        cwd: str | None = None,
-        env: dict[str, str] | None = None,
+        self, command: str | list[str], *, cwd: str | None = None, env: dict[str, str] | None = None
     ) -> ProgramProcess:
         if cwd is not None:
             raise SandboxExecError(

@@ -26,10 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def train_agent(
-    policy_spec: dict[str, Any],
-    spec: RunSpec,
-    run_folder: Path | None,
-    artifacts: dict[str, Path],
+    policy_spec: dict[str, Any], spec: RunSpec, run_folder: Path | None, artifacts: dict[str, Path]
 ) -> tuple[
     Annotated[Path, ArtifactConfig(name="adapter", artifact_type=ArtifactType.MODEL)],
     Annotated[Path, "trajectories"],

@@ -25,10 +25,7 @@ _ATTEMPTS = 7  # per request, to outlast rate limits
 
 
 def check_hosted(config: EvaluationConfig) -> None:
-    """
-    Raises:
-        LlmUnavailable: see ``check_llm``.
-    """
+    """Raises ``LlmUnavailable``, see ``check_llm``."""
     for entry in config.hosted:
         check_llm(_llm(entry).model_copy(update={"max_cost_usd": config.max_cost_usd}))
 

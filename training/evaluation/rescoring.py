@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,5 @@ def rescore(
 
 def _outcome_type(environment: Environment[Any, Any], scenario: Scenario) -> type[Any]:
     """Taken from a session, since the contract does not name it."""
-    session = environment.session(scenario)
-    try:
+    with closing(environment.session(scenario)) as session:
         return type(session.outcome(StopReason.ERROR, 0))
-    finally:
-        session.close()

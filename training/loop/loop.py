@@ -147,10 +147,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
 
 
 def _check_agreement(config: TrainingConfig, record: Record) -> None:
-    """
-    Raises:
-        Mismatch: sampler and trainer disagree, and ``on_mismatch`` is stop.
-    """
+    """Raises ``Mismatch`` if sampler and trainer disagree, or warns of it."""
     text = mismatch(record, config.min_probs_corr)
     if text and config.on_mismatch == "stop":
         raise Mismatch(text)
