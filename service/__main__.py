@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ from service.settings import CONFIG, DOTENV, ConfigError, ServiceSettings, load_
 _LOCK_PATIENCE_S = 5.0
 _STREAMS_END_S = 5
 _KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they close first
-log = logging.getLogger(__name__)
 
 
 def main() -> int:

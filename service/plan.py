@@ -6,7 +6,6 @@ this module imports torch, which the service's own process must not.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +30,6 @@ from training.run.budget import BUDGETS, UnknownPrice, check_prices
 from training.run.store import first_difference
 from training.spec import RunSpec
 
-log = logging.getLogger(__name__)
 Llm = TypeVar("Llm", bound=LlmConfig)
 _EXAMPLES_WRITTEN = 50
 _LIMITS = LlmConfig.model_fields.keys() - {"model", "api_base"}
@@ -200,7 +198,7 @@ def _environment(
         raise Refused("environment", error) from error
     data = package.data.model_validate(defaults.data).model_dump(mode="json")
     if name == TASK:
-        data = _examples(request, settings)
+        data = _examples(request)
     return config.model_dump(mode="json"), data
 
 
@@ -231,7 +229,7 @@ def _task(request: TrainRequest) -> dict[str, Any]:
     return {"task_prompt": request.task_prompt, "verifier": request.verifier}
 
 
-def _examples(request: TrainRequest, settings: ServiceSettings) -> dict[str, Any]:
+def _examples(request: TrainRequest) -> dict[str, Any]:
     """The request's examples, or how many to write."""
     if request.training_data is None:
         return {"write": request.num_examples or _EXAMPLES_WRITTEN}

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from service.folders import Folders
@@ -71,10 +72,9 @@ class Supervisor:
         self.wake()
         self._thread.join()
         for job in self._store.in_status(Status.RUNNING):
-            child = self._children.get(job.run)
-            pid = child.pid if child else holder(self._folders.lock(job.run))
-            if pid:
-                _signal(pid, signal.SIGTERM)
+            if pid := self._worker(job.run):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_PATIENCE_S
         while self._reap() and time.monotonic() < deadline:
             time.sleep(_STOP_LOOK_S)
@@ -108,8 +108,7 @@ class Supervisor:
         self._reap()
         for run in self._store.doomed():
             self._bury(run)
-        running = self._store.in_status(Status.RUNNING)
-        for job in running:
+        for job in self._store.in_status(Status.RUNNING):
             self._tend(job)
         over = self._children.keys() - {job.run for job in self._store.in_status(Status.RUNNING)}
         for run in over:  # their jobs have ended; they should exit
@@ -122,8 +121,7 @@ class Supervisor:
         """Collect workers that exited and kill what they left running. Returns whether any worker is
         left."""
         for run, child in list(self._children.items()):
-            ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None:
+            if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             # Before wait(), which frees the id for another process.
             _kill_group(child.pid)
@@ -133,10 +131,13 @@ class Supervisor:
                 log.warning("worker %d of run %s exited with %d", child.pid, run, code)
         return bool(self._children)
 
+    def _worker(self, run: str) -> int | None:
+        """Process id of the run's worker; see ``holder``."""
+        child = self._children.get(run)
+        return child.pid if child else holder(self._folders.lock(run))
+
     def _tend(self, job: Job) -> None:
-        lock = self._folders.lock(job.run)
-        child = self._children.get(job.run)
-        pid = child.pid if child else holder(lock)
+        pid = self._worker(job.run)
         if pid is not None:
             self._had_worker.add(job.id)
             if job.cancelling and pid:
@@ -181,7 +182,7 @@ class Supervisor:
             _kill_group(pid)
 
     def _begin(self, job: Job) -> None:
-        if job.run in self._children or holder(self._folders.lock(job.run)) is not None:
+        if self._worker(job.run) is not None:
             return  # the worker of the model's last job is still exiting
         try:
             self._spawn(self._store.begin(job.id))
@@ -209,8 +210,7 @@ class Supervisor:
 
     def _bury(self, run: str) -> None:
         """Kill the worker of a deleted model; once it is gone, delete its folder."""
-        child = self._children.get(run)
-        pid = child.pid if child else holder(self._folders.lock(run))
+        pid = self._worker(run)
         if pid is not None:
             if pid:
                 _kill_group(pid)
@@ -247,14 +247,5 @@ def _remove(folder: Path) -> None:
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        log.debug("process group %d is gone", pid)
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        log.debug("%d has ended already", pid)

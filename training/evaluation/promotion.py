@@ -12,10 +12,11 @@ class Decision(BaseModel):
     reason: str
 
 
-RESCORED = Decision(
-    promote=False,
-    reason="not promoted: rescored rollouts of an earlier evaluation decide nothing; evaluate again",
-)
+def _rejected(why: str) -> Decision:
+    return Decision(promote=False, reason=f"not promoted: {why}")
+
+
+RESCORED = _rejected("rescored rollouts of an earlier evaluation decide nothing; evaluate again")
 # A policy with a larger share of failed rollouts cannot be judged by the others.
 _MAX_FAILED = 0.05
 # An equal policy wins all of five scenarios with probability 1/32, and the bootstrap interval over
@@ -32,17 +33,15 @@ def decide(comparison: Comparison) -> Decision:
         summary = comparison.policies.get(label, {}).get("sampled")
         failed = sum(summary.errors.values()) if summary else 0
         if summary and failed > _MAX_FAILED * summary.rollouts:
-            return Decision(
-                promote=False,
-                reason=f"not promoted: {failed} of {summary.rollouts} rollouts of the {label} "
-                f"policy failed ({', '.join(summary.errors)})",
+            return _rejected(
+                f"{failed} of {summary.rollouts} rollouts of the {label} policy failed "
+                f"({', '.join(summary.errors)})"
             )
     trained = comparison.policies.get("trained", {}).get("sampled")
     if trained and trained.scenarios < _FEWEST_SCENARIOS:
-        return Decision(
-            promote=False,
-            reason=f"not promoted: {trained.scenarios} held-out scenarios are too few to tell a gain "
-            f"from chance; at least {_FEWEST_SCENARIOS} are needed",
+        return _rejected(
+            f"{trained.scenarios} held-out scenarios are too few to tell a gain from chance; at least "
+            f"{_FEWEST_SCENARIOS} are needed"
         )
     for other in ("base", "incumbent"):
         if gain := comparison.differences.get(other, {}).get("sampled"):
@@ -52,9 +51,7 @@ def decide(comparison: Comparison) -> Decision:
             )
             (gains if gain["low"] > 0 else doubtful).append(text)
     if doubtful:
-        return Decision(
-            promote=False, reason=f"not promoted: {'; '.join(doubtful)} may be no gain at all"
-        )
+        return _rejected(f"{'; '.join(doubtful)} may be no gain at all")
     if not gains:
-        return Decision(promote=False, reason="not promoted: there was no policy to compare with")
+        return _rejected("there was no policy to compare with")
     return Decision(promote=True, reason=f"promoted: {'; '.join(gains)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import starmap
 from typing import Any, TypeVar
 
 from agent.model import ChatModel
@@ -68,9 +69,7 @@ async def gather_rollouts(
             on_done(rollout)
         return rollout
 
-    return await run_all(
-        one(scenario, seed) for scenario, seed in zip(scenarios, seeds, strict=True)
-    )
+    return await run_all(starmap(one, zip(scenarios, seeds, strict=True)))
 
 
 async def run_all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
