@@ -10,23 +10,9 @@ from training.config import POLICIES
 
 ROLLOUTS = "evaluation.parquet"
 _COLUMNS = (
-    "model",
-    "scenarios",
-    "rollouts",
-    "samples",
-    "success",
-    "success_low",
-    "success_high",
-    "pass_at_k",
-    "source_accuracy",
-    "turns",
-    "seconds_p50",
-    "seconds_p99",
-    "at_once",
-    "usd_per_1000",
-    "errors",
-    "endings",
-    "metrics",
+    *("model", "scenarios", "rollouts", "samples", "success", "success_low", "success_high"),
+    *("pass_at_k", "source_accuracy", "turns", "seconds_p50", "seconds_p99", "at_once"),
+    *("usd_per_1000", "errors", "endings", "metrics"),
 )
 
 

@@ -33,8 +33,6 @@ from training.spec import EvaluationSpec, RunSpec
 
 log = logging.getLogger(__name__)
 
-_NO_SECONDS: dict[str, float | None] = {"data": None, "train": None, "eval": None}
-
 
 @dataclass(slots=True)
 class Run:
@@ -52,13 +50,8 @@ class Run:
             "pipeline": self.pipeline,
             "status": "running",
             "seed": self.seed,
-            "seconds": dict(_NO_SECONDS),
-            "peak_rss_mib": None,
-            "data": None,
-            "train": None,
-            "eval": None,
-            "promoted": None,
-            "checkpoint": None,
+            "seconds": dict.fromkeys(("data", "train", "eval")),
+            **dict.fromkeys(("peak_rss_mib", "data", "train", "eval", "promoted", "checkpoint")),
         }
 
     def write_summary(self, status: str) -> None:

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections import deque
+from statistics import fmean
 from typing import Any
 
 from tqdm import tqdm
@@ -23,8 +24,7 @@ class Progress:
 
     def __init__(self, total: int, name: str, unit: str) -> None:
         self._total, self._name, self._unit = total, name, unit
-        self._done = 0
-        self._first = 0
+        self._done = self._first = 0
         self._started = self._last_line = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
@@ -49,15 +49,8 @@ class Progress:
             speed = (self._done - self._first) / max(1e-9, now - self._started)
             left = (self._total - self._done) / speed if speed else 0
             values = ", ".join(f"{name} {value}" for name, value in shown.items())
-            log.info(
-                "%s: %s %d of %d, %s, %d s left",
-                self._name,
-                self._unit,
-                self._done,
-                self._total,
-                values,
-                left,
-            )
+            progress = f"{self._name}: {self._unit} {self._done} of {self._total}"
+            log.info("%s, %s, %d s left", progress, values, left)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -77,13 +70,12 @@ class TrainingProgress:
         if record[STEP] <= self._resumed_at:
             return
         self._recent.append(record)
-        count = len(self._recent)
         tokens = sum(r["data/step_completion_tokens"] for r in self._recent)
         seconds = sum(r["time/step_wall_s"] for r in self._recent)
         self._progress.advance(
             {
-                "reward": f"{sum(r['train/reward'] for r in self._recent) / count:.2f}",
-                "success": f"{sum(r['train/success'] for r in self._recent) / count:.2f}",
+                "reward": f"{fmean(r['train/reward'] for r in self._recent):.2f}",
+                "success": f"{fmean(r['train/success'] for r in self._recent):.2f}",
                 "tokens/s": f"{tokens / max(1e-9, seconds):.0f}",
             }
         )
