@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     )
 
 PATIENCE_S = 60.0
-_STREAM_TIMEOUT = httpx.Timeout(
-    60.0, connect=10.0
-)  # longer than the interval of keep-alive comments
+_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # longer than the keep-alive interval
 Form = TypeVar("Form", bound=BaseModel)
 Answer = TypeVar("Answer")
 

@@ -62,7 +62,6 @@ def charge(folder: Path, judge_usd: float) -> None:
     """Charge a run for hosted models used before it started. No effect once it has started."""
     path = folder / _FILE
     if judge_usd and not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, Spent(judge_usd=judge_usd).model_dump_json())
 
 
