@@ -1,6 +1,6 @@
 """The command line of art-rl: ``python run.py --help``.
 
-Only the standard library is imported here; what a pipeline needs is imported when it runs.
+Module imports are limited to the standard library, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run.py",
         description="Train, evaluate and deploy a tool-using agent with reinforcement learning.",
-        epilog="Without --config it is the laptop profile: sample mails, a small policy, the CPU, "
-        "no key and no download. configs/ holds the others.",
+        epilog="The default configuration is the laptop profile: sample mails, a small policy, the CPU, "
+        "no keys and no downloads. See configs/ for others.",
     )
     parser.add_argument("--pipeline", choices=PIPELINES, required=True)
     parser.add_argument(
@@ -44,50 +44,49 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         action="append",
         metavar="FILE",
-        help="a YAML file; may be repeated, later files win (default: configs/laptop.yaml)",
+        help="a YAML file; repeatable, later files win (default: configs/laptop.yaml)",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="one setting, such as training.max_steps=20; may be repeated",
+        help="a single setting, such as training.max_steps=20; repeatable",
     )
-    parser.add_argument("--seed", type=int, default=0, help="decides everything random")
+    parser.add_argument("--seed", type=int, default=0, help="determines all randomness")
     parser.add_argument(
         "--name",
-        help="name of the run and of its folder runs/NAME; the same name continues a run "
-        "(default: the time). Of deploy and rollback: name of the service (default: email-agent)",
+        help="name of the run and its folder runs/NAME; the same name continues a run (default: the "
+        "time). With deploy and rollback: name of the deployment (default: email-agent)",
     )
     parser.add_argument(
         "--model-version",
-        help="what to evaluate (default: the newest trained) or deploy (default: what is in "
+        help="version to evaluate (default: the newest trained) or deploy (default: the one in "
         "production)",
     )
     parser.add_argument(
         "--rescore",
         metavar="RUN_OR_FILE",
-        help="with --pipeline eval: score the rollouts of an earlier evaluation again, without new "
-        "ones",
+        help="with --pipeline eval: rescore the rollouts of an earlier evaluation, without new ones",
     )
     parser.add_argument(
         "--dry-run",
         nargs="?",
         const="plan",
         choices=("plan", "rollouts"),
-        help="plan (the default): say what would run where, what it could take at most and what is "
-        "missing, and do nothing. rollouts, with --pipeline train: do the rollouts of the training "
-        "steps, and train nothing",
+        help="plan (the default): show what would run where, its maximal cost and what is missing, and "
+        "do nothing. rollouts, with --pipeline train: run the rollouts of the training steps without "
+        "training",
     )
     parser.add_argument(
         "--model",
-        help="with --dry-run rollouts: any other model, by its LiteLLM name (openai/gpt-4.1)",
+        help="with --dry-run rollouts: another model, by its LiteLLM name (openai/gpt-4.1)",
     )
     parser.add_argument(
-        "--base-url", help="with --model: an OpenAI-compatible server that has it, such as vLLM"
+        "--base-url", help="with --model: an OpenAI-compatible server of it, such as vLLM"
     )
     parser.add_argument(
-        "--verbose", action="store_true", help="show what ZenML and other libraries say, too"
+        "--verbose", action="store_true", help="show messages of ZenML and other libraries, too"
     )
     parser.add_argument("--no-cache", action="store_true", help="run cached data steps again")
     arguments = parser.parse_args()
@@ -100,7 +99,7 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.base_url and not arguments.model:
         parser.error("--base-url: only with --model")
     arguments.cwd = Path.cwd()
-    # As seen from where the command was given; everything else is relative to the project.
+    # Relative to the caller's folder; everything else is relative to the project.
     arguments.config = [file.absolute() for file in arguments.config or []]
     default_name = (
         "email-agent" if arguments.pipeline in SERVICES else time.strftime("%Y%m%d-%H%M%S")
@@ -209,7 +208,7 @@ def _run_parts(run: Run, parts: tuple[str, ...], arguments: argparse.Namespace) 
 
 
 def _prepare_process() -> None:
-    # Threads that spin while they wait take the other core from the agent's side.
+    # Threads that spin while waiting would take CPU time from the agents.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

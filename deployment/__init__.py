@@ -1,1 +1,1 @@
-"""Answer people's questions with a trained agent: over HTTP, as the agent works."""
+"""Answer questions with a trained agent over HTTP, streaming its steps."""

@@ -1,4 +1,4 @@
-"""What a deployment answers, whatever environment it answers from."""
+"""The answer of a deployment, for any environment."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from environment.deployable import Finding
 
 _WHY_NOT = {
     StopReason.NO_TOOL_CALL: "the agent stopped without giving an answer",
-    StopReason.MALFORMED_CALL: "the agent made a call that could not be read",
+    StopReason.MALFORMED_CALL: "the agent made a malformed tool call",
     StopReason.OUT_OF_TURNS: "the agent used up its turns without finding an answer",
-    StopReason.OVER_LENGTH: "the conversation grew beyond what the model can hold",
+    StopReason.OVER_LENGTH: "the conversation exceeded the model's limit",
     StopReason.TIMEOUT: "the agent took too long",
 }
 
 
 class Checkpoint(StrictModel):
-    """Which weights answered, and from which data.
+    """The weights and the data behind an answer.
 
     Args:
-        run: the training run that made it; its folder holds every step.
-        trained_on: digest of the data it was trained on.
-        mails: digest of the data it answers from.
+        run: name of the training run.
+        trained_on: digest of the training data.
+        mails: digest of the data that answers come from.
     """
 
     model: str
@@ -32,8 +32,8 @@ class Checkpoint(StrictModel):
 
 
 class Answer(StrictModel):
-    """What the agent answered. Without success ``answer`` says that nothing was found, ``reason``
-    says why, and there is no source."""
+    """The agent's answer. Without success, ``answer`` says that nothing was found, ``reason`` says why,
+    and there are no sources."""
 
     question: str
     answer: str
@@ -46,5 +46,5 @@ class Answer(StrictModel):
 
 
 def no_answer(outcome: Outcome) -> Finding:
-    """Of a rollout that ended without an answer: why."""
+    """The finding of a rollout that ended without an answer."""
     return Finding(None, reason=_WHY_NOT.get(outcome.stop, "the agent gave no answer"))

@@ -1,7 +1,7 @@
-"""The agent at work for many people at once.
+"""Answer many questions concurrently.
 
-Everything that is loaded is loaded once and shared: the policy, the mails, the model's client. The
-agent runs on a loop of its own, so the service may be asked from any thread or loop.
+Policy, data and model client are loaded once and shared. The agent runs on its own event loop, so
+questions may come from any thread or loop.
 """
 
 from __future__ import annotations
@@ -13,31 +13,30 @@ import threading
 import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agent.model import ChatModel
-from agent.rollout import Limits, play
+from agent.rollout import play
 from backends.policy_server import ServedPolicy
 from deployment.answer import Answer, Checkpoint, no_answer
 from environment.base import Environment, StopReason, StrictModel, Watch
 from environment.deployable import Deployable
 from training.config import RolloutConfig
+from training.loop.gather import limits
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_AT_ONCE = 256
+_CONCURRENCY = 256
 
 
 class Unavailable(RuntimeError):
-    """The service cannot answer now: it is ending, has too much to do, or the model server has
-    failed."""
+    """The deployment cannot answer now: it is shutting down or overloaded, or the model server failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer with the sources it stands in."""
-
     answer: Answer
     sources: list[StrictModel]
 
@@ -46,9 +45,8 @@ class Answerer:
     """Answers questions until it is closed.
 
     Args:
-        examples: questions that it answers well, for people to try.
-        at_once: how many it works on together; those beyond are refused, so that nobody waits for
-            an answer that comes too late.
+        examples: questions to try.
+        concurrency: limit of concurrent questions; more are refused, so that no answer is too late.
     """
 
     def __init__(
@@ -59,19 +57,19 @@ class Answerer:
         config: RolloutConfig,
         checkpoint: Checkpoint,
         examples: Sequence[StrictModel] = (),
-        at_once: int = _AT_ONCE,
+        concurrency: int = _CONCURRENCY,
     ) -> None:
         self.checkpoint = checkpoint
         self.examples = list(examples)
         self._policy, self._environment = policy, environment
         self._deployable = deployable
-        self._limits = Limits(config.max_turns, config.max_tokens, config.timeout_s)
-        self._at_once = at_once
+        self._limits = limits(config)
+        self._concurrency = concurrency
         self._running: set[asyncio.Task[Any]] = set()
-        self._ending = False
+        self._draining = False
         self._closed = False
         self._lock = threading.Lock()
-        self._last_asked = -math.inf
+        self._last_question = -math.inf
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="agent", daemon=True)
         self._thread.start()
@@ -92,52 +90,45 @@ class Answerer:
 
     @property
     def healthy(self) -> bool:
-        return self._policy.alive and not self._ending
+        return self._policy.alive and not self._draining
 
     @property
     def idle_s(self) -> float:
-        """Seconds since somebody asked last; 0 while a question is being answered."""
-        return 0.0 if self._running else time.monotonic() - self._last_asked
+        """Seconds since the last question; 0 while one is being answered."""
+        return 0.0 if self._running else time.monotonic() - self._last_question
 
     def question(self, fields: dict[str, str]) -> StrictModel:
-        """
-        Raises:
-            ValidationError: it is not as the environment wants it.
-        """
+        """Raises ``ValidationError`` if the fields do not form a question."""
         return self._deployable.question.model_validate(fields)
 
     def check(self, question: Any) -> None:
-        """Whether the question can be asked at all.
-
-        Raises:
-            Unanswerable, Unavailable: see ``answer``.
-        """
-        self._last_asked = time.monotonic()
-        if self._ending:
-            raise Unavailable("the service is shutting down")
-        if len(self._running) >= self._at_once:
-            raise Unavailable(f"{self._at_once} questions are being answered; try again")
+        """Raises ``Unanswerable`` or ``Unavailable``, see ``answer``."""
+        self._last_question = time.monotonic()
+        if self._draining:
+            raise Unavailable("the deployment is shutting down")
+        if len(self._running) >= self._concurrency:
+            raise Unavailable(f"{self._concurrency} questions are being answered; try again")
         self._deployable.check(self._environment, question)
 
     async def answer(self, question: Any, watch: Watch | None = None) -> Answered:
         """
         Args:
-            watch: told of each search and each mail opened, on the agent's thread.
+            watch: called with each tool event, on the agent's thread.
 
         Raises:
-            Unanswerable: the question cannot be asked here.
-            Unavailable: it cannot answer now.
+            Unanswerable: the environment cannot answer this question.
+            Unavailable: see there.
         """
         return await asyncio.wrap_future(self.submit(question, watch))
 
     def submit(self, question: Any, watch: Watch | None = None) -> Future[Answered]:
-        """``answer`` for callers without a loop. Cancelling the future stops the agent."""
+        """``answer`` for callers without an event loop. Cancelling the future stops the agent."""
         with self._lock:
             if not self._closed:
                 return self._submit(self._answer(question, watch))
-        refused: Future[Answered] = Future()
-        refused.set_exception(Unavailable("the service has ended"))
-        return refused
+        refusal: Future[Answered] = Future()
+        refusal.set_exception(Unavailable("the deployment has shut down"))
+        return refusal
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -150,8 +141,8 @@ class Answerer:
         try:
             return await self._work(question, watch)
         except asyncio.CancelledError as error:
-            if self._ending:
-                raise Unavailable("the service shut down before the answer was there") from error
+            if self._draining:
+                raise Unavailable("the deployment shut down before the answer was ready") from error
             raise
         finally:
             self._running.discard(task)
@@ -159,15 +150,12 @@ class Answerer:
     async def _work(self, question: Any, watch: Watch | None) -> Answered:
         started = time.perf_counter()
         deployable, environment = self._deployable, self._environment
-        session = deployable.session(environment, question)
-        session.watch = watch
-        try:
+        with closing(deployable.session(environment, question)) as session:
+            session.watch = watch
             played = await play(self._model, session, environment.system_prompt, self._limits)
             outcome = session.outcome(played.stop, played.turns)
-        finally:
-            session.close()
         if played.stop is StopReason.ERROR:
-            # Its text may hold parts of the prompt.
+            # Its message may contain parts of the prompt.
             log.error("the model server failed: %s", played.error.partition(" - ")[0])
             raise Unavailable("the model server failed")
         if outcome.answer is None:
@@ -185,7 +173,7 @@ class Answerer:
             turns=outcome.turns,
             latency_ms=round(1000 * (time.perf_counter() - started), 1),
         )
-        # Without the question: mails and what is asked about them are private.
+        # Without the question: questions and data are private.
         log.info(
             "answered in %.0f ms, %d turns: %s",
             answer.latency_ms,
@@ -195,26 +183,26 @@ class Answerer:
         return Answered(answer, finding.sources)
 
     def drain(self, grace_s: float) -> None:
-        """Take no more questions, and break off what is not answered ``grace_s`` seconds from
-        now. Returns at once."""
+        """Refuse further questions, and cancel those still unanswered after ``grace_s`` seconds. Returns
+        at once."""
         with self._lock:
             if not self._closed:
                 self._loop.call_soon_threadsafe(self._end, grace_s)
 
     def _end(self, grace_s: float) -> None:
-        self._ending = True
-        self._loop.call_later(grace_s, self._break_off)
+        self._draining = True
+        self._loop.call_later(grace_s, self._cancel_all)
 
-    def _break_off(self) -> None:
+    def _cancel_all(self) -> None:
         for task in self._running:
             task.cancel()
 
     def close(self) -> None:
-        """Break off what is running and release policy, mails and client."""
+        """Cancel what is running and release policy, environment and client."""
 
         async def finish() -> None:
-            self._ending = True
-            self._break_off()
+            self._draining = True
+            self._cancel_all()
             await asyncio.gather(*self._running, return_exceptions=True)
             await self._model.close()
 

@@ -1,4 +1,4 @@
-"""The parts of a deployment that know nothing of ZenML: the page, the stream, the shutdown."""
+"""The parts of a deployment that do not depend on ZenML: page, stream, errors, shutdown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_page(app: FastAPI) -> None:
 
 
 def add_error_answers(app: FastAPI) -> None:
-    """Answer a caller's mistake with the field at fault, and a passing failure of ours with 503."""
+    """Answer invalid requests with the field at fault, and temporary failures with 503."""
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Unanswerable, _unanswerable)
     app.add_exception_handler(Unavailable, _unavailable)
@@ -54,7 +54,7 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 
 
 def answer_stream(answerer: Answerer, question: Any) -> EventSourceResponse:
-    """Each search, each mail opened, then ``answer`` or ``error``, as server-sent events."""
+    """The agent's tool events, then ``answer`` or ``error``, as server-sent events."""
     return event_stream(_events(answerer, question), _KEEP_ALIVE_S)
 
 
@@ -87,10 +87,9 @@ async def _events(answerer: Answerer, question: Any) -> AsyncIterator[ServerSent
 
 
 def drain_on_sigterm(answerer: Answerer, grace_s: float) -> None:
-    """On SIGTERM, take no more questions and give those in flight ``grace_s`` seconds; until then new
-    requests are answered with 503. Then stop accepting connections, answer what those accepted
-    still send, and only then call the handler installed before, uvicorn's, which cuts whatever
-    connection is between two requests. Main thread only."""
+    """On SIGTERM, refuse new questions with 503 and give those in flight ``grace_s`` seconds. Then stop
+    accepting connections, answer requests on the open ones, and only then call the previous handler,
+    uvicorn's, which closes idle connections. Main thread only."""
     previous = signal.getsignal(signal.SIGTERM)
 
     def wait_until_idle(at_most_s: float) -> None:

@@ -231,6 +231,11 @@ class Environment(ABC, Generic[ScenarioT, OutcomeT]):
     metrics: Mapping[str, str] = MappingProxyType({})
     _scenarios: Sequence[ScenarioT] = ()
 
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """What verdicts and metrics mean, for reports."""
+        return {**self.verdicts, **self.metrics}
+
     def scenarios(
         self, split: Split, limit: int | None = None, seed: int = 0
     ) -> Sequence[ScenarioT]:

@@ -1,4 +1,4 @@
-"""What the examples share: their options, a service of their own, and how they tell of a job."""
+"""Shared by the examples: options, a private training service, progress output."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ _LOG_SHOWN_LINES = 20
 def options(
     about: str, name: str, base_model: str, steps: int, learning_rate: float
 ) -> argparse.ArgumentParser:
-    """The options that all examples have, with an example's own defaults."""
+    """The common options, with an example's own defaults."""
     started = f"{datetime.now():%Y%m%d-%H%M%S}"
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--url", help="of a running service; otherwise the example starts one")
-    parser.add_argument("--token", help="of that service, if it needs one")
+    parser.add_argument(
+        "--url", help="of a running training service; by default the example starts one"
+    )
+    parser.add_argument("--token", help="token of that service, if it needs one")
     parser.add_argument(
         "--base-model",
         default=str(ROOT / base_model),
@@ -51,13 +53,13 @@ def options(
         "--folder",
         type=Path,
         default=ROOT / "runs" / "examples" / f"{name}-{started}",
-        help="where a service of its own keeps everything",
+        help="data folder of the service that the example starts",
     )
     return parser
 
 
-def asked(arguments: argparse.Namespace, **more: Any) -> TrainRequest:
-    """The job that the options ask for, with an example's own task."""
+def train_request(arguments: argparse.Namespace, **fields: Any) -> TrainRequest:
+    """The request for a job with these options and fields."""
     return TrainRequest.model_validate(
         {
             "model_name": arguments.model_name,
@@ -68,23 +70,23 @@ def asked(arguments: argparse.Namespace, **more: Any) -> TrainRequest:
             "group_size": 8,
             "learning_rate": arguments.learning_rate,
             "seed": arguments.seed,
-            **more,
+            **fields,
         }
     )
 
 
 @contextmanager
 def connected(arguments: argparse.Namespace, **sections: Any) -> Iterator[ServiceClient]:
-    """A client of the service that was asked for, or of one that runs as long as this does.
+    """A client of the service at ``--url``, or of one that runs within this block.
 
     Args:
-        sections: of the own service's configuration, over those of examples/service.yaml.
+        sections: of that service's configuration, replacing those of examples/service.yaml.
     """
     with ExitStack() as stack:
         url, token = arguments.url, arguments.token
         if not url:
             url, token = stack.enter_context(own_service(arguments.folder, sections))
-            print(f"a service of this example's own, with all it keeps in {arguments.folder}")
+            print(f"started a training service with data folder {arguments.folder}")
         client = stack.enter_context(ServiceClient(url, token))
         try:
             yield client
@@ -96,30 +98,30 @@ def connected(arguments: argparse.Namespace, **sections: Any) -> Iterator[Servic
 
 @contextmanager
 def own_service(folder: Path, sections: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Start a service on a free port; gives its address and token. It ends with this block."""
+    """Run a service on a free port within this block; yields its URL and token."""
     folder.mkdir(parents=True, exist_ok=True)
     config, log = folder / "service.yaml", folder / "service.log"
     config.write_text(yaml.safe_dump(yaml.safe_load(CONFIG.read_text()) | sections))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    token = secrets.token_hex(16)  # no other user of this machine may start jobs in our name
-    settled = {
+    token = secrets.token_hex(16)  # keeps out other users of this machine
+    variables = {
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "ART_PATH": str(folder.absolute() / "data"),
         "ART_BACKEND": "embedded",
         "ART_SERVICE_TOKEN": token,
     }
-    # Whoever ends this program ends the service too.
+    # SIGTERM must end the service, too.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with log.open("ab") as told:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "--config", str(config.absolute())],
             cwd=ROOT,
-            env=os.environ | settled,
-            stdout=told,
-            stderr=told,
+            env=os.environ | variables,
+            stdout=output,
+            stderr=output,
         )
     try:
         url = f"http://127.0.0.1:{port}"
@@ -145,7 +147,7 @@ def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path
 
 
 def tell(event: Event) -> None:
-    """Print what happened to a job."""
+    """Print an event of a job."""
     if event.event == "step":
         _tell_step(Step.model_validate(event.data))
     elif event.event == "warning":
@@ -166,7 +168,7 @@ def _tell_step(step: Step) -> None:
 
 
 def ended(job: JobStatus) -> Result | None:
-    """Print how a job ended; its result, if it succeeded."""
+    """Print how a job ended. Returns its result if it succeeded."""
     if job.status is not Status.SUCCEEDED or job.result is None:
         print(f"job {job.job_id} {job.status}: {job.error}")
         return None

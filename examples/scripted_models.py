@@ -1,7 +1,7 @@
-"""A scripted model server on loopback, for machines without a key: it plays the writer and the judge.
+"""A scripted model server on loopback, in place of writer and judge on machines without a key.
 
-What it says follows simple rules and no understanding. It writes short news out of word lists, and it
-scores a summary by how many of its words the document has, and by how short it is.
+It follows simple rules: it writes short news from word lists, and scores a summary by its length and
+the share of its words that occur in the document.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _EXTRAS = (
 
 
 class ScriptedModels(LoopbackServer):
-    """Answers requests for examples of a task, and for scores of attempts, as a model would."""
+    """Answers requests for examples of a task and for scores of attempts."""
 
     def respond(self, request: dict[str, Any]) -> Response:
-        asked = json.loads(request["messages"][1]["content"])
-        answer = judged(asked) if "attempts" in asked else written(asked)
+        prompt = json.loads(request["messages"][1]["content"])
+        answer = scores_of(prompt) if "attempts" in prompt else examples_of(prompt)
         return completion(json.dumps(answer), tokens=(1_000, 100))
 
 
-def written(asked: dict[str, Any]) -> dict[str, Any]:
-    """Documents, others for every batch."""
-    rng = random.Random(asked["batch"])
+def examples_of(prompt: dict[str, Any]) -> dict[str, Any]:
+    """Documents, different for every batch."""
+    rng = random.Random(prompt["batch"])
     return {"examples": [{"prompt": _document(rng), "answer": None} for _ in range(_AT_ONCE)]}
 
 
@@ -50,29 +50,29 @@ def _document(rng: random.Random) -> str:
     return " ".join([first, *rng.sample(_EXTRAS, 2), last])
 
 
-def judged(asked: dict[str, Any]) -> dict[str, Any]:
-    """A score for every attempt, whether they share their task or each has its own."""
+def scores_of(prompt: dict[str, Any]) -> dict[str, Any]:
+    """A score for every attempt, with or without a shared task."""
     scores = []
-    for attempt in asked["attempts"]:
-        messages = [*asked.get("task", []), *attempt["messages"]]
-        score, why = quality(_said("user", messages), _said("assistant", messages))
+    for attempt in prompt["attempts"]:
+        messages = [*prompt.get("task", []), *attempt["messages"]]
+        score, why = quality(_text_of("user", messages), _text_of("assistant", messages))
         scores.append({"id": attempt["id"], "explanation": why, "score": score})
     return {"scores": scores}
 
 
 def quality(document: str, summary: str) -> tuple[float, str]:
-    """The share of the summary's words that are the document's; less where these are few, or where
-    the summary is long."""
-    said, known = _words(summary), set(_words(document))
-    shared = set(said) & known
-    if not said:
-        return 0.0, "It says nothing."
-    score = len(shared) / len(set(said))
-    score *= min(1.0, len(shared) / ENOUGH_WORDS) * min(1.0, MOST_WORDS / len(said))
-    return round(score, 3), f"{len(shared)} of its {len(said)} words are the document's."
+    """The share of the summary's words that occur in the document, reduced if they are few or the summary
+    is long."""
+    words = _words(summary)
+    if not words:
+        return 0.0, "It is empty."
+    shared = set(words) & set(_words(document))
+    score = len(shared) / len(set(words))
+    score *= min(1.0, len(shared) / ENOUGH_WORDS) * min(1.0, MOST_WORDS / len(words))
+    return round(score, 3), f"{len(shared)} of its {len(words)} words occur in the document."
 
 
-def _said(role: str, messages: list[dict[str, Any]]) -> str:
+def _text_of(role: str, messages: list[dict[str, Any]]) -> str:
     return " ".join(str(m.get("content") or "") for m in messages if m["role"] == role)
 
 

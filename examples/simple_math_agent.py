@@ -1,9 +1,8 @@
-"""Teach a small policy sums through the training service: ``python examples/simple_math_agent.py``.
+"""Teach a small policy addition through the training service: ``python examples/simple_math_agent.py``.
 
-It makes its own examples (prompts with reference answers), trains on them with the verifier
-``numeric``, follows the steps as they come, and compares the base and the trained policy on sums that
-neither it nor its training has seen. Without ``--url`` it starts a service for itself; nothing is
-downloaded, and no key is needed.
+It generates examples (prompts with reference answers), trains on them with the verifier ``numeric``,
+prints the steps, and compares base and trained policy on held-out sums. Without ``--url`` it starts its
+own training service. It needs no downloads and no key.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own path is its folder
 
-from examples.common import asked, connected, ended, options, tell
+from examples.common import connected, ended, options, tell, train_request
 from models.pocket_math.examples import sums
 from service.schemas import Evaluation
 
@@ -29,19 +28,21 @@ def main() -> int:
         steps=100,
         learning_rate=5e-4,
     )
-    parser.add_argument("--sums", type=int, default=400, help="a quarter of them is held out")
+    parser.add_argument(
+        "--sums", type=int, default=400, help="number of examples; a quarter is held out"
+    )
     arguments = parser.parse_args()
-    made = sums(arguments.sums, seed=arguments.seed)
-    request = asked(
+    examples = sums(arguments.sums, seed=arguments.seed)
+    request = train_request(
         arguments,
         use_ruler=False,
         task_prompt=TASK,
-        training_data=made,
+        training_data=examples,
         verifier="numeric",
         environment_settings={"held_out_share": HELD_OUT_SHARE},
         evaluation=True,
     )
-    print(f"{len(made)} sums, such as {made[0].prompt!r} = {made[0].answer}")
+    print(f"{len(examples)} sums, such as {examples[0].prompt!r} = {examples[0].answer}")
     with connected(arguments) as client:
         job = client.train_and_wait(request, tell)
     result = ended(job)
@@ -52,8 +53,7 @@ def main() -> int:
 
 
 def show(evaluation: Evaluation) -> None:
-    """The two policies side by side."""
-    print(f"right answers to {evaluation.scenarios} sums that were held out:")
+    print(f"success rate on {evaluation.scenarios} held-out sums:")
     print("           sampled  greedy")
     for name, scores in (("base", evaluation.base), ("trained", evaluation.trained)):
         print(f"{name:<10} {share(scores.sampled)}    {share(scores.greedy)}")
@@ -61,7 +61,7 @@ def show(evaluation: Evaluation) -> None:
         low, high = evaluation.interval
         print(
             f"gain {evaluation.gain:+.3f} sampled, {evaluation.confidence:.0%} interval "
-            f"{low:+.3f} to {high:+.3f}, {evaluation.samples} answers to each sum"
+            f"{low:+.3f} to {high:+.3f}, {evaluation.samples} answers per sum"
         )
 
 

@@ -1,12 +1,12 @@
 """Train a summariser without reference answers: ``python examples/text_summarization_agent.py``.
 
-A model writes the texts (``POST /rollout``; or ``--data own`` takes this file's), RULER compares the
-agent's summaries in training, and in the end a judge scores some summaries by criteria of ours
-(``POST /evaluate``). With OPENAI_API_KEY the models are OpenAI's; without it a scripted server on this
-machine plays them, and the output says so.
+A model writes the texts (``POST /rollout``; ``--data own`` uses those in this file), RULER compares the
+agent's summaries in training, and finally a judge scores some summaries by our criteria
+(``POST /evaluate``). With OPENAI_API_KEY the models are OpenAI's; without it, a scripted server on this
+machine replaces them, and the output says so.
 
-What it shows on a laptop is the path and not a summariser: the small policy that learns here has the
-words of an office's mails and no idea of what they say. It learns what its judge pays for.
+On a laptop this demonstrates the workflow, not a summariser: the small policy knows the words of office
+mails but not their meaning, and learns whatever its judge rewards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own p
 
 from dotenv import dotenv_values
 
-from examples.common import ROOT, asked, connected, ended, options, tell
+from examples.common import ROOT, connected, ended, options, tell, train_request
 from examples.scripted_models import ScriptedModels
 from service.client import ServiceClient
 from service.hosted_schemas import EvaluateRequest, RolloutRequest
@@ -65,18 +65,18 @@ def main() -> int:
         name="text-summarization-agent",
         base_model="models/pocket",
         steps=80,
-        learning_rate=1e-3,  # of a small policy; a real one takes 1e-5
+        learning_rate=1e-3,  # for a small policy; use 1e-5 for a real one
     )
     parser.add_argument("--data", choices=("generated", "own"), default="generated")
-    parser.add_argument("--texts", type=int, default=40, help="that are generated")
-    parser.add_argument("--judge-model", default="gpt-4o", help="of a service that has a key")
+    parser.add_argument("--texts", type=int, default=40, help="number of generated texts")
+    parser.add_argument("--judge-model", default="gpt-4o", help="a LiteLLM name; needs a key")
     arguments = parser.parse_args()
     with (
         models(arguments.url, arguments.judge_model) as (judge_model, sections),
         connected(arguments, **sections) as client,
     ):
         examples = texts(client, arguments)
-        request = asked(
+        request = train_request(
             arguments,
             use_ruler=True,
             judge_model=judge_model,
@@ -94,21 +94,21 @@ def main() -> int:
 
 @contextmanager
 def models(url: str | None, judge_model: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The judge's name, and what an own service's configuration says of its models."""
+    """The judge's name, and the sections of the configuration for judge and writer."""
     if url:
-        print("the judge and the writer are those of the service's configuration")
+        print("judge and writer are those of the service's configuration")
         yield judge_model, {}
     elif (dotenv_values(ROOT / ".env") | os.environ).get("OPENAI_API_KEY"):
         print(
-            f"the writer and the judge are {judge_model}, for at most {MOST_USD:.2f} US dollars each "
-            "for texts, training and scores"
+            f"writer and judge are {judge_model}, limited to {MOST_USD:.2f} US dollars each for texts, "
+            "training and scores"
         )
         bounded = {"model": judge_model, "max_cost_usd": MOST_USD}
         yield judge_model, {"judge": bounded, "writer": bounded}
     else:
         print(
-            "There is no OPENAI_API_KEY: the judge and the writer are SCRIPTED (simple rules on this "
-            "machine, examples/scripted_models.py). What follows shows the path, not a summariser."
+            "OPENAI_API_KEY is not set: judge and writer are SCRIPTED (simple rules on this machine, "
+            "examples/scripted_models.py). This demonstrates the workflow, not a summariser."
         )
         with ScriptedModels() as server:
             scripted = {"model": "openai/scripted", "api_base": server.base_url}
@@ -116,10 +116,10 @@ def models(url: str | None, judge_model: str) -> Iterator[tuple[str, dict[str, A
 
 
 def texts(client: ServiceClient, arguments: Any) -> list[Example]:
-    """What is to be summarised, without reference answers."""
+    """Texts to summarise, without reference answers."""
     if arguments.data == "own":
         own = [" ".join(text.split()) for text in OWN_TEXTS.split("\n\n")]
-        print(f"{len(own)} texts of this example's own")
+        print(f"{len(own)} texts from this example")
         return [Example(prompt=text) for text in own]
     answer = client.rollout(
         RolloutRequest(
@@ -137,26 +137,26 @@ def texts(client: ServiceClient, arguments: Any) -> list[Example]:
 
 
 def score_some(client: ServiceClient, judge_model: str, text: str) -> None:
-    """Have the judge score summaries that nobody was trained for, by our criteria."""
+    """Have the judge score some summaries by our criteria."""
     summaries = {
         "first sentence": text.partition(". ")[0] + ".",
         "the whole text": text,
         "another topic": "Bananas are rich in potassium.",
     }
-    told = [{"role": "system", "content": TASK}, {"role": "user", "content": text}]
+    prompt = [{"role": "system", "content": TASK}, {"role": "user", "content": text}]
     trajectories = [
-        {"id": id_, "messages": [*told, {"role": "assistant", "content": summary}]}
+        {"id": id_, "messages": [*prompt, {"role": "assistant", "content": summary}]}
         for id_, summary in summaries.items()
     ]
-    asked = {"judge_model": judge_model, "evaluation_prompt": CRITERIA}
-    answer = client.evaluate(
-        EvaluateRequest.model_validate({"trajectories": trajectories, **asked})
-    )
-    print(
-        f"{answer.judge_model} scores summaries of the first text, {answer.mean:.2f} in the mean:"
-    )
-    for one in answer.scores:
-        print(f"  {one.score:.2f}  {one.id}: {one.explanation}")
+    request = {
+        "trajectories": trajectories,
+        "judge_model": judge_model,
+        "evaluation_prompt": CRITERIA,
+    }
+    answer = client.evaluate(EvaluateRequest.model_validate(request))
+    print(f"{answer.judge_model} scored summaries of the first text, mean {answer.mean:.2f}:")
+    for scored in answer.scores:
+        print(f"  {scored.score:.2f}  {scored.id}: {scored.explanation}")
 
 
 if __name__ == "__main__":

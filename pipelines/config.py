@@ -1,7 +1,7 @@
-"""The configuration of all pipelines: YAML files, checked before anything runs.
+"""The configuration of all pipelines: YAML files, validated before anything runs.
 
-A file needs only the sections it changes. Several files and single settings are laid over each
-other in the order they are given.
+A file needs only the sections it changes. Later files override earlier ones, and single settings
+override files.
 """
 
 from __future__ import annotations
@@ -24,30 +24,31 @@ _RENAMED = {"scenario_writer": "data.writer"}
 
 
 class DeploymentConfig(StrictModel):
-    """How the trained agent is served."""
+    """How the trained agent is deployed."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; the local deployer's.")
-    port: int = Field(8080, ge=1, le=65535, description="Taken: the next free one; as host.")
+    host: str = Field("127.0.0.1", description="Address of the local deployer to listen on.")
+    port: int = Field(
+        8080, ge=1, le=65535, description="Of the local deployer; if taken, the next free port."
+    )
     key: str | None = Field(
         None,
-        description="What callers must show: generate, or $NAME of an environment variable. "
-        "Needed wherever other machines can reach the service.",
+        description="The key that callers must send: generate, or $NAME of an environment variable. "
+        "Required where other machines can reach the deployment.",
     )
     record_runs: bool = Field(
         False,
-        description="Record every answer as a pipeline run in ZenML, which takes longer than "
-        "answering.",
+        description="Record every answer as a pipeline run in ZenML, which takes longer than answering.",
     )
-    examples: int = Field(6, ge=0, le=20, description="Questions to try that the page shows.")
+    examples: int = Field(6, ge=0, le=20, description="Example questions on the page.")
     start_timeout_s: int = Field(300, ge=10)
 
     @field_validator("key")
     @classmethod
-    def _is_no_key_itself(cls, value: str | None) -> str | None:
+    def _is_not_a_literal_key(cls, value: str | None) -> str | None:
         if value is None or value == "generate" or (value.startswith("$") and len(value) > 1):
             return value
         raise ValueError(
-            "a key does not belong in a file: write generate, or $NAME of an environment variable"
+            "keys do not belong in files: write generate, or $NAME of an environment variable"
         )
 
 
@@ -58,7 +59,7 @@ class ProjectConfig(StrictModel):
     model_name: str = Field(
         "email-agent",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        description="The model in ZenML whose versions the training runs make.",
+        description="The model in ZenML; each training run makes a version.",
     )
     environment: Any
     data: Any
@@ -70,20 +71,19 @@ class ProjectConfig(StrictModel):
     deployment: DeploymentConfig = DeploymentConfig()
     stack: str | None = Field(None, description="A ZenML stack to use instead of the active one.")
     settings: dict[str, Any] = Field(
-        default_factory=dict, description="ZenML's own settings, handed on as they are."
+        default_factory=dict, description="ZenML's own settings, passed through."
     )
     steps: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="ZenML's own configuration of single steps, by name: step_operator, settings, "
-        "retry.",
+        description="ZenML's own configuration of steps, by name: step_operator, settings, retry.",
     )
 
 
 def load_config(files: Sequence[Path], settings: Sequence[str] = ()) -> ProjectConfig:
-    """The configuration of these files, with ``section.key=value`` settings laid over it.
+    """Merge files and ``section.key=value`` settings into a configuration.
 
     Raises:
-        ConfigError: a file is missing or no YAML, a key is unknown, a value does not fit.
+        ConfigError: a file is missing or not YAML, a key is unknown, a value is invalid.
     """
     merged: dict[str, Any] = {}
     for file in files:
@@ -94,10 +94,7 @@ def load_config(files: Sequence[Path], settings: Sequence[str] = ()) -> ProjectC
 
 
 def parse_config(raw: Mapping[str, Any]) -> ProjectConfig:
-    """
-    Raises:
-        ConfigError: see ``load_config``.
-    """
+    """Raises ``ConfigError``, see ``load_config``."""
     for old, new in _RENAMED.items():
         if old in raw:
             raise ConfigError(f"{old} is {new} now")

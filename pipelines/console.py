@@ -1,6 +1,6 @@
-"""What a command shows on the screen, and what goes to ``run.log`` alone.
+"""Logging of commands: our messages and libraries' errors on the console, everything in ``run.log``.
 
-The screen has our own messages, and from libraries their errors; ``--verbose`` shows everything.
+``--verbose`` shows everything on the console, too.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _OURS = frozenset(
 
 
 def quiet_console() -> None:
-    """Show our own messages, plainly, and no chatter of libraries."""
+    """Show our own messages without metadata, and only errors from libraries."""
     for handler in _consoles():
-        handler.addFilter(_is_for_the_screen)
+        handler.addFilter(_is_for_console)
         handler.setFormatter(_Plain())
 
 
 def keep_log(folder: Path) -> None:
-    """Append everything that is logged from now on to ``run.log`` in the run's folder. There alone
-    the user's own errors have their traceback, which ZenML logs when a step fails."""
+    """Log everything to ``run.log`` in the run's folder from now on. Tracebacks of user errors, which ZenML
+    logs when a step fails, appear only there."""
     file = logging.FileHandler(folder / "run.log", encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for console in _consoles():
@@ -34,13 +34,13 @@ def keep_log(folder: Path) -> None:
 
 
 def _consoles() -> list[logging.Handler]:
-    import zenml  # noqa: F401 (sets up its handlers)
+    import zenml  # noqa: F401 (installs its handlers)
 
     return [h for h in logging.getLogger().handlers if not isinstance(h, logging.FileHandler)]
 
 
-def _is_for_the_screen(record: logging.LogRecord) -> bool:
-    # What fails a step ends the command, which says so itself.
+def _is_for_console(record: logging.LogRecord) -> bool:
+    # A failed step ends the command, which reports the error itself.
     if record.name.startswith("zenml.orchestrators"):
         return False
     return record.name.partition(".")[0] in _OURS or record.levelno >= logging.ERROR

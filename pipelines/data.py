@@ -1,4 +1,4 @@
-"""Make an environment's data: its stages as steps, each cached."""
+"""The data pipeline: an environment's stages as cached steps."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def data_pipeline(config: ProjectConfig, runs: Path) -> Any:
     """The pipeline over the stages of the configured environment; call it without arguments.
 
     Args:
-        runs: the folder that all runs lie in.
+        runs: the folder of all runs.
     """
-    # Beside the runs, as a run of another name must not pay for the same replies.
+    # Outside the run's folder, so that other runs do not pay for the same replies.
     replies = runs / REPLIES
     stages = stages_of(config)
 
@@ -33,9 +33,9 @@ def data_pipeline(config: ProjectConfig, runs: Path) -> Any:
         execution_mode=ExecutionMode.FAIL_FAST,
     )
     def data_preparation() -> None:
-        made: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
         for stage in stages:
-            needed = {name: made[name] for name in stage.needs}
-            made[stage.artifact] = step_of(stage)(**arguments_of(stage, replies), **needed)
+            needed = {name: outputs[name] for name in stage.needs}
+            outputs[stage.artifact] = step_of(stage)(**arguments_of(stage, replies), **needed)
 
     return data_preparation

@@ -1,4 +1,4 @@
-"""Deploy a version of the model as an HTTP service, and put an earlier one back."""
+"""Deploy a version of the model over HTTP, and roll back to an earlier one."""
 
 from __future__ import annotations
 
@@ -34,51 +34,49 @@ log = logging.getLogger(__name__)
 
 
 class DeploymentFailed(UserError):
-    """The service did not become healthy; the text says what it logged last."""
+    """The deployment did not become healthy; the message has its last error."""
 
 
 def run_deploy(config: ProjectConfig, name: str, version: str | None) -> Deployed:
-    """Deploy a version, or what is in production, and wait until it is healthy.
+    """Deploy a version (default: the one in production) and wait until it is healthy.
 
     Raises:
-        NotDeployable: the environment answers no free questions.
-        ConfigError: the configuration asks for what cannot or must not be.
+        NotDeployable, DeploymentFailed: see there.
+        ConfigError: the stack has no deployer, or a required key is missing.
         MissingArtifact: there is nothing to deploy yet.
-        DeploymentFailed: the service did not start.
     """
     environment = config.environment.name
     inference_pipeline = pipeline_of(environment)
     key = deployment_key(config.deployment)
     with active_stack(config.stack):
         flavor = _deployer_flavor()
-        if flavor == "local" and config.deployment.key is None:
-            if not is_loopback(config.deployment.host):
-                raise ConfigError(
-                    f"deployment.host: {config.deployment.host} can be reached from other machines,"
-                    " so deployment.key is needed: generate, or $NAME of an environment variable"
-                )
-        elif config.deployment.key is None:
+        host = config.deployment.host
+        local = flavor == "local"
+        if config.deployment.key is None and not (local and is_loopback(host)):
+            public = (
+                f"deployment.host: {host}" if local else f"deployment.key: a {flavor} deployment"
+            )
             raise ConfigError(
-                f"deployment.key: a {flavor} deployment can be reached from other machines, so it "
-                "needs one: generate, or $NAME of an environment variable"
+                f"{public} can be reached from other machines, so deployment.key is required: generate, "
+                "or $NAME of an environment variable"
             )
         data_artifacts(environment)
-        found = model_version(config.model_name, version or PRODUCTION)
+        number = model_version(config.model_name, version or PRODUCTION).number
         pipeline = inference_pipeline.with_options(
-            model=Model(name=config.model_name, version=found.number),
+            model=Model(name=config.model_name, version=number),
             on_init_kwargs={
                 "model_name": config.model_name,
-                "version": str(found.number),
+                "version": str(number),
                 "examples": config.deployment.examples,
             },
             settings=zenml_settings(config, flavor, key),
         )
         started = time.monotonic()
         try:
-            with _children_are_reaped():
+            with _reaping_children():
                 deployment = pipeline.deploy(name, timeout=config.deployment.start_timeout_s)
         except DeployerError as error:
-            raise DeploymentFailed(f"{name} did not start: {error}{_last_words(name)}") from error
+            raise DeploymentFailed(f"{name} did not start: {error}{_last_error(name)}") from error
     about, example = _introduce(deployment.url, deployment.auth_key)
     example = example or deployable_of(environment).example
     seconds = time.monotonic() - started
@@ -86,10 +84,10 @@ def run_deploy(config: ProjectConfig, name: str, version: str | None) -> Deploye
 
 
 def run_rollback(config: ProjectConfig, name: str) -> Deployed:
-    """Put the version back that was in production before the present one, and deploy it.
+    """Promote the version that was in production before the current one, and deploy it.
 
     Raises:
-        MissingArtifact: there is no earlier one.
+        MissingArtifact: there is none.
     """
     previous = previous_production(config.model_name)
     previous.set_stage(PRODUCTION, force=True)
@@ -98,32 +96,30 @@ def run_rollback(config: ProjectConfig, name: str) -> Deployed:
 
 
 def previous_production(model_name: str) -> Any:
-    """The version that was promoted last before the one in production was. Rolled back again, it
-    leads one further back."""
+    """The last version promoted before the one in production. Repeated rollbacks go further back."""
     current = production_version(model_name)
     if current is None:
-        raise MissingArtifact(f"no version of {model_name} is in production: there is no way back")
-    until = current.run_metadata.get("promoted_at", "9999")
+        raise MissingArtifact(
+            f"no version of {model_name} is in production, so there is none to roll back to"
+        )
+    promoted_at = current.run_metadata.get("promoted_at", "9999")
     earlier = [
         (when, version)
         for page in Client().list_model_versions(model=model_name, sort_by="desc:number", size=200)
         if page.id != current.id
         for version in [Client().get_model_version(model_name, page.number)]
-        if (when := version.run_metadata.get("promoted_at", "")) and when < until
+        if (when := version.run_metadata.get("promoted_at", "")) and when < promoted_at
     ]
     if not earlier:
         raise MissingArtifact(
-            f"version {current.number} of {model_name} is the first that was in production: there "
-            "is none to go back to"
+            f"version {current.number} of {model_name} is the first in production, so there is none to "
+            "roll back to"
         )
-    return max(earlier, key=lambda found: found[0])[1]
+    return max(earlier, key=lambda entry: entry[0])[1]
 
 
 def deployment_key(config: DeploymentConfig) -> str | None:
-    """
-    Raises:
-        ConfigError: the environment variable it names is not set.
-    """
+    """Raises ``ConfigError`` if the environment variable that it names is not set."""
     if config.key is None or config.key == "generate":
         return None
     name = config.key.removeprefix("$")
@@ -134,7 +130,7 @@ def deployment_key(config: DeploymentConfig) -> str | None:
 
 
 def zenml_settings(config: ProjectConfig, flavor: str, key: str | None) -> dict[str, Any]:
-    """ZenML's settings of the configuration, with what the deployment section says."""
+    """ZenML's settings from the configuration, with those of the deployment section."""
     settings = dict(config.settings)
     deployer = {**settings.pop("deployer", {}), **settings.pop(f"deployer.{flavor}", {})}
     deployer |= {"auth_key": key, "generate_auth_key": config.deployment.key == "generate"}
@@ -153,7 +149,7 @@ def _introduce(url: str, key: str | None) -> tuple[dict[str, Any] | None, dict[s
             about = client.get("/about").raise_for_status().json()
             examples = client.get("/examples").raise_for_status().json()
     except httpx.HTTPError as error:
-        log.warning("%s cannot be reached from here (%s): try it from where it can", url, error)
+        log.warning("%s cannot be reached from this machine: %s", url, error)
         return None, None
     return about, examples[0] if examples else None
 
@@ -168,9 +164,9 @@ def _deployer_flavor() -> str:
 
 
 @contextmanager
-def _children_are_reaped() -> Iterator[None]:
-    """A service that dies while ZenML waits for it would stay a zombie, which ZenML takes for a
-    process that is still starting."""
+def _reaping_children() -> Iterator[None]:
+    """A deployment that dies during startup would stay a zombie, which ZenML takes for a process that is
+    still starting."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         yield
@@ -178,11 +174,11 @@ def _children_are_reaped() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, before)
 
 
-def _last_words(name: str) -> str:
+def _last_error(name: str) -> str:
     try:
         lines = list(Client().get_deployment_logs(name, tail=200))
     except (KeyError, DeployerError):
         return ""
     errors = [line.strip() for line in lines if "Error" in line or "error" in line]
-    hint = f"; zenml deployment logs {name} has the whole"
+    hint = f"; zenml deployment logs {name} shows the log"
     return f" ({errors[-1]}{hint})" if errors else hint

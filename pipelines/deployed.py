@@ -1,4 +1,4 @@
-"""A deployed service as a person reads of it at the end of a command."""
+"""The summary of a deployment at the end of a command."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A service that answers.
+    """A healthy deployment.
 
     Args:
-        about: what it said of itself; None where it cannot be reached from here.
+        about: its ``/about``; None if this machine cannot reach it.
         example: a question to try.
     """
 
@@ -46,7 +46,7 @@ def lines(deployed: Deployed) -> Iterator[str]:
 
 
 def curl(deployed: Deployed) -> str:
-    """A command that asks the service a question."""
+    """A command that asks the deployment a question."""
     lines = [f"curl -X POST {deployed.url}/invoke", '-H "Content-Type: application/json"']
     if deployed.key:
         lines.append(f'-H "Authorization: Bearer {deployed.key}"')

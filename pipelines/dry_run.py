@@ -1,7 +1,6 @@
-"""What a command would do, where, with what, and what that could take at most; nothing is begun.
+"""What a command would do, where, with what settings and at what maximal cost.
 
-Nothing is written, downloaded or asked of a network: a model or a data set that only a hub has is
-named, not looked up.
+Nothing is started, written, downloaded or requested: models and data sets on a hub are not looked up.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ Section = Callable[[ProjectConfig], list[Row]]
 _UNKNOWN = "which is not registered here"
 _NAME_WIDTH = 20
 _POLICIES = 3  # trained, base and incumbent
-_SAMPLES = 6  # three before, three after, to be looked at
+_SAMPLES = 6  # greedy samples for the report, three before and three after
 
 
 def lines(config: ProjectConfig, pipeline: str, parts: Sequence[str]) -> list[str]:
     """The dry run of a pipeline of the command line, for a terminal.
 
     Args:
-        parts: what it consists of: ``data``, ``train``, ``eval``, ``deploy``, ``rollback``.
+        parts: of ``data``, ``train``, ``eval``, ``deploy``, ``rollback``.
     """
     shown = [f"{pipeline}: a dry run; nothing is started, written or downloaded"]
     shown += _block("where", _where(config, parts))
@@ -49,8 +48,8 @@ def lines(config: ProjectConfig, pipeline: str, parts: Sequence[str]) -> list[st
 
 
 def _block(title: str, rows: Iterable[Row]) -> list[str]:
-    found = list(rows)
-    return [title, *(f"  {name:{_NAME_WIDTH}} {value}" for name, value in found)] if found else []
+    shown = [f"  {name:{_NAME_WIDTH}} {value}" for name, value in rows]
+    return [title, *shown] if shown else []
 
 
 def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
@@ -70,10 +69,10 @@ def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
 
 
 def _stack(name: str | None) -> str:
-    """The stack's components, where ZenML has been used on this machine before."""
+    """The stack and its components, if ZenML has been used on this machine."""
     from zenml.utils.io_utils import get_global_config_directory
 
-    # Opening ZenML's client for the first time creates its settings and its database.
+    # ZenML's client would create its settings and database on first use.
     known = (Path(get_global_config_directory()) / "config.yaml").exists()
     if not known and "ZENML_STORE_URL" not in os.environ:
         return f"{name or 'default'} (ZenML has not been used here yet)"
@@ -85,8 +84,8 @@ def _stack(name: str | None) -> str:
     except KeyError:
         return f"{name}, {_UNKNOWN}: zenml stack list shows those that are"
     kinds = [
-        f"{found[0].flavor_name} {str(kind).replace('_', ' ')}"
-        for kind, found in stack.components.items()
+        f"{component[0].flavor_name} {str(kind).replace('_', ' ')}"
+        for kind, component in stack.components.items()
         if str(kind) in ("orchestrator", "step_operator", "artifact_store", "deployer")
     ]
     return f"{stack.name} ({', '.join(kinds)})"
@@ -103,13 +102,13 @@ def _backend(backend: BackendConfig) -> str:
 
 
 def _gpu_request(config: ProjectConfig) -> str:
-    found = [
+    requests = [
         f"{key} {value}"
         for key, value in zenml_settings(config)
         if key.endswith(("nvidia.com/gpu", "gpu_count")) and value
     ]
-    if found:
-        return ", ".join(found)
+    if requests:
+        return ", ".join(requests)
     return "all of this machine" if config.backend.kind == "local" else "none"
 
 
@@ -157,7 +156,7 @@ def _judge(config: ProjectConfig, groups: int) -> str:
 
 
 def validation_rollouts(config: ProjectConfig) -> int:
-    """Rollouts of the evaluations while training, at most."""
+    """The maximal number of rollouts to validate while training."""
     training = config.training
     times = training.max_steps // training.eval_every if training.eval_every else 0
     return times * training.eval_scenarios
@@ -169,7 +168,7 @@ def _validation(config: ProjectConfig) -> str:
 
 
 def _bounds(config: ProjectConfig, rollouts: int) -> list[Row]:
-    """What a training run could take at most, each bound with where it comes from."""
+    """Upper bounds of what a training run can use, and the settings that bound them."""
     budget, rollout = config.training.budget, config.rollout
     count = requested_gpus(config)
     tokens = rollouts * rollout.max_tokens * rollout.max_turns
@@ -196,7 +195,7 @@ def _cost_bound(config: ProjectConfig, gpu_hours: float, tokens: int) -> float:
         bound += _price(budget.usd_per_million_tokens, tokens / 1e6)
     judge = config.judge
     if config.training.reward == "ruler" and not judge.api_base:
-        # How long a judge thinks is not known beforehand.
+        # A judge's reasoning tokens are not known beforehand.
         bound += math.inf if judge.max_cost_usd is None else judge.max_cost_usd
     return min(bound, math.inf if budget.cost_usd is None else budget.cost_usd)
 
@@ -216,7 +215,7 @@ def _eval(config: ProjectConfig) -> list[Row]:
     scenarios, samples = evaluation.scenarios, evaluation.samples
     of_each = sum(rollouts_of_each(mode, samples) for mode in MODES)
     sampled = "sampled" if samples == 1 else f"sampled {samples} times"
-    others = ", ".join(one.name for one in evaluation.models)
+    others = ", ".join(entry.name for entry in evaluation.models)
     most = evaluation.max_cost_usd
     bound = "no bound: set evaluation.max_cost_usd" if most is None else f"at most {most:g}"
     return [

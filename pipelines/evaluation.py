@@ -1,5 +1,5 @@
-"""Trained against base on held-out scenarios, and promotion if the gain is real; or the rollouts of
-an earlier evaluation scored again."""
+"""The evaluation pipeline: compare policies on held-out scenarios and promote; or rescore the rollouts
+of an earlier evaluation."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def evaluation_pipeline(
     """The pipeline; call it without arguments.
 
     Args:
-        adapter, incumbent: adapters of the version under test and of the one in production, if any.
+        adapter, incumbent: adapters of the evaluated version and of the one in production, if any.
         data: artifact versions of the data pipeline, by name.
     """
 
-    # Not the default mode: that one replaces a step's error by its own, which has no cause in it.
+    # The default mode would replace a step's error by its own, without the cause.
     @pipeline(execution_mode=ExecutionMode.FAIL_FAST)
     def evaluation() -> None:
         trained_model = load_trained_model(adapter=adapter, backend=spec.backend)

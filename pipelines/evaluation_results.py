@@ -1,4 +1,4 @@
-"""What came of an evaluation, for the summary and the folder of a run."""
+"""Write the results of an evaluation to a run's summary and folder."""
 
 from __future__ import annotations
 
@@ -10,34 +10,20 @@ from training.config import POLICIES
 
 ROLLOUTS = "evaluation.parquet"
 _COLUMNS = (
-    "model",
-    "scenarios",
-    "rollouts",
-    "samples",
-    "success",
-    "success_low",
-    "success_high",
-    "pass_at_k",
-    "source_accuracy",
-    "turns",
-    "seconds_p50",
-    "seconds_p99",
-    "at_once",
-    "usd_per_1000",
-    "errors",
-    "endings",
-    "metrics",
+    *("model", "scenarios", "rollouts", "samples", "success", "success_low", "success_high"),
+    *("pass_at_k", "source_accuracy", "turns", "seconds_p50", "seconds_p99", "at_once"),
+    *("usd_per_1000", "errors", "endings", "metrics"),
 )
 
 
 def evaluation_summary(metrics: dict[str, Any], decision: str) -> dict[str, Any]:
     """
     Args:
-        metrics: a ``training.summaries.Comparison``, as JSON has it, with ``agreement``.
+        metrics: a ``training.evaluation.summaries.Comparison`` as JSON, with ``agreement``.
     """
     policies: dict[str, dict[str, Any]] = metrics["policies"]
     differences = metrics["differences"]
-    # By name only our own: another model may be called anything.
+    # At the top level only our own policies: other models can have any name.
     own = {
         label: {mode: summary["success"] for mode, summary in policies[label].items()}
         for label in POLICIES
@@ -65,23 +51,23 @@ def evaluation_summary(metrics: dict[str, Any], decision: str) -> dict[str, Any]
 
 
 def keep_evaluation(
-    folder: Path, summary: dict[str, Any], made: Any, step: str, rows: str
+    folder: Path, summary: dict[str, Any], pipeline_run: Any, step: str, rows: str
 ) -> dict[str, Any]:
-    """Summary, report and rollouts of a pipeline run; returns its decision.
+    """Write summary, report and rollouts of a pipeline run. Returns the decision.
 
     Args:
-        step, rows: which step made the rollouts, and its output's name.
+        step, rows: the step that made the rollouts, and the name of its output.
     """
 
     def output(step: str, name: str) -> Any:
-        return made.steps[step].outputs[name][0].load()
+        return pipeline_run.steps[step].outputs[name][0].load()
 
     decision: dict[str, Any] = output("compute_metrics", "decision")
     metrics = output("compute_metrics", "evaluation_metrics")
     summary["eval"] = evaluation_summary(metrics, decision["reason"])
     report = str(output("compute_metrics", "evaluation_report"))
     (folder / "evaluation.html").write_text(report, encoding="utf-8")
-    if "judge_answers" in made.steps:
+    if "judge_answers" in pipeline_run.steps:
         step, rows = "judge_answers", "judged_rows"
     partial = folder / f"{ROLLOUTS}.partial"
     shutil.copyfile(output(step, rows), partial)

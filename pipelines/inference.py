@@ -1,4 +1,4 @@
-"""The inference pipeline: one question to the trained agent, deployable as an HTTP service.
+"""The inference pipeline: the trained agent answers one question. Deployable over HTTP:
 
 python run.py --pipeline deploy --name my-email-agent
 zenml pipeline deploy pipelines.inference.inference_pipeline --name my-email-agent
@@ -32,21 +32,21 @@ from web.page import CONTENT_SECURITY_POLICY
 _PREFIX = "inference_over_"
 _ASK: dict[str, Any] = {
     "responses": {
-        422: {"description": "A field is wrong; the text names it."},
-        503: {"description": "It cannot answer now."},
+        422: {"description": "A field is invalid; the message names it."},
+        503: {"description": "The agent cannot answer now."},
     }
 }
 
 
 def deployment_settings(environment: str, record_runs: bool = False) -> DeploymentSettings:
-    """What a deployment consists of, beside the pipeline itself."""
+    """The web app of a deployment: endpoints, middleware, server options."""
     default, deployable = DeploymentDefaultEndpoints, deployable_of(environment)
-    asked = {"environment": environment}
+    options = {"environment": environment}
     return DeploymentSettings(
         app_title=deployable.title,
         app_description=deployable.description,
         include_default_endpoints=default.DOC | default.HEALTH | default.INFO | default.METRICS,
-        # No other site may read answers out of somebody's browser.
+        # No CORS: other sites must not read answers through a user's browser.
         include_default_middleware=DeploymentDefaultMiddleware.SECURE_HEADERS,
         cors=CORSConfig(allow_origins=[]),
         secure_headers=SecureHeadersConfig(
@@ -57,14 +57,14 @@ def deployment_settings(environment: str, record_runs: bool = False) -> Deployme
             _endpoint("GET", "/about", endpoints.about, auth_required=False),
             _endpoint("GET", "/examples", endpoints.examples),
             _endpoint(
-                "POST", "/invoke", endpoints.invoke, asked | {"record_runs": record_runs}, _ASK
+                "POST", "/invoke", endpoints.invoke, options | {"record_runs": record_runs}, _ASK
             ),
-            _endpoint("POST", "/submit", endpoints.submit, asked, _ASK),
-            _endpoint("POST", "/stream", endpoints.stream, asked, _ASK),
+            _endpoint("POST", "/submit", endpoints.submit, options, _ASK),
+            _endpoint("POST", "/stream", endpoints.stream, options, _ASK),
         ],
         app_extensions=[AppExtensionSpec(extension=endpoints.extend)],
         startup_hook=endpoints.on_startup,
-        # Requests in flight are broken off after five seconds; this is the net below that.
+        # We cancel requests in flight after five seconds; this is the backstop.
         uvicorn_kwargs={
             "timeout_graceful_shutdown": 8,
             "timeout_keep_alive": 75,  # longer than clients keep an idle connection
@@ -93,28 +93,28 @@ def _endpoint(
 
 
 def pipeline_of(environment: str) -> Any:
-    """The inference pipeline over an environment; its parameters are the fields of a question.
+    """The inference pipeline of an environment; its parameters are the fields of a question.
 
     Raises:
-        NotDeployable: the environment cannot answer free questions.
+        NotDeployable: see there.
     """
     fields = deployable_of(environment).question.model_fields
 
-    def inference(**asked: str) -> tuple[Any, ...]:
+    def inference(**question: str) -> tuple[Any, ...]:
         """
         Raises:
             MissingArtifact: there is no version in production.
         """
         if get_pipeline_context().model is None:
-            # Deployed by ZenML's own command: find out now, not in the log of a dead process.
+            # Deployed with ZenML's own command: fail here, not in the log of a dead process.
             model_version(MODEL_NAME, PRODUCTION)
             data_artifacts(environment)
-        # A tuple: of a list, which the step gives, ZenML makes no outputs of the pipeline.
+        # ZenML makes pipeline outputs of a tuple, but not of the list that a step returns.
         answer = step_over(environment)
-        return tuple(answer(**{name: asked.get(name, "") for name in fields}))
+        return tuple(answer(**{name: question.get(name, "") for name in fields}))
 
     kind = inspect.Parameter.KEYWORD_ONLY
-    # The defaults let the pipeline be compiled without a question; the endpoints ask for all.
+    # Defaults let the pipeline compile without a question; the endpoints require all fields.
     parameters = [inspect.Parameter(name, kind, default="", annotation=str) for name in fields]
     inference.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         parameters, return_annotation=tuple[Any, ...]
@@ -131,7 +131,7 @@ def pipeline_of(environment: str) -> Any:
 
 
 def __getattr__(attribute: str) -> Any:
-    """An environment's pipeline by the name of its function, as ZenML looks it up."""
+    """An environment's pipeline by function name, for ZenML's source loader."""
     if not attribute.startswith(_PREFIX):
         raise AttributeError(attribute)
     return pipeline_of(attribute.removeprefix(_PREFIX))

@@ -1,4 +1,4 @@
-"""Run pipelines for a configuration and gather what came of them for the run folder."""
+"""Run pipelines for a configuration and collect their results in the run folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from environment.files import write_atomically
 from environment.registry import environment_package
 from pipelines.config import ConfigError, ProjectConfig
 from pipelines.data import data_pipeline
@@ -27,18 +28,15 @@ from steps.model_versions import (
     trained_version,
 )
 from training.loop.judging import judge_summary
-from training.run.files import write_atomically
 from training.run.run_log import first_and_last
 from training.spec import EvaluationSpec, RunSpec
 
 log = logging.getLogger(__name__)
 
-_NO_SECONDS: dict[str, float | None] = {"data": None, "train": None, "eval": None}
-
 
 @dataclass(slots=True)
 class Run:
-    """One call of the command line: its settings, its folder, and its summary so far."""
+    """One invocation of the command line: its settings, its folder, its summary so far."""
 
     config: ProjectConfig
     pipeline: str
@@ -52,13 +50,8 @@ class Run:
             "pipeline": self.pipeline,
             "status": "running",
             "seed": self.seed,
-            "seconds": dict(_NO_SECONDS),
-            "peak_rss_mib": None,
-            "data": None,
-            "train": None,
-            "eval": None,
-            "promoted": None,
-            "checkpoint": None,
+            "seconds": dict.fromkeys(("data", "train", "eval")),
+            **dict.fromkeys(("peak_rss_mib", "data", "train", "eval", "promoted", "checkpoint")),
         }
 
     def write_summary(self, status: str) -> None:
@@ -76,41 +69,37 @@ def _peak_rss_mib() -> float:
     )
     status = Path("/proc/self/status")
     if status.exists():
-        # Linux counts into ru_maxrss what the process was before exec: its parent's memory.
+        # On Linux, ru_maxrss includes the memory of the process before exec, that is its parent's.
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         own = int(lines["VmHWM"].split()[0]) * 1024
     return max(own, children) / 2**20
 
 
 def run_data(run: Run, use_cache: bool) -> None:
-    """Raises ConfigError if the environment has no data pipeline."""
+    """Raises ``ConfigError`` if the environment needs no data."""
     name = run.config.environment.name
     package = environment_package(name)
     if not package.artifacts:
-        raise ConfigError(f"environment {name} needs no data: go on with --pipeline train")
+        raise ConfigError(f"environment {name} needs no data: continue with --pipeline train")
     started = time.monotonic()
     options = {"enable_cache": use_cache, **zenml_options(run.config, "data")}
-    made = data_pipeline(config_with_seed(run), run.folder.parent).with_options(**options)()
+    pipeline_run = data_pipeline(config_with_seed(run), run.folder.parent).with_options(**options)()
     run.summary["seconds"]["data"] = round(time.monotonic() - started, 1)
-    steps = made.steps.values()
+    steps = pipeline_run.steps.values()
     for step in steps:
         if step.status == "cached":
             log.info("  ✓ %s cached", step.name)
     run.summary["data"] = {
-        artifact: _own(versions[0].run_metadata)
+        # Without what ZenML measures of every artifact.
+        artifact: {k: v for k, v in versions[0].run_metadata.items() if k != "storage_size"}
         for step in steps
         for artifact, versions in step.outputs.items()
         if artifact in package.artifacts
     } | {"cached": all(step.status == "cached" for step in steps)}
 
 
-def _own(metadata: Any) -> dict[str, Any]:
-    """Without what ZenML measures of every artifact."""
-    return {name: value for name, value in metadata.items() if name != "storage_size"}
-
-
 def config_with_seed(run: Run) -> ProjectConfig:
-    """The run's seed decides the sample mails too, unless the configuration says which."""
+    """The configuration, whose data seed defaults to the run's seed."""
     data = run.config.data
     if "seed" in type(data).model_fields and "seed" not in data.model_fields_set:
         return run.config.model_copy(update={"data": data.model_copy(update={"seed": run.seed})})
@@ -123,32 +112,29 @@ def run_train(run: Run) -> None:
     from pipelines.training import training_pipeline
 
     config = run.config
-    spec = RunSpec(
-        project=config.project,
-        name=run.name,
-        seed=run.seed,
-        environment=config.environment.model_dump(mode="json"),
-        backend=config.backend,
-        training=config.training,
-        rollout=config.rollout,
-        judge=config.judge,
-    )
+    spec = RunSpec(**_spec_fields(run), name=run.name, training=config.training)
     run_folder = run.folder if runs_here(config, "train_agent") else None
     data = data_artifacts(config.environment.name)
     started = time.monotonic()
     options = {"model": Model(name=config.model_name), **zenml_options(config, "train")}
     with watched(config, "training", "train_agent"):
-        made = training_pipeline(spec, run_folder, data).with_options(**options)()
+        pipeline_run = training_pipeline(spec, run_folder, data).with_options(**options)()
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
-    step = made.steps["train_agent"]
+    step = pipeline_run.steps["train_agent"]
     records = _output(step, "training_metrics").load()
     if run_folder is None:
         lines = "".join(json.dumps(record) + "\n" for record in records)
         write_atomically(run.folder / "metrics.jsonl", lines)
-    ended = {key: made.model_version.run_metadata[key] for key in ("stopped_by", "spent")}
+    version = pipeline_run.model_version
+    ended = {key: version.run_metadata[key] for key in ("stopped_by", "spent")}
     run.summary["train"] = training_summary(records) | ended
-    run.summary["checkpoint"] = _checkpoint(made.model_version, records)
-    _keep_report(run, _output(step, "training_report").load(), "report.html")
+    run.summary["checkpoint"] = {
+        "model": version.model.name,
+        "version": version.number,
+        "step": len(records),
+    }
+    report = str(_output(step, "training_report").load())
+    (run.folder / "report.html").write_text(report, encoding="utf-8")
 
 
 def training_summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -183,24 +169,26 @@ def run_eval(run: Run, version: str | None) -> None:
     if incumbent is not None and incumbent.id == trained.id:
         incumbent = None
     others = {
-        one.name: int(model_version(config.model_name, str(one.version)).number)
-        for one in config.evaluation.models
-        if one.version is not None
+        entry.name: int(model_version(config.model_name, str(entry.version)).number)
+        for entry in config.evaluation.models
+        if entry.version is not None
     }
     started = time.monotonic()
     model = Model(name=config.model_name, version=trained.number)
     options = zenml_options(config, "eval")
     with watched(config, "evaluation", "run_inference"):
-        made = evaluation_pipeline(
+        pipeline_run = evaluation_pipeline(
             evaluation_spec(run, others),
             adapter_of(trained),
             adapter_of(incumbent) if incumbent is not None else None,
             data,
         ).with_options(model=model, **options)()
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
-    decision = keep_evaluation(run.folder, run.summary, made, "run_inference", "evaluation_rows")
+    decision = keep_evaluation(
+        run.folder, run.summary, pipeline_run, "run_inference", "evaluation_rows"
+    )
     run.summary["promoted"] = decision["promote"]
-    record = _output(made.steps["load_trained_model"], "trained_model").load()
+    record = _output(pipeline_run.steps["load_trained_model"], "trained_model").load()
     run.summary["checkpoint"] = {
         "model": config.model_name,
         "version": trained.number,
@@ -212,29 +200,24 @@ def run_eval(run: Run, version: str | None) -> None:
 def evaluation_spec(run: Run, versions: dict[str, int]) -> EvaluationSpec:
     config = run.config
     return EvaluationSpec(
-        project=config.project,
+        **_spec_fields(run),
         model_name=config.model_name,
-        seed=run.seed,
-        environment=config.environment.model_dump(mode="json"),
-        backend=config.backend,
         evaluation=config.evaluation,
-        rollout=config.rollout,
-        judge=config.judge,
         versions=versions,
     )
 
 
-def _output(step: Any, name: str) -> Any:
-    return step.outputs[name][0]
-
-
-def _checkpoint(version: Any, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _spec_fields(run: Run) -> dict[str, Any]:
+    config = run.config
     return {
-        "model": version.model.name if version else None,
-        "version": version.number if version else None,
-        "step": len(records),
+        "project": config.project,
+        "seed": run.seed,
+        "environment": config.environment.model_dump(mode="json"),
+        "backend": config.backend,
+        "rollout": config.rollout,
+        "judge": config.judge,
     }
 
 
-def _keep_report(run: Run, report: str, name: str) -> None:
-    (run.folder / name).write_text(str(report), encoding="utf-8")
+def _output(step: Any, name: str) -> Any:
+    return step.outputs[name][0]

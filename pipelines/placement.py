@@ -1,5 +1,4 @@
-"""Where the steps of a configuration run: here, or where a step operator or an orchestrator puts
-them."""
+"""Where steps run: on this machine, or where a step operator or an orchestrator puts them."""
 
 from __future__ import annotations
 
@@ -31,13 +30,13 @@ _STEPS = {
 
 
 def stages_of(config: ProjectConfig) -> Sequence[Stage]:
-    """How the data of the configured environment is made."""
+    """The stages that make the data of the configured environment."""
     package = environment_package(config.environment.name)
     return package.stages(config.data, config.environment)
 
 
 def steps_of(config: ProjectConfig, part: str) -> tuple[str, ...]:
-    """The names of a pipeline's steps; none for what is no pipeline of steps."""
+    """The names of a pipeline's steps; empty for deploy and rollback."""
     if part == "data":
         return tuple(stage.name for stage in stages_of(config))
     return _STEPS.get(part, ())
@@ -45,23 +44,23 @@ def steps_of(config: ProjectConfig, part: str) -> tuple[str, ...]:
 
 @contextmanager
 def active_stack(name: str | None) -> Iterator[None]:
-    """The named stack instead of the active one.
+    """Activate the named stack, if any, for a block.
 
     Raises:
-        ConfigError: ZenML does not know it.
+        ConfigError: there is no such stack.
     """
     client = Client()
     if name is None:
         yield
         return
     try:
-        wanted = client.get_stack(name).id
+        stack_id = client.get_stack(name).id
     except KeyError as error:
         raise ConfigError(
             f"stack: ZenML knows no stack {name}; zenml stack list shows them"
         ) from error
     before = client.active_stack_model.id
-    client.activate_stack(wanted)
+    client.activate_stack(stack_id)
     try:
         yield
     finally:
@@ -69,16 +68,22 @@ def active_stack(name: str | None) -> Iterator[None]:
 
 
 def zenml_options(config: ProjectConfig, pipeline: str) -> dict[str, Any]:
-    """What ``with_options`` of a pipeline takes of the configuration."""
+    """The configuration's arguments for ``with_options`` of a pipeline."""
     hook = {"success_hook_source": HOOK}
     steps = {name: hook | config.steps.get(name, {}) for name in steps_of(config, pipeline)}
     return {"settings": config.settings, "steps": steps}
 
 
 def operator_of(config: ProjectConfig, step: str) -> str | None:
-    """The step operator that the configuration sends a step to."""
+    """The name of the step operator that runs a step, if any."""
     operator = config.steps.get(step, {}).get("step_operator")
     return str(operator) if operator else None
+
+
+def step_operator(wanted: str | bool) -> Any:
+    """A step operator of the active stack, by name; True is the first."""
+    operators = Client().active_stack.step_operators
+    return operators[wanted] if isinstance(wanted, str) else next(iter(operators.values()))
 
 
 def runs_here(config: ProjectConfig, step: str) -> bool:
@@ -89,8 +94,8 @@ def runs_here(config: ProjectConfig, step: str) -> bool:
 def check_steps(config: ProjectConfig) -> None:
     """
     Raises:
-        ConfigError: a step or a key of it does not exist, or the active stack has no such step
-            operator. ZenML would ignore the first two, and the step would run here.
+        ConfigError: a step, one of its keys or its step operator does not exist. ZenML would ignore the
+            first two and run the step on this machine.
     """
     known = {name for part in ("data", *_STEPS) for name in steps_of(config, part)}
     for name, step in config.steps.items():
@@ -114,14 +119,13 @@ def _check_operator(name: str, step: dict[str, Any]) -> None:
     if not wanted:
         return
     stack = Client().active_stack_model
-    there = [c.name for c in stack.components.get(StackComponentType.STEP_OPERATOR, [])]
-    if not there or (isinstance(wanted, str) and wanted not in there):
+    names = [c.name for c in stack.components.get(StackComponentType.STEP_OPERATOR, [])]
+    if not names or (isinstance(wanted, str) and wanted not in names):
         raise ConfigError(
             f"steps.{name}.step_operator: the stack {stack.name} has no step operator {wanted}; "
             "docs/kubernetes.md has the commands that register it"
         )
-    operators = Client().active_stack.step_operators
-    operator = operators[wanted] if isinstance(wanted, str) else next(iter(operators.values()))
+    operator = step_operator(wanted)
     settings_class = operator.settings_class
     for key in ("step_operator", f"step_operator.{operator.flavor}"):
         settings = step.get("settings", {}).get(key, {})

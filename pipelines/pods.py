@@ -1,5 +1,4 @@
-"""A step in a cluster, from the side of the command that sent it there: it stops with the command, and
-an end without a word of its own is explained."""
+"""Watch a step in a cluster: cancel it with the command, and explain failures that it cannot report."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ from zenml.exceptions import RunStoppedException
 
 from environment.base import UserError
 from pipelines.config import ProjectConfig
+from pipelines.placement import step_operator
 from steps.zenml_compat import cancelled_by_signals, failed_without_an_error
 from training.run.signals import Interrupted
 
@@ -25,12 +25,11 @@ class PodFailed(UserError):
 
 @contextmanager
 def watched(config: ProjectConfig, pipeline: str, step: str) -> Iterator[None]:
-    """Run a pipeline of which a step operator may run this step. An error that the step itself
-    reported passes as it is.
+    """Run a pipeline whose step may run in a cluster. Errors that the step reports are left as they are.
 
     Raises:
-        PodFailed: a pod of Kubernetes ended otherwise; with what the cluster knows of it.
-        Interrupted: by a signal to this command, after the step was cancelled.
+        PodFailed: the step's pod failed without reporting an error; has the cluster's explanation.
+        Interrupted: by a signal to this command, after cancelling the step.
     """
     operator = _operator(config, step)
     try:
@@ -42,22 +41,18 @@ def watched(config: ProjectConfig, pipeline: str, step: str) -> Iterator[None]:
     except RuntimeError as error:
         if operator is None or operator.flavor != _FLAVOR or not failed_without_an_error(error):
             raise
-        reason = _last_job(operator, pipeline, step)
-        if reason is None:
+        if (failure := _last_failure(operator, pipeline, step)) is None:
             raise
-        raise PodFailed(f"step {step} failed in the cluster: {reason}") from error
+        raise PodFailed(f"step {step} failed in the cluster: {failure}") from error
 
 
 def _operator(config: ProjectConfig, step: str) -> Any | None:
     wanted = config.steps.get(step, {}).get("step_operator")
-    if not wanted:
-        return None
-    operators = Client().active_stack.step_operators
-    return operators[wanted] if isinstance(wanted, str) else next(iter(operators.values()))
+    return step_operator(wanted) if wanted else None
 
 
-def _last_job(operator: Any, pipeline: str, step: str) -> str | None:
-    """The last attempt of the newest run; None if its job is gone or did not fail."""
+def _last_failure(operator: Any, pipeline: str, step: str) -> str | None:
+    """Why the last attempt of the newest run failed; None if its job is gone or did not fail."""
     from kubernetes import client as kubernetes
 
     run = Client().list_pipeline_runs(pipeline=pipeline, sort_by="desc:created", size=1).items[0]
@@ -73,14 +68,14 @@ def _last_job(operator: Any, pipeline: str, step: str) -> str | None:
     ]
     if not failed:
         return None
-    _, name, condition = max(failed, key=lambda found: found[0])
-    found = kubernetes.CoreV1Api(api).list_namespaced_event(
+    _, name, condition = max(failed, key=lambda job: job[0])
+    warnings = kubernetes.CoreV1Api(api).list_namespaced_event(
         namespace, field_selector="involvedObject.kind=Pod,type=Warning"
     )
     events = [
         f"{event.reason}: {event.message}"
-        for event in found.items
+        for event in warnings.items
         if event.involved_object.name.startswith(f"{name}-")
     ]
-    told = "; ".join([f"{condition.reason}: {condition.message}", *events[-_EVENTS:]])
-    return f"{told} (kubectl -n {namespace} describe job {name})"
+    reasons = "; ".join([f"{condition.reason}: {condition.message}", *events[-_EVENTS:]])
+    return f"{reasons} (kubectl -n {namespace} describe job {name})"

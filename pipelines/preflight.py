@@ -1,4 +1,4 @@
-"""Find out before a pipeline runs what would fail later."""
+"""Find problems before a pipeline runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pipelines.readiness import checks
 
 
 def preflight(config: ProjectConfig, parts: Sequence[str]) -> None:
-    """What a step on another machine needs is only to be had there, and is left out.
+    """Check everything but the needs of steps on other machines, which cannot be checked here.
 
     Raises:
-        ConfigError: a path of the data section, the stack or a step does not exist.
-        BackendError: a GPU, a package or a key is missing, the base model cannot be loaded, or the
-            backend cannot serve the adapters that an evaluation is of.
-        LlmUnavailable: there is no key for a language model that is asked, or no price where its
-            cost is bounded.
-        UnknownPrice: there is a budget in dollars, and no price of what is used.
+        ConfigError: a path in section data, the stack or a step does not exist.
+        BackendError: a GPU, package or key is missing, the base model cannot be loaded, or the backend
+            cannot serve adapters for the evaluation.
+        LlmUnavailable: a language model has no key, or has a budget but no price.
+        UnknownPrice: see there.
     """
     with active_stack(config.stack):
         check_steps(config)

@@ -1,4 +1,4 @@
-"""What a command needs of this machine and its environment, and what of it is missing."""
+"""What a command needs of this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 
 
 def zenml_settings(config: ProjectConfig) -> list[tuple[str, Any]]:
-    """What ZenML is told of all steps and of the one that trains."""
+    """ZenML's settings for all steps and for ``train_agent``."""
     return flat(config.settings) + flat(config.steps.get("train_agent", {}))
 
 
 def requested_gpus(config: ProjectConfig) -> int:
-    """GPUs that a training run holds: those its settings ask for, or those of this machine."""
-    asked = [
+    """GPUs that a training run holds: those requested in its settings, or this machine's."""
+    requested = [
         int(value)
         for key, value in zenml_settings(config)
         if key.endswith(("nvidia.com/gpu", "gpu_count")) and str(value).isdigit()
     ]
-    if asked:
-        return max(asked)
-    found = gpus(config.backend)
-    return max(1, found) if config.backend.kind == "local" else found
+    if requested:
+        return max(requested)
+    present = gpus(config.backend)
+    return max(1, present) if config.backend.kind == "local" else present
 
 
 def keys_needed(
     config: ProjectConfig, parts: Sequence[str], steps: Collection[str] | None = None
 ) -> list[str]:
-    """Environment variables that must be set, in the order they are needed.
+    """Environment variables that must be set, in the order of their use.
 
     Args:
-        steps: where these steps run; None is all of them.
+        steps: the steps whose needs count; None is all.
     """
     keys: list[str] = []
     if steps is None:
@@ -82,7 +82,7 @@ def _provider_keys(model: LlmConfig) -> list[str]:
 
 
 def judge_within(config: ProjectConfig) -> JudgeConfig:
-    """The judge, whose price must be known if the run's dollars are bounded."""
+    """The judge, limited to the run's dollar budget, which requires a known price."""
     judge, most = config.judge, config.training.budget.cost_usd
     if most is None or judge.max_cost_usd is not None or not _judge_trains(config):
         return judge
@@ -94,7 +94,7 @@ def _judge_trains(config: ProjectConfig) -> bool:
 
 
 def judges(config: ProjectConfig, steps: Collection[str]) -> bool:
-    """Whether any of these steps asks the judge."""
+    """Whether any of these steps uses the judge."""
     evaluates = config.evaluation.correctness != "match"
     return ("train_agent" in steps and _judge_trains(config)) or (
         "judge_answers" in steps and evaluates
@@ -104,10 +104,10 @@ def judges(config: ProjectConfig, steps: Collection[str]) -> bool:
 def checks(
     config: ProjectConfig, parts: Collection[str], here: Collection[str]
 ) -> Iterator[Callable[[], None]]:
-    """What can be found out now, without a network and without ZenML; each raises what is wrong.
+    """Checks that need neither a network nor ZenML; each raises a ``UserError``.
 
     Args:
-        here: the steps that run on this machine. What others need is only to be had there.
+        here: the steps that run on this machine.
     """
     backend = config.backend
     if "data" in parts:
@@ -148,7 +148,7 @@ def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
         try:
             run_check()
         except UserError as error:
-            if not any(key in str(error) for key in unset):  # which is told already
+            if not any(key in str(error) for key in unset):  # listed already
                 faults.append(str(error))
     model = config.backend.base_model
     if {"train", "eval"} & set(parts) and is_folder(model) and not Path(model).is_dir():

@@ -1,5 +1,5 @@
-"""``--dry-run rollouts``: the rollouts of a training run, with its policy or any other model, and
-no training."""
+"""``--dry-run rollouts``: the rollouts of a training run without training, with its policy or any other
+model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -32,11 +32,11 @@ from training.run.store import write_trajectories
 def preflight(
     config: ProjectConfig, model: str | None, base_url: str | None
 ) -> EvaluatedModel | None:
-    """The other model that is asked, if one is.
+    """Check for problems. Returns the other model, if one is named.
 
     Raises:
-        LlmUnavailable: it cannot be asked: no such provider, no key.
-        BackendError, EnvironmentUnavailable: what the training would meet too.
+        LlmUnavailable: it has no known provider or no key.
+        BackendError, EnvironmentUnavailable: as in training.
     """
     if model is None:
         for run_check in checks(config, (), ("train_agent",)):
@@ -56,18 +56,15 @@ def preflight(
 
 
 def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], None]) -> None:
-    """Do the rollouts; a line for each step as it ends, and what they come to.
+    """Run the rollouts, and show a line per step and the totals.
 
     Raises:
-        MissingArtifact: the environment's data was not made yet.
+        MissingArtifact: the environment has no data yet.
         Interrupted: by a signal.
     """
     config = run.config
-    name = config.environment.name
-    artifacts = {name: one.load() for name, one in data_artifacts(name).items()}
-    environment = environment_package(name).open(
-        artifacts, config.environment, config.rollout.max_turns
-    )
+    package = environment_package(config.environment.name)
+    artifacts = {k: v.load() for k, v in data_artifacts(config.environment.name).items()}
     name = entry.model if entry else config.backend.base_model
     show(f"rollouts of {name}; nothing is trained")
     done: list[RehearsedStep] = []
@@ -78,10 +75,10 @@ def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], 
         write_trajectories(run.folder / "trajectories", step.step, step.groups)
         show(_line(step, config.training.max_steps))
 
-    try:
+    with closing(
+        package.open(artifacts, config.environment, config.rollout.max_turns)
+    ) as environment:
         asyncio.run(_rehearse(run, environment, entry, on_step))
-    finally:
-        environment.close()
     run.summary["seconds"]["train"] = round(time.monotonic() - started, 1)
     rollouts = [rollout for step in done for rollout in step.rollouts]
     counted = [rollout for step in done for rollout in step.counted]
@@ -95,9 +92,9 @@ def run_rehearsal(run: Run, entry: EvaluatedModel | None, show: Callable[[str], 
         "reasons": dict(reasons.most_common()),
     }
     if rollouts:
-        found = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        endings = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         share = f"{solved / len(counted):.1%}" if counted else "none counts"
-        show(f"{len(rollouts)} rollouts, {solved} solved ({share}): {found}")
+        show(f"{len(rollouts)} rollouts, {solved} solved ({share}): {endings}")
 
 
 async def _rehearse(

@@ -1,4 +1,4 @@
-"""Find the rollouts of an earlier evaluation and score them again."""
+"""Find the rollouts of an earlier evaluation and rescore them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steps.model_versions import data_artifacts
 
 
 def find_rollouts(named: str, runs: Path, cwd: Path) -> Path:
-    """The file of a run, or the file itself.
+    """The rollouts of a run, or a file of rollouts.
 
     Raises:
         ConfigError: there is neither.
@@ -27,10 +27,7 @@ def find_rollouts(named: str, runs: Path, cwd: Path) -> Path:
 
 
 def run_rescore(run: Run, rollouts: Path) -> None:
-    """
-    Raises:
-        RescoreError: they cannot be scored.
-    """
+    """Raises ``RescoreError`` if they cannot be scored."""
     from zenml import save_artifact
 
     from pipelines.evaluation import rescoring_pipeline
@@ -39,6 +36,6 @@ def run_rescore(run: Run, rollouts: Path) -> None:
     data = data_artifacts(run.config.environment.name)
     started = time.monotonic()
     stored = save_artifact(rollouts, "stored_rollouts", materializer=FileMaterializer)
-    made = rescoring_pipeline(evaluation_spec(run, {}), stored, data)()
+    pipeline_run = rescoring_pipeline(evaluation_spec(run, {}), stored, data)()
     run.summary["seconds"]["eval"] = round(time.monotonic() - started, 1)
-    keep_evaluation(run.folder, run.summary, made, "rescore_rollouts", "rescored_rows")
+    keep_evaluation(run.folder, run.summary, pipeline_run, "rescore_rollouts", "rescored_rows")

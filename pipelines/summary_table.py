@@ -1,4 +1,4 @@
-"""A run's summary as a person reads it at the end of a command."""
+"""A run's summary as printed at the end of a command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     )
     for artifact, facts in (summary["data"] or {}).items():
         if artifact != "cached":
-            yield from _made(artifact, facts)
+            yield from _data(artifact, facts)
     if train := summary["train"]:
         yield (
             f"training    {train['steps']} steps (ended by {train['stopped_by']}), {train['trained']:,} of "
@@ -37,8 +37,8 @@ def lines(summary: dict[str, Any], folder: Path) -> Iterator[str]:
     yield f"details     {folder}/"
 
 
-def _made(artifact: str, facts: dict[str, Any]) -> Iterator[str]:
-    """An artifact of the data pipeline: its counts, and what was left out of it."""
+def _data(artifact: str, facts: dict[str, Any]) -> Iterator[str]:
+    """An artifact of the data pipeline: its counts, and what was left out."""
     counts = {name: n for name, n in facts.items() if isinstance(n, int)}
     names = [*(name for name in _SPLITS if name in counts), *sorted(counts.keys() - _SPLITS.keys())]
     shown = ", ".join(f"{counts[name]:,} {_SPLITS.get(name, name)}" for name in names)
@@ -50,7 +50,7 @@ def _made(artifact: str, facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _judge(judge: dict[str, Any]) -> str:
-    """How far to trust it, and what it cost."""
+    """The judge's reliability and cost."""
     known = [
         f"{name} {judge[key]:+.2f}"
         for key, name in (
@@ -65,7 +65,7 @@ def _judge(judge: dict[str, Any]) -> str:
 
 
 def _written(writer: dict[str, Any]) -> Iterator[str]:
-    """What a language model wrote, and what was left out of it."""
+    """What a language model wrote, and what was left out."""
     usd = writer.get("cost_usd")
     cost = "cost unknown" if usd is None else f"{usd:.2f} USD"
     yield (
@@ -106,7 +106,7 @@ def _evaluation(evaluation: dict[str, Any]) -> Iterator[str]:
 
 
 def _all_models(table: list[dict[str, Any]], confidence: float) -> Iterator[str]:
-    """A line for every policy and way to sample; a dash is what nobody knows."""
+    """A line per policy and mode; a dash stands for unknown."""
     sources = any(row["source_accuracy"] is not None for row in table)
     head = ("policy", "mode", "success", f"{confidence:.0%} interval",
             *(["cites"] if sources else []), "turns", "p50 s", "p99 s", "at once", "USD/1,000",
@@ -134,22 +134,22 @@ def _all_models(table: list[dict[str, Any]], confidence: float) -> Iterator[str]
 
 
 def _pass_at_k(table: list[dict[str, Any]]) -> Iterator[str]:
-    """A line for every policy whose scenarios were run more than once."""
-    found = {
+    """A line per policy whose scenarios were run more than once."""
+    estimates = {
         row["policy"]: {p["k"]: p for p in row["pass_at_k"]} for row in table if row["pass_at_k"]
     }
-    ks = sorted({k for by_k in found.values() for k in by_k})
+    ks = sorted({k for by_k in estimates.values() for k in by_k})
     if not ks:
         return
     cells = [("", *(f"pass@{k}" for k in ks))]
-    for policy, by_k in found.items():
+    for policy, by_k in estimates.items():
         shown = (
             f"{p['mean']:.3f} ({p['low']:.2f} to {p['high']:.2f})" if (p := by_k.get(k)) else "-"
             for k in ks
         )
         cells.append((policy, *shown))
     yield from _aligned(cells)
-    for policy, by_k in found.items():
+    for policy, by_k in estimates.items():
         for k, p in by_k.items():
             if p["left_out"]:
                 yield (

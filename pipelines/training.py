@@ -1,4 +1,4 @@
-"""Train the agent on the newest data; each run makes a version of the model."""
+"""The training pipeline; each run makes a version of the model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def training_pipeline(spec: RunSpec, run_folder: Path | None, data: Mapping[str,
     """The pipeline; call it without arguments.
 
     Args:
-        run_folder: None where the training step runs on another machine.
+        run_folder: None if the training step runs on another machine.
         data: artifact versions of the data pipeline, by name.
     """
 
-    # Not the default mode: that one replaces a step's error by its own, which has no cause in it.
+    # The default mode would replace a step's error by its own, without the cause.
     @pipeline(execution_mode=ExecutionMode.FAIL_FAST)
     def training() -> None:
         policy_spec = setup_art_model(backend=spec.backend)

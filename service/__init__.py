@@ -1,3 +1,3 @@
-"""The training service: durable jobs over HTTP, one worker process each, with a stream of events."""
+"""The training service: durable jobs over HTTP, one worker process each, with event streams."""
 
 VERSION = "0.1.0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
@@ -19,15 +18,17 @@ from service.settings import CONFIG, DOTENV, ConfigError, ServiceSettings, load_
 
 _LOCK_PATIENCE_S = 5.0
 _STREAMS_END_S = 5
-_KEEP_ALIVE_S = 75  # longer than clients keep an idle connection: they close it, not we
-log = logging.getLogger(__name__)
+_KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they close first
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m service", description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIG, help="a YAML file")
     parser.add_argument(
-        "--env-file", type=Path, default=DOTENV, help="environment variables, one NAME=value a line"
+        "--env-file",
+        type=Path,
+        default=DOTENV,
+        help="environment variables, one NAME=value per line",
     )
     arguments = parser.parse_args()
     try:
@@ -35,12 +36,12 @@ def main() -> int:
     except ConfigError as error:
         parser.error(str(error))
     log_to_stderr(settings.log_level)
-    os.umask(0o077)  # prompts, answers and weights are private on this machine
+    os.umask(0o077)  # prompts, answers and weights are private
     try:
         with holding(Folders(settings.data).service_lock, _LOCK_PATIENCE_S):
             serve(settings)
     except LockHeld:
-        parser.error(f"another service works on {settings.data}: set ART_PATH")
+        parser.error(f"another training service uses {settings.data}: set ART_PATH")
     return 0
 
 

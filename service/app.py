@@ -1,4 +1,4 @@
-"""The app: one router per resource, and the middleware around them."""
+"""The FastAPI app: one router per resource, and the middleware around them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from web.guard import Guard, failed, invalid, json_answer
 
 log = logging.getLogger(__name__)
 _RETRY_AFTER_S = 5
-_CHECKS = 8  # requests queued for the checking process; others wait without a thread
+_CHECKS = 8  # threads that wait for the checking process; more requests wait without one
 _STATUSES: dict[type[Exception], int] = {
     NoSuchJob: 404,
     ModelBusy: 409,
@@ -42,7 +42,7 @@ _STATUSES: dict[type[Exception], int] = {
     LlmUnavailable: 503,
     LlmBudgetSpent: 503,
     LlmFailed: 502,
-    sqlite3.OperationalError: 503,  # the disk is full, say
+    sqlite3.OperationalError: 503,  # such as a full disk
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is not JSON."},
@@ -50,9 +50,12 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "A page of another site sent the request."},
     413: {"model": Problem, "description": "The body is too large."},
     421: {"model": Problem, "description": "The host is not this machine."},
-    422: {"model": Problem, "description": "A field is invalid; each fault names one."},
+    422: {"model": Problem, "description": "A field is invalid; each entry names one."},
     429: {"model": Problem, "description": "Too many requests."},
-    503: {"model": Problem, "description": "The service cannot do this now, or not here."},
+    503: {
+        "model": Problem,
+        "description": "The service cannot do this now, or not on this machine.",
+    },
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such model."}
@@ -64,7 +67,7 @@ CONFLICT: dict[int | str, dict[str, Any]] = {
 
 @dataclass(slots=True)
 class Service:
-    """What the routers share."""
+    """Shared by the routers."""
 
     settings: ServiceSettings
     folders: Folders
@@ -87,7 +90,7 @@ TheService = Annotated[Service, Depends(service_of)]
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
-    """The training service over its data folder, which no other one may use."""
+    """The app over a data folder, which no other training service may use."""
     from service.routers import health, hosted, jobs, metrics, models, page, train
 
     folders = Folders(settings.data)
@@ -108,12 +111,12 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.supervisor.start()
-        finding = asyncio.create_task(asyncio.to_thread(_find_device, service.checker))
+        device_lookup = asyncio.create_task(asyncio.to_thread(_find_device, service.checker))
         try:
             yield
         finally:
             service.checker.close()
-            await asyncio.wait({finding})
+            await asyncio.wait({device_lookup})
             await asyncio.to_thread(service.supervisor.stop)
             store.close()
 
@@ -132,7 +135,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     for kind, status in _STATUSES.items():
         app.add_exception_handler(kind, _refusing(status))
     token = settings.token.get_secret_value() if settings.token else None
-    # The last one added is the outermost.
+    # The last middleware added is the outermost.
     app.add_middleware(Guard, local_only=token is None, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(BearerAuth, token=token, public=page.PATHS)
     app.add_middleware(RateLimit, per_minute=settings.requests_per_minute)
@@ -144,7 +147,7 @@ def _find_device(checker: Checker) -> None:
     try:
         checker.find_device()
     except CheckerFailed as error:
-        log.warning("the device is unknown: %s", error)
+        log.warning("could not detect the device: %s", error)
 
 
 def _refusing(status: int) -> Callable[[Request, Exception], Any]:

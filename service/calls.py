@@ -1,4 +1,4 @@
-"""The requests of the training service's clients, and how they read its answers and streams."""
+"""Requests to the training service and parsers of its answers, shared by both clients."""
 
 from __future__ import annotations
 
@@ -34,18 +34,14 @@ if TYPE_CHECKING:
     )
 
 PATIENCE_S = 60.0
-_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # keep-alive comments come more often
+_STREAM_TIMEOUT = httpx.Timeout(60.0, connect=10.0)  # longer than the keep-alive interval
 Form = TypeVar("Form", bound=BaseModel)
 Answer = TypeVar("Answer")
 
 
 class ServiceError(RuntimeError):
-    """The service refused a request.
-
-    Attributes:
-        status: the HTTP status.
-        detail: why: a text, or a list of invalid fields.
-    """
+    """The service refused a request: ``status`` is the HTTP status, ``detail`` a message or a list of
+    invalid fields."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
@@ -57,17 +53,17 @@ class ServiceError(RuntimeError):
 
 
 class StreamLost(RuntimeError):
-    """The service could not be reached again in time."""
+    """Reconnecting to the service failed for too long."""
 
 
 @dataclass(slots=True)
 class Reader:
-    """Where a client is in a job's events, over all connections that it takes.
+    """A client's position in the events of a job, across reconnects.
 
     Attributes:
         last: id of the newest event.
-        over: there will be no more.
-        job: whose events they are; empty before the first answer.
+        over: no more events will come.
+        job: id of the job; empty before the first response.
         patience_s: how long to try to reconnect.
     """
 
@@ -78,7 +74,7 @@ class Reader:
     _lost_at: float | None = None
 
     def open(self, response: httpx.Response) -> bool:
-        """Whether events follow.
+        """Start reading a response. Returns whether events follow.
 
         Raises:
             ServiceError: the service refused.
@@ -89,10 +85,10 @@ class Reader:
         return not self.over
 
     def take(self, sent: ServerSentEvent) -> Event | None:
-        """The event, unless it came before."""
+        """The event, or None if it is a repeat or no event of the job."""
         if sent.event == DELETED:
             self.over = True
-        # A comment comes as an event without data, under the last id.
+        # httpx-sse yields a comment as an event without data, under the last id.
         elif sent.data and int(sent.id) > self.last:
             data = sent.json()
             event = Event(id=int(sent.id), event=sent.event, at=data.pop("at"), data=data)
@@ -102,19 +98,20 @@ class Reader:
         return None
 
     def lost(self, error: httpx.TransportError) -> None:
-        """
+        """Call when the connection fails.
+
         Raises:
-            StreamLost: connecting has failed for ``patience_s`` seconds.
+            StreamLost: reconnecting has failed for ``patience_s`` seconds.
         """
         now = time.monotonic()
         self._lost_at = self._lost_at or now
         if now - self._lost_at > self.patience_s:
-            raise StreamLost(f"the stream broke off: {error}") from error
+            raise StreamLost(f"the stream was lost: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Answer]):
-    """A request, and how to read its answer."""
+    """A request, and the parser of its response."""
 
     method: str
     url: str
@@ -124,7 +121,7 @@ class Call(Generic[Answer]):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Arguments of ``httpx``'s ``request``."""
+        """Keyword arguments of ``httpx.Client.request``."""
         body = {"json": self.body.model_dump(mode="json")} if self.body else {}
         return {"method": self.method, "url": self.url, "params": self.params} | body
 
@@ -153,12 +150,12 @@ def train(request: TrainRequest) -> Call[Accepted]:
 
 
 def status(project: str, model_name: str) -> Call[JobStatus]:
-    """The state of the model's newest job."""
+    """The status of the model's newest job."""
     return Call("GET", f"/train/{_of(project, model_name)}/status", _form(JobStatus))
 
 
 def cancel(project: str, model_name: str) -> Call[JobStatus]:
-    """End the model's job; what was trained is kept."""
+    """Cancel the model's job; steps already trained are kept."""
     return Call("POST", f"/train/{_of(project, model_name)}/cancel", _form(JobStatus))
 
 
@@ -168,7 +165,7 @@ def models(limit: int = 100, offset: int = 0) -> Call[ModelList]:
 
 
 def model(project: str, model_name: str) -> Call[ModelDetails]:
-    """A model: its newest request, and its jobs."""
+    """A model with its newest request and its jobs."""
     return Call("GET", f"/models/{_of(project, model_name)}", _form(ModelDetails))
 
 
@@ -178,7 +175,7 @@ def delete(project: str, model_name: str) -> Call[None]:
 
 
 def rollout(request: RolloutRequest) -> Call[RolloutAnswer]:
-    """Have examples of a task written."""
+    """Have the writer generate examples of a task."""
     from service.hosted_schemas import RolloutAnswer  # imports LiteLLM
 
     return Call("POST", "/rollout", _form(RolloutAnswer), body=request)
@@ -192,7 +189,7 @@ def evaluate(request: EvaluateRequest) -> Call[EvaluateAnswer]:
 
 
 def health() -> Call[Health]:
-    """Whether jobs are started, and what is configured."""
+    """Whether the service starts jobs, and what is configured."""
     return Call("GET", "/health", _form(Health))
 
 

@@ -1,7 +1,7 @@
 """Check requests in a separate process.
 
-Checking needs the libraries that training needs, and they need ten times the memory of the rest of the
-service. The process starts with the first request and ends after some idle time.
+Checking imports the training libraries, which take ten times the memory of the rest of the service.
+The process starts with the first request and exits when idle.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import argparse
 import json
 import logging
 import os
-import select
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 from service.redaction import log_to_stderr
@@ -29,54 +31,26 @@ _MODULE = "service.checker"
 
 
 class CheckerFailed(RuntimeError):
-    """The checking process ended, or took too long."""
+    """The checking process died or timed out."""
 
 
 class _Ended(CheckerFailed):
-    """The process has ended."""
-
-
-class _Lines:
-    """Reads lines from a pipe with a time limit."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._rest = descriptor, bytearray()
-
-    def next(self, patience_s: float) -> bytes | None:
-        """The next line; None at the end.
-
-        Raises:
-            TimeoutError: none came in time.
-        """
-        deadline = time.monotonic() + patience_s
-        looked = 0
-        while (end := self._rest.find(b"\n", looked)) < 0:
-            looked = len(self._rest)
-            left = max(0.0, deadline - time.monotonic())
-            if not select.select([self._descriptor], [], [], left)[0]:
-                raise TimeoutError
-            piece = os.read(self._descriptor, 1 << 16)
-            if not piece:
-                return None
-            self._rest += piece
-        line = bytes(self._rest[:end])
-        del self._rest[: end + 1]
-        return line
+    """The checking process has exited."""
 
 
 class Checker:
-    """Asks the process one question at a time. Thread-safe."""
+    """Sends the process one question at a time. Thread-safe."""
 
     def __init__(self, settings: ServiceSettings, environ: dict[str, str]) -> None:
         self._settings, self._environ = settings, environ
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._lines: _Lines | None = None
+        self._pipe: Connection[bytes, bytes] | None = None
         self._closed = False
         self.device: str | None = None
 
     def find_device(self) -> None:
-        """Set ``device``: where weights live on this machine.
+        """Set ``device``: cpu, cuda or remote.
 
         Raises:
             CheckerFailed: the process failed.
@@ -92,7 +66,7 @@ class Checker:
         return self._ask({"ask": "plan", "request": request, "previous": previous})
 
     def close(self) -> None:
-        """End the process. Callers that wait for an answer get ``CheckerFailed``."""
+        """Kill the process. Pending calls raise ``CheckerFailed``."""
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
@@ -106,7 +80,7 @@ class Checker:
                     try:
                         return self._exchange(question)
                     except (OSError, _Ended):
-                        log.info("the checking process ended while idle")
+                        log.info("the checking process exited while idle")
                 self._start()
                 return self._exchange(question)
             except (OSError, CheckerFailed) as error:
@@ -114,71 +88,63 @@ class Checker:
                 raise CheckerFailed(f"the request could not be checked: {error}") from error
 
     def _exchange(self, question: dict[str, Any]) -> dict[str, Any]:
-        self._send(question)
-        return self._receive()
+        assert self._pipe is not None
+        self._pipe.send_bytes(json.dumps(question).encode())
+        if not self._pipe.poll(_PATIENCE_S):
+            raise CheckerFailed(f"no answer within {_PATIENCE_S:g} s")
+        try:
+            return dict(json.loads(self._pipe.recv_bytes()))
+        except (EOFError, ConnectionResetError) as error:
+            raise _Ended("the process exited; the log says why") from error
 
     def _start(self) -> None:
         self._stop()
         if self._closed:
-            raise CheckerFailed("the service is ending")
-        self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            [sys.executable, "-m", _MODULE, "--service", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=self._environ,
-            cwd=ROOT,
-        )
-        assert self._process.stdout is not None
-        self._lines = _Lines(self._process.stdout.fileno())
-        self._send(self._settings.model_dump(mode="json"))
+            raise CheckerFailed("the service is shutting down")
+        self._pipe, pipe = Pipe()
+        with pipe:
+            self._process = subprocess.Popen(  # noqa: S603 (our own module)
+                [sys.executable, "-m", _MODULE, str(os.getpid()), str(pipe.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # libraries print
+                pass_fds=[pipe.fileno()],
+                env=self._environ,
+                cwd=ROOT,
+            )
+        self._pipe.send_bytes(self._settings.model_dump_json().encode())
 
     def _stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.communicate()
-
-    def _send(self, message: dict[str, Any]) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message).encode() + b"\n")
-        self._process.stdin.flush()
-
-    def _receive(self) -> dict[str, Any]:
-        assert self._lines is not None
-        try:
-            line = self._lines.next(_PATIENCE_S)
-        except TimeoutError as error:
-            raise CheckerFailed(f"no answer within {_PATIENCE_S:g} s") from error
-        if line is None:
-            raise _Ended("the process ended; the log says why")
-        return dict(json.loads(line))
+            process.wait()
+        if self._pipe is not None:
+            self._pipe.close()
 
 
 def main() -> None:
-    """The process: settings on the first line, then a question and its answer per line."""
+    """The checking process: receives the settings, then answers questions."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--service", type=int, required=True, help="the process to end with")
-    service = parser.parse_args().service
-    # Libraries print; their output must not be taken for answers.
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    lines = _Lines(0)
-    threading.Thread(target=_end_with, args=(service,), daemon=True).start()
-    settings = ServiceSettings.model_validate_json(lines.next(_PATIENCE_S) or b"")
+    parser.add_argument("service", type=int, help="id of the parent process; exits with it")
+    parser.add_argument("pipe", type=int, help="file descriptor of the pipe to the service")
+    arguments = parser.parse_args()
+    threading.Thread(target=_end_with, args=(arguments.service,), daemon=True).start()
+    pipe: Connection[bytes, bytes] = Connection(arguments.pipe)
+    settings = ServiceSettings.model_validate_json(pipe.recv_bytes())
     log_to_stderr(settings.log_level)
-    try:
-        while line := lines.next(_IDLE_S):
-            answers.write(json.dumps(_answer(json.loads(line), settings)).encode() + b"\n")
-    except TimeoutError:
-        log.debug("idle: the checking process ends")
-    except BrokenPipeError:
-        log.debug("the service is gone")
-    os._exit(0)  # nothing is left to write, and unloading the libraries takes seconds
+    while pipe.poll(_IDLE_S):
+        try:
+            question = json.loads(pipe.recv_bytes())
+        except (EOFError, ConnectionError):
+            break  # the service is gone
+        answer = json.dumps(_answer(question, settings)).encode()
+        with suppress(ConnectionError):
+            pipe.send_bytes(answer)
+    os._exit(0)  # unloading the libraries would take seconds
 
 
 def _answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, Any]:
-    """Import only what the question needs: every service asks for the device when it starts."""
+    """Imports only what the question needs: every start of the service asks for the device."""
     if question["ask"] == "device":
         from backends import device
 
@@ -189,7 +155,7 @@ def _answer(question: dict[str, Any], settings: ServiceSettings) -> dict[str, An
 
 
 def _end_with(service: int) -> None:
-    """End as soon as the service is gone: a closed pipe is noticed only between two answers."""
+    """Exit with the service: a closed pipe is noticed only between questions."""
     while os.getppid() == service:
         time.sleep(_LOOK_EVERY_S)
     os._exit(0)

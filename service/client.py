@@ -1,12 +1,12 @@
-"""A client of the training service, with and without ``await``.
+"""Clients of the training service, synchronous and asynchronous.
 
     with ServiceClient("http://127.0.0.1:8000") as client:
         client.train(TrainRequest(model_name="solver", ...))
         for event in client.stream("default", "solver"):
             ...
 
-or ``client.train_and_wait(request, print)``. A stream that breaks off is resumed where it stopped, so
-every event comes exactly once and in order.
+or ``client.train_and_wait(request, print)``. A lost stream is resumed where it stopped, so every event
+arrives exactly once and in order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from service.schemas import Event, JobStatus, ModelDetails, TrainRequest
 
 __all__ = ["AsyncServiceClient", "ServiceClient", "ServiceError", "StreamLost"]
 
-_TIMEOUT = httpx.Timeout(200.0, connect=10.0)  # checking the first request takes some seconds
+_TIMEOUT = httpx.Timeout(200.0, connect=10.0)  # the first request loads the checking process
 _RETRY_S = 0.5
 Arguments = ParamSpec("Arguments")
 Watch = Callable[[Event], object]
@@ -94,7 +94,7 @@ class ServiceClient:
     metrics = _waiting(calls.metrics)
 
     def train_and_wait(self, request: TrainRequest, watch: Watch | None = None) -> JobStatus:
-        """Train, wait for the end and return the job's final status.
+        """Train, wait for the job to end and return its final status.
 
         Args:
             watch: called with every event of the job.
@@ -113,7 +113,7 @@ class ServiceClient:
         patience_s: float = PATIENCE_S,
         job: str = "",
     ) -> Iterator[Event]:
-        """The events of a job after event ``after``, until it ends.
+        """The events of a job with an id above ``after``, until the job ends.
 
         Args:
             patience_s: how long to try to reconnect.

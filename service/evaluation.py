@@ -1,4 +1,4 @@
-"""Compare the trained policy with its base at the end of a job."""
+"""Compare the trained policy with its base model at the end of a job."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from environment.files import write_atomically
 from training.config import EvaluationConfig
 from training.evaluation.compare import run_policies, write_rows
 from training.evaluation.promotion import decide
 from training.evaluation.summaries import Comparison, compare
 from training.report import evaluation_report
-from training.run.files import write_atomically
 
 if TYPE_CHECKING:
     from environment.base import Environment
@@ -24,8 +24,8 @@ ROWS, REPORT = "rollouts.parquet", "report.html"
 async def evaluate(
     plan: Plan, environment: Environment[Any, Any], adapter: Path, folder: Path, title: str
 ) -> dict[str, Any]:
-    """The ``service.schemas.Evaluation`` of an adapter, without the path of its report. Every rollout
-    is kept in ``folder``, which is emptied first.
+    """Evaluate an adapter. Returns a ``service.schemas.Evaluation`` without ``report``. ``folder`` is
+    emptied first and then holds the report and every rollout.
 
     Raises:
         BackendError: the backend cannot serve adapters.
@@ -50,8 +50,7 @@ async def evaluate(
     comparison = compare(rows, config.confidence)
     decision = decide(comparison)
     facts = {"base_model": plan.backend.base_model, "seed": plan.seed}
-    meanings = {**environment.verdicts, **environment.metrics}
-    report = evaluation_report(title, comparison, decision, rows, facts, meanings)
+    report = evaluation_report(title, comparison, decision, rows, facts, environment.meanings)
     write_atomically(folder / REPORT, report)
     gain = comparison.differences["base"].get("sampled")
     return {

@@ -1,4 +1,4 @@
-"""The layout of the data folder. No name that a caller chose becomes part of a path."""
+"""The layout of the data folder. Names chosen by callers never become part of a path."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class Folders:
 
     @property
     def service_lock(self) -> Path:
-        """Held by the service that uses this folder."""
+        """Held by the training service that uses this folder."""
         return self.root / "service.lock"
 
     @property
     def environments(self) -> Path:
-        """Environments' artifacts, made once for all jobs."""
+        """Artifacts of environments, shared by all jobs."""
         return self.root / "environments"
 
     def run(self, run: str) -> Path:
-        """Everything about one model: its data, its training, the worker's log."""
+        """Everything about one model: its data, its training, its worker's log."""
         return self.root / "runs" / run
 
     def training(self, run: str) -> Path:
-        """The training run, which all jobs of a model continue."""
+        """The training run, continued by every job of the model."""
         return self.run(run) / "training"
 
     def job(self, run: str, job: str) -> Path:
@@ -47,12 +47,12 @@ class Folders:
         return self.run(run) / "worker.log"
 
     def lock(self, run: str) -> Path:
-        """Held by the worker of a run. Beside its folder, which may be deleted meanwhile."""
+        """Held by the worker of a run. Outside the run's folder, which may be deleted meanwhile."""
         return self.root / "runs" / f"{run}.lock"
 
 
 def lacks_room(error: Exception, folder: Path) -> bool:
-    """Whether an error may come from a full disk. Libraries raise errors of their own for that, so
+    """Whether a full disk may have caused the error. Libraries raise their own errors for that, so
     the free space counts too."""
     if isinstance(error, sqlite3.OperationalError):
         return True

@@ -1,4 +1,4 @@
-"""Requests and answers of the API that involve hosted models: examples and scores."""
+"""Requests and responses of the endpoints that call hosted models."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _MOST_TRAJECTORIES = 1_000
 
 
 class RolloutRequest(StrictModel):
-    """Examples of a task to train on, written by the configured language model."""
+    """Have the configured language model write examples of a task to train on."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     model_name: Name = Field("data-gen", description="A label.")
     project: Name = "default"
-    num_rollouts: int = Field(10, ge=1, le=1_000, description="Examples, at most.")
-    task_prompt: Text = Field(description="The task, as the agent gets it.")
+    num_rollouts: int = Field(10, ge=1, le=1_000, description="At most this many examples.")
+    task_prompt: Text = Field(description="The agent's instructions.")
     temperature: float | None = Field(
         0.8, ge=0, le=2, allow_inf_nan=False, description="null: the model's default."
     )
-    with_answers: bool = Field(True, description="False: prompts only, which is enough for RULER.")
+    with_answers: bool = Field(True, description="false: prompts only, which is enough for RULER.")
     verifier: VerifierName | None = Field(
-        None, description="What will check the answers, if known."
+        None, description="The verifier that will check the answers, if known."
     )
 
     @model_validator(mode="after")
@@ -40,7 +40,7 @@ class RolloutRequest(StrictModel):
 
 
 class RolloutAnswer(StrictModel):
-    """Examples with distinct prompts; they can be sent as ``training_data`` of a training request."""
+    """Examples with distinct prompts, in the format of ``TrainRequest.training_data``."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -51,23 +51,23 @@ class RolloutAnswer(StrictModel):
 
 
 class EvaluateRequest(StrictModel):
-    """Trajectories for a judge to score, each on its own."""
+    """Trajectories for a judge to score independently."""
 
     trajectories: list[Trajectory] = Field(
         min_length=1,
         max_length=_MOST_TRAJECTORIES,
-        description="Messages in OpenAI's format. The id, by default the position from 0, is returned "
+        description="Messages in OpenAI's format. The id (default: the position, from 0) is returned "
         "with the score.",
     )
     judge_model: ModelId = "gpt-4o"
-    evaluation_prompt: Text = Field(description="The criteria, and their weight.")
+    evaluation_prompt: Text = Field(description="The criteria and their weights.")
 
     @property
     def ids(self) -> list[str]:
         return [str(n) if t.id is None else t.id for n, t in enumerate(self.trajectories)]
 
     @model_validator(mode="after")
-    def _have_ids_of_their_own(self) -> Self:
+    def _ids_are_unique(self) -> Self:
         id_, count = Counter(self.ids).most_common(1)[0]
         if count > 1:
             raise ValueError(f"trajectories: {count} of them have the id {id_[:80]!r}")
@@ -84,7 +84,7 @@ class EvaluateAnswer(StrictModel):
     """Scores in the order of the trajectories.
 
     Args:
-        consistency: rank correlation between the two scores of trajectories judged twice, in two
+        consistency: rank correlation between the scores of trajectories judged twice, in different
             orders; None if none were, or all scores were equal.
         cost_usd: None if the price is unknown.
     """

@@ -1,8 +1,8 @@
 """Which models a request may name as its judge.
 
-A LiteLLM name does more than name a model: ``llamafile/x`` calls a server on this machine, ``vllm/x``
-loads weights into this process, ``github_copilot/x`` starts a login. So a request may only name models
-of providers that are remote and need a key, which the operator has set.
+A LiteLLM name can do more than select a model: ``llamafile/x`` calls a server on this machine,
+``vllm/x`` loads weights into this process, ``github_copilot/x`` starts a login. Requests may therefore
+only name models of remote providers whose key the operator has set.
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ _OWN_SERVER = ("openai",)
 
 
 def check_judge_name(model: str, settings: ServiceSettings) -> None:
-    """
-    Raises:
-        LlmUnavailable: a request may not name this model.
-    """
+    """Raises ``LlmUnavailable`` if a request may not name this model."""
     if model == settings.judge.model:
         return
     allowed = _OWN_SERVER if settings.judge.api_base else settings.judge_providers
@@ -33,5 +30,5 @@ def _provider(model: str) -> str | None:
     """None if the name contains none and LiteLLM knows none."""
     provider, slash, _ = model.partition("/")
     if slash:
-        return provider  # without LiteLLM, which would log in to some providers
+        return provider  # LiteLLM would log in to some providers
     return provider_of(model)

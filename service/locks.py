@@ -1,7 +1,7 @@
-"""A file lock, which the kernel releases when its holder ends.
+"""File locks, which the kernel releases when their holder exits.
 
-Only the holder of a run's lock works on it, so two workers never share one. The lock, not a process
-id, which the kernel reuses, shows whether a worker is alive.
+A worker holds the lock of its run, so no two workers share one. The lock shows whether a worker is
+alive; a process id could not, since the kernel reuses them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def holding(path: Path, patience_s: float = 0.0) -> Iterator[None]:
     """Hold the lock; the file then contains the id of this process.
 
     Args:
-        patience_s: how long to try. ``holder`` takes the lock for a moment, too.
+        patience_s: how long to retry. ``holder`` also takes the lock for a moment.
 
     Raises:
         LockHeld: another process has it.
@@ -46,7 +46,7 @@ def holding(path: Path, patience_s: float = 0.0) -> Iterator[None]:
 
 
 def holder(path: Path) -> int | None:
-    """The process that holds the lock; None if none does, 0 if its id is not written yet."""
+    """Id of the process that holds the lock; None if it is free, 0 if the id is not written yet."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

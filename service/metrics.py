@@ -1,4 +1,4 @@
-"""What the training service counts, for Prometheus."""
+"""Prometheus metrics of the training service."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ from web.guard import Receive, Scope, Send
 
 
 class Metrics(Collector):
-    """Reads the database when it is scraped.
-
-    Attributes:
-        responses: how many were sent, by HTTP status.
-    """
+    """Reads the database when scraped. ``responses`` counts HTTP responses by status."""
 
     def __init__(self, store: Store, feed: Feed) -> None:
         self._store, self._feed = store, feed
@@ -47,8 +43,9 @@ class Metrics(Collector):
             ("streams", "Open event streams.", self._feed.open),
         ):
             yield GaugeMetricFamily(f"art_service_{name}", what, value)
-        changes = self._store.seen()
-        yield CounterMetricFamily("art_service_changes", "Events and deletions.", changes)
+        yield CounterMetricFamily(
+            "art_service_changes", "Events and deletions.", self._store.changes()
+        )
 
 
 class CountResponses:

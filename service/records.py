@@ -1,4 +1,4 @@
-"""The tables of jobs and events, and the queries on them."""
+"""The database tables of jobs and events, and read queries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
-    run TEXT NOT NULL,              -- its folder; the jobs of a model continue one run
+    run TEXT NOT NULL,              -- names its folder; the jobs of a model share one run
     project TEXT NOT NULL,
     model_name TEXT NOT NULL,
     status TEXT NOT NULL,
     base_model TEXT NOT NULL,
     environment TEXT NOT NULL,
     request TEXT NOT NULL,
-    plan TEXT NOT NULL,             -- the request, resolved with the settings of that time
+    plan TEXT NOT NULL,             -- the request, resolved with the settings at submission
     step INTEGER NOT NULL,
     num_steps INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS events (
     PRIMARY KEY (job, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_kind ON events (event, job, id);
--- Grows with every event and every deletion: the one number to poll.
+-- Incremented by every event and deletion, so that one number can be polled.
 CREATE TABLE IF NOT EXISTS changes (total INTEGER NOT NULL);
 INSERT INTO changes SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM changes);
 CREATE TRIGGER IF NOT EXISTS event_told AFTER INSERT ON events
@@ -62,12 +62,12 @@ CREATE TABLE IF NOT EXISTS doomed (run TEXT PRIMARY KEY);
 
 
 class NoSuchJob(LookupError):
-    """There is no such job, or it was deleted."""
+    """The job does not exist or was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of ``jobs``, without request and plan, which may be megabytes of examples."""
+    """A row of ``jobs`` without request and plan, which may hold megabytes of examples."""
 
     number: int
     id: str
@@ -99,7 +99,7 @@ class StoredEvent:
 
 
 class Records:
-    """The database of a data folder. Thread-safe: each thread has a connection of its own."""
+    """Read access to a data folder's database. Thread-safe: one connection per thread."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,50 +125,42 @@ class Records:
         return db
 
     def close(self) -> None:
-        """Call only when no thread uses it any more."""
+        """Call only when no other thread uses it."""
         with self._guard:
             while self._connections:
                 self._connections.pop().close()
         self._local = threading.local()
 
     def job(self, id_: str) -> Job:
-        """
-        Raises:
-            NoSuchJob: there is none.
-        """
+        """Raises ``NoSuchJob``."""
         if jobs := self._jobs("id = ?", (id_,)):
             return jobs[0]
         raise NoSuchJob(f"there is no job {id_}")
 
     def request(self, id_: str) -> dict[str, Any]:
-        """A job's request."""
         return self._json("request", id_)
 
     def plan(self, id_: str) -> dict[str, Any]:
-        """A job's plan."""
         return self._json("plan", id_)
 
     def newest(self, project: str, model_name: str) -> Job | None:
-        """The newest job of a model."""
-        jobs = self.of_model(project, model_name, 1)
-        return jobs[0] if jobs else None
+        return next(iter(self.of_model(project, model_name, 1)), None)
 
     def of_model(self, project: str, model_name: str, limit: int = 100) -> list[Job]:
-        """The jobs of a model, the newest first."""
+        """The jobs of a model, newest first."""
         where = "project = ? AND model_name = ? ORDER BY number DESC LIMIT ?"
         return self._jobs(where, (project, model_name, limit))
 
     def by_key(self, key: str | None) -> Job | None:
-        jobs = self._jobs("idempotency_key = ?", (key,)) if key else []
-        return jobs[0] if jobs else None
+        return next(iter(self._jobs("idempotency_key = ?", (key,))), None) if key else None
 
     def in_status(self, status: Status, limit: int = 1_000) -> list[Job]:
-        """Jobs in a status, the oldest first."""
+        """Jobs in a status, oldest first."""
         return self._jobs("status = ? ORDER BY number LIMIT ?", (status, limit))
 
     def newest_of_models(self, limit: int, offset: int, by_name: bool = True) -> list[Job]:
-        """The newest job of each model: sorted by project and name, or else running jobs first and
-        then the newest."""
+        """The newest job of each model, sorted by project and name; or running jobs first, then
+        newest first."""
         order = "project, model_name" if by_name else "status = 'running' DESC, number DESC"
         where = (
             "number IN (SELECT max(number) FROM jobs GROUP BY project, model_name)"
@@ -191,7 +183,7 @@ class Records:
         return self._number("SELECT count(*) FROM events WHERE event = 'step'")
 
     def position(self, job: Job) -> int | None:
-        """Its position in the queue, from 1; None if it is not queued."""
+        """Position in the queue, from 1; None if it is not queued."""
         if job.status is not Status.QUEUED:
             return None
         before = "SELECT count(*) FROM jobs WHERE status = ? AND number <= ?"
@@ -211,8 +203,8 @@ class Records:
     def last_event_id(self, job: str) -> int:
         return self._number("SELECT coalesce(max(id), 0) FROM events WHERE job = ?", job)
 
-    def seen(self) -> int:
-        """Grows with every event of any job, and with every deletion."""
+    def changes(self) -> int:
+        """Number of events and deletions so far, over all jobs."""
         return self._number("SELECT total FROM changes")
 
     def _json(self, column: str, id_: str) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class RedactingFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: str) -> None:
-    """Log to stderr, redacted, replacing earlier handlers. Uncaught exceptions are logged too, since
-    their tracebacks may contain secrets."""
+    """Log to stderr, redacted, replacing earlier handlers. Uncaught exceptions are logged too, as their
+    tracebacks may contain secrets."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")

@@ -1,4 +1,4 @@
-"""Requests and answers of the API. Unknown keys are errors."""
+"""Requests and responses of the API. Unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from training.config import BudgetConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 KEY = r"^[!-~]{1,128}$"
-DELETED = "deleted"  # the event that ends the stream of a deleted job
-NO_MORE = 204  # to a client that has seen every event of a job that has ended: do not reconnect
+DELETED = "deleted"  # the last event of a deleted job's stream
+NO_MORE = 204  # the job has ended and the client has every event: do not reconnect
 MAX_TEXT = 100_000
 _DEFAULT_GROUP = 4
-_DEEPEST = 20  # pydantic cannot write JSON nested 255 deep; no setting needs that
+_DEEPEST = 20  # pydantic cannot serialise JSON nested 255 deep
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Key = Annotated[str, StringConstraints(pattern=KEY)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
-# No URLs: a model's name must not lead the service to a server of the caller's choice.
+# No URLs: a model's name must not point the service at a server of the caller's choice.
 ModelId = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.:@+-]*(/[\w.:@+-]+)*$", max_length=300)
 ]
@@ -32,7 +32,7 @@ _JsonObject = dict[str, Any]
 
 
 class TrainRequest(StrictModel):
-    """A training job. The defaults are those of the system that this service reimplements."""
+    """A training job. The defaults are those of the original system, which this one reimplements."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
@@ -46,48 +46,51 @@ class TrainRequest(StrictModel):
         max_length=300,
         description="A hub name, or a folder on the service's machine.",
     )
-    num_steps: int = Field(10, ge=1, le=100_000, description="In total, over a model's jobs.")
-    batch_size: int = Field(8, ge=2, le=4_096, description="Trajectories in a step.")
+    num_steps: int = Field(
+        10, ge=1, le=100_000, description="In total, over all jobs of the model."
+    )
+    batch_size: int = Field(8, ge=2, le=4_096, description="Trajectories per step.")
     group_size: int | None = Field(
         None,
         ge=2,
         le=4_096,
-        description="Trajectories that share a scenario and are compared; by default 4 if that "
-        "divides batch_size, else all.",
+        description="Trajectories per scenario, compared with each other; default: 4 if that divides "
+        "batch_size, otherwise all.",
     )
     learning_rate: float = Field(1e-5, gt=0, le=1)
     use_ruler: bool = Field(
-        True, description="A judge ranks the trajectories; otherwise the environment rewards them."
+        True, description="A judge scores the trajectories, instead of the environment's reward."
     )
     judge_model: ModelId = Field("gpt-4o", description="Any LiteLLM name.")
     task_prompt: Text | None = Field(
-        None, description=f"The agent's instructions. Required by {TASK}, and only for it."
+        None, description=f"The agent's instructions. Required for {TASK}, not allowed otherwise."
     )
     training_data: list[Example] | None = Field(
         None,
         min_length=1,
         max_length=100_000,
-        description=f"For {TASK}; without it, the service's writer writes num_examples.",
+        description=f"For {TASK}; by default the service's writer writes num_examples.",
     )
     num_examples: int | None = Field(
-        None, ge=2, le=10_000, description="Examples for the writer to write; 50 by default."
+        None, ge=2, le=10_000, description="Examples for the writer to write; default: 50."
     )
     verifier: VerifierName | None = Field(
         None, description=f"How {TASK} checks a reply against the reference answer."
     )
     environment: str = Field(TASK, min_length=1, max_length=64)
     environment_settings: _JsonObject = Field(
-        default_factory=dict, description="As in the section environment of a configuration."
+        default_factory=dict, description="As in section environment of a configuration."
     )
     budget: BudgetConfig = BudgetConfig()
     evaluation: bool = Field(
         False,
-        description="At the end, compare the trained policy with its base on held-out scenarios, by "
-        "the environment's own reward.",
+        description="At the end, compare the trained policy with its base model on held-out scenarios, "
+        "by the environment's own reward.",
     )
     seed: int = Field(0, ge=0, le=2**32 - 1)
     idempotency_key: Key | None = Field(
-        None, description="The same key gives the same job. Also a header, Idempotency-Key."
+        None,
+        description="Requests with the same key create one job. Or use header Idempotency-Key.",
     )
 
     @field_validator("environment_settings")
@@ -121,31 +124,27 @@ class TrainRequest(StrictModel):
             if self.training_data is not None and self.num_examples is not None:
                 raise ValueError("num_examples: only without training_data")
             return self
-        given = [
-            name
-            for name in ("task_prompt", "training_data", "num_examples", "verifier")
-            if getattr(self, name) is not None
-        ]
-        if given:
+        task_fields = ("task_prompt", "training_data", "num_examples", "verifier")
+        if misplaced := [name for name in task_fields if getattr(self, name) is not None]:
             raise ValueError(
-                f"{', '.join(given)}: only for environment {TASK}; {self.environment} has its "
+                f"{', '.join(misplaced)}: only for environment {TASK}; {self.environment} has its "
                 "own prompt, scenarios and reward"
             )
         return self
 
 
 class Accepted(StrictModel):
-    """A job that was queued, now or by an earlier request with the same idempotency key."""
+    """The job queued by this request, or by an earlier one with the same idempotency key."""
 
     job_id: str
     project: str
     model_name: str
     status: Status
-    created: bool = Field(description="False: an earlier request with this key made it.")
+    created: bool = Field(description="false: an earlier request with this key created it.")
 
 
 class Groups(StrictModel):
-    """What happened to a step's trajectories. ``dropped`` counts those not trained on, by reason."""
+    """The fate of a step's trajectories. ``dropped`` counts those not trained on, by reason."""
 
     submitted: int
     trainable: int
@@ -165,11 +164,11 @@ class Step(StrictModel):
 
 
 class PolicyScores(StrictModel):
-    """Success rates of a policy on held-out scenarios; None if no rollout counts.
+    """Success rates of a policy on held-out scenarios; None if every rollout failed.
 
     Args:
-        sampled: at temperature 1, which training improves; ``greedy`` is at temperature 0.
-        errors: rollouts that say nothing about the policy, by reason.
+        sampled: at temperature 1, which training optimises; ``greedy`` is at temperature 0.
+        errors: rollouts excluded because they failed through no fault of the policy, by reason.
     """
 
     sampled: float | None
@@ -182,9 +181,9 @@ class Evaluation(StrictModel):
     """The trained policy against its base, on the same held-out scenarios.
 
     Args:
-        samples: sampled rollouts of each scenario.
-        gain: in sampled success; ``interval`` is its interval of that ``confidence`` over scenarios.
-        promote: whether the whole interval is above zero; ``reason`` says so in words.
+        samples: sampled rollouts per scenario.
+        gain: in sampled success; ``interval`` is its ``confidence`` interval over scenarios.
+        promote: whether the whole interval is above zero; ``reason`` explains it.
     """
 
     scenarios: int
@@ -204,8 +203,8 @@ class Result(StrictModel):
 
     Args:
         stopped_by: ``max_steps``, ``converged``, ``judge_budget``, or the budget that ran out.
-        adapter: the adapter's folder, relative to the service's data folder, as ``report`` is.
-        spent: minutes, GPU hours and US dollars of all jobs of the model.
+        adapter: the adapter's folder; like ``report`` relative to the service's data folder.
+        spent: minutes, GPU hours and US dollars over all jobs of the model.
     """
 
     step: int
@@ -217,14 +216,12 @@ class Result(StrictModel):
 
 
 class JobStatus(StrictModel):
-    """The state of a job.
+    """The status of a job.
 
     Args:
         queue_position: 1 is next; None once it has started.
         attempts: workers started for it.
-        cancelling: it was cancelled, and its worker has not stopped yet.
-        last_step: the newest step of this job.
-        last_event_id: the id of its newest event.
+        cancelling: cancelled, but its worker has not stopped yet.
     """
 
     job_id: str
@@ -273,19 +270,14 @@ class ModelList(StrictModel):
 
 
 class ModelDetails(ModelSummary):
-    """A model with its newest job's request and its jobs, the newest first."""
+    """A model with its newest request and its jobs, newest first."""
 
     request: TrainRequest
     jobs: list[JobStatus]
 
 
 class Health(StrictModel):
-    """The state of the training service.
-
-    Args:
-        device: where weights live: cpu, cuda or remote; None until that is known.
-        queue_depth: queued jobs.
-    """
+    """The state of the training service. ``device`` is cpu, cuda or remote; None until known."""
 
     status: Literal["healthy", "failing"]
     version: str
@@ -298,7 +290,7 @@ class Health(StrictModel):
 
 
 class FieldFault(StrictModel):
-    """What is wrong with a field of a request."""
+    """An invalid field of a request."""
 
     loc: list[str]
     msg: str
@@ -312,7 +304,7 @@ class Problem(StrictModel):
 
 
 class Event(StrictModel):
-    """Something that happened to a job. A job's ids are 1, 2, 3… without a gap."""
+    """An event of a job. Ids count from 1 without gaps."""
 
     id: int = Field(ge=1)
     event: str

@@ -1,4 +1,4 @@
-"""How the training service runs: configs/service.yaml, overridden by the environment and ``.env``."""
+"""Settings of the training service: configs/service.yaml, overridden by environment variables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MIN_TOKEN_CHARS = 16
 
 
 class Variables(BaseSettings):
-    """The environment variables that override the configuration. An empty one counts as unset."""
+    """Environment variables that override the configuration. Empty ones count as unset."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
@@ -47,32 +47,34 @@ class EnvironmentDefaults(StrictModel):
 class EvaluationDefaults(StrictModel):
     """The size of an evaluation."""
 
-    scenarios: int = Field(200, ge=1, description="Held-out scenarios, at most.")
-    samples: int = Field(4, ge=1, description="Sampled rollouts of each scenario.")
+    scenarios: int = Field(200, ge=1, description="At most this many held-out scenarios.")
+    samples: int = Field(4, ge=1, description="Sampled rollouts per scenario.")
 
 
 class ServiceSettings(StrictModel):
     """The training service's own settings, and the defaults of its jobs."""
 
-    # Not for the checking process, whose settings this dumps.
+    # Excluded from the dump that the checking process gets.
     token: SecretStr | None = Field(None, exclude=True, description=f"Set by {TOKEN}.")
-    host: str = Field("127.0.0.1", description="Any but this machine's own needs a token.")
+    host: str = Field("127.0.0.1", description="A token is required off loopback.")
     port: int = Field(8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    data: Path = Field(Path(".art"), description="Jobs, runs and environments' artifacts.")
-    concurrency: int = Field(1, ge=1, description="Jobs in training at the same time.")
-    queue_limit: int = Field(10_000, ge=1, description="Queued jobs, at most.")
+    data: Path = Field(Path(".art"), description="Folder of jobs, runs and artifacts.")
+    concurrency: int = Field(1, ge=1, description="Jobs that train at the same time.")
+    queue_limit: int = Field(10_000, ge=1, description="Maximum of queued jobs.")
     restarts: int = Field(
-        10, ge=0, description="Workers that may die in a row without a step before the job fails."
+        10,
+        ge=0,
+        description="Consecutive workers that may die without a step before the job fails.",
     )
     cancel_grace_s: float = Field(
-        60, ge=0, description="How long a cancelled worker may take to stop before it is killed."
+        60, ge=0, description="How long a cancelled worker gets to stop before it is killed."
     )
     heartbeat_s: float = Field(15, gt=0, description="Interval of a stream's keep-alive comments.")
-    streams: int = Field(1_000, ge=1, description="Open event streams, at most.")
+    streams: int = Field(1_000, ge=1, description="Maximum of open event streams.")
     requests_per_minute: int = Field(600, ge=1, description="Per client address.")
     hosted_requests: int = Field(
-        8, ge=1, description="Concurrent calls of /rollout and /evaluate; others wait."
+        8, ge=1, description="Concurrent calls to /rollout and /evaluate; others wait."
     )
     max_body_bytes: int = Field(8 << 20, ge=1_024)
     backend: BackendConfig = BackendConfig()
@@ -86,7 +88,7 @@ class ServiceSettings(StrictModel):
             *("perplexity", "together_ai", "vertex_ai", "xai"),
         ),
         min_length=1,
-        description="Providers, by LiteLLM's names, whose models a request may name as judge_model.",
+        description="LiteLLM providers whose models a request may name as judge_model.",
     )
     writer: LlmConfig = Field(
         LlmConfig(model="gpt-4o"), description="The language model that writes examples."
@@ -106,22 +108,21 @@ class ServiceSettings(StrictModel):
 
 
 def load_settings(config: Path, dotenv: Path | None = None) -> ServiceSettings:
-    """The settings of a file and, over them, those of the environment.
+    """The settings in a file, overridden by environment variables.
 
-    Variables of ``dotenv`` that are unset are added to the environment, where libraries look for
-    their keys.
+    Unset variables are read from ``dotenv`` into the environment, where libraries look for their keys.
 
     Raises:
-        ConfigError: a file cannot be read, a key is unknown, a value is invalid; or the service
-            would listen for other machines without a token.
+        ConfigError: a file cannot be read, a key is unknown, a value is invalid, or the service would
+            listen on a public address without a token.
     """
     if dotenv is not None and dotenv.is_file():
         for name, value in dotenv_values(dotenv).items():
             if value and not os.environ.get(name):
                 os.environ[name] = value
     raw = read_yaml(config)
-    given = Variables().model_dump(exclude_none=True)
-    if kind := given.pop("backend", None):
+    overrides = Variables().model_dump(exclude_none=True)
+    if kind := overrides.pop("backend", None):
         if kind == "skypilot":
             raise ConfigError(
                 "ART_BACKEND=skypilot: run the service with ART_BACKEND=local on the machine that "
@@ -129,14 +130,14 @@ def load_settings(config: Path, dotenv: Path | None = None) -> ServiceSettings:
             )
         raw["backend"] = (raw.get("backend") or {}) | {"kind": kind}
     try:
-        settings = ServiceSettings.model_validate(raw | given)
+        settings = ServiceSettings.model_validate(raw | overrides)
     except ValidationError as error:
         raise ConfigError(explain(error, ServiceSettings, secret=("token",))) from error
     if settings.token and len(settings.token) < _MIN_TOKEN_CHARS:
         raise ConfigError(f"{TOKEN} is shorter than {_MIN_TOKEN_CHARS} characters")
     if not settings.token and not is_loopback(settings.host):
         raise ConfigError(
-            f"host {settings.host} can be reached from other machines, so callers must send a "
-            f"token: set {TOKEN}, or host to 127.0.0.1"
+            f"host {settings.host} can be reached from other machines, so a token is required: "
+            f"set {TOKEN}, or host to 127.0.0.1"
         )
     return settings

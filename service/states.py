@@ -1,7 +1,7 @@
-"""The states of a job, and the only place that defines their transitions.
+"""The states of a job and their transitions.
 
 queued → running → succeeded, failed or cancelled. A queued job may be cancelled. A running job stays
-running while its worker is replaced; it never goes back to the queue.
+running while its worker is replaced; it never returns to the queue.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The state of a job."""
-
     QUEUED = "queued"
     """Waiting for a worker."""
     RUNNING = "running"
-    """A worker has started it; a replacement may be starting."""
+    """A worker has it, or a replacement is starting."""
     SUCCEEDED = "succeeded"
-    """All steps were made, or a budget ended it."""
+    """Trained to the end, or until a budget ran out."""
     FAILED = "failed"
     """It cannot continue; ``error`` says why."""
     CANCELLED = "cancelled"
-    """Ended at the request of a caller."""
+    """Ended at a caller's request."""
 
     @property
     def ended(self) -> bool:
@@ -38,14 +36,16 @@ _NEXT: dict[Status, frozenset[Status]] = {
 
 
 class IllegalTransition(RuntimeError):
-    """A job cannot change from its status to that one."""
+    """The new status cannot follow the job's current one."""
 
 
 def advance(old: Status, new: Status) -> Status:
-    """``new``, if it may follow ``old``.
+    """
+    Returns:
+        ``new``.
 
     Raises:
-        IllegalTransition: it may not.
+        IllegalTransition: ``new`` may not follow ``old``.
     """
     if new not in _NEXT[old]:
         raise IllegalTransition(f"a job that is {old} cannot become {new}")

@@ -1,7 +1,7 @@
-"""Jobs and their events in SQLite, shared by the service and its workers.
+"""Jobs and their events in SQLite, shared by the training service and its workers.
 
-Every change is one transaction with its events, so a process that is killed has made all of it or
-none. The database is in WAL mode: readers never wait.
+A change and its events are one transaction, so a kill leaves all of it or nothing. The database is in
+WAL mode: readers never wait.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class QueueFull(RuntimeError):
 
 
 class Store(Records):
-    """The database of a data folder, with its changes."""
+    """Read and write access to a data folder's database."""
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
@@ -52,8 +52,8 @@ class Store(Records):
     def submit(
         self, request: dict[str, Any], plan: dict[str, Any], key: str | None, queue_limit: int
     ) -> tuple[Job, bool]:
-        """Queue a job, or find the one that an earlier request with this key made. Returns it and
-        whether it is new.
+        """Queue a job, unless an earlier request with this key has. Returns the job and whether it is
+        new.
 
         Raises:
             KeyReused, ModelBusy, QueueFull: see there.
@@ -62,13 +62,13 @@ class Store(Records):
         with self._change() as db:
             if earlier := self.by_key(key):
                 if self.request(earlier.id) != request:
-                    raise KeyReused(f"the idempotency key belongs to job {earlier.id}, another one")
+                    raise KeyReused(f"the idempotency key belongs to another job, {earlier.id}")
                 return earlier, False
             last = self.newest(*names)
             if last and not last.status.ended:
                 raise ModelBusy(f"{names[0]}/{names[1]} is in training: job {last.id}")
             if self.count(Status.QUEUED) >= queue_limit:
-                raise QueueFull(f"{queue_limit} jobs wait already")
+                raise QueueFull(f"the queue is full: {queue_limit} jobs are waiting")
             id_ = uuid4().hex
             db.execute(
                 "INSERT INTO jobs (id, run, project, model_name, status, base_model, environment,"
@@ -93,7 +93,7 @@ class Store(Records):
             return self.job(id_), True
 
     def request_cancel(self, id_: str) -> Job:
-        """End a queued job; tell the worker of a running one. Does nothing if it has ended."""
+        """End a queued job, or flag a running one for its worker. No effect if it has ended."""
         with self._change() as db:
             job = self.job(id_)
             if job.status is Status.QUEUED:
@@ -104,7 +104,7 @@ class Store(Records):
             return self.job(id_)
 
     def delete(self, project: str, model_name: str) -> set[str]:
-        """Delete a model and its jobs. Returns its runs, whose workers and folders are doomed."""
+        """Delete a model and its jobs. Returns its runs, whose workers and folders are now doomed."""
         with self._change() as db:
             mine = "project = ? AND model_name = ?"
             rows = db.execute(
@@ -116,25 +116,21 @@ class Store(Records):
             return runs
 
     def bury(self, run: str) -> None:
-        """Forget a doomed run: nothing of it is left."""
+        """Forget a doomed run once nothing of it is left."""
         with self._change() as db:
             db.execute("DELETE FROM doomed WHERE run = ?", (run,))
 
     # Called by the supervisor and the workers
 
     def begin(self, id_: str) -> Job:
-        """Mark a queued job as running; its worker is about to start."""
+        """Mark a queued job as running, before its worker starts."""
         with self._change() as db:
             self._move(db, self.job(id_), Status.RUNNING)
             db.execute("UPDATE jobs SET attempts = 1, started_at = ? WHERE id = ?", (_now(), id_))
             return self.job(id_)
 
     def resume(self, id_: str, why: str, deaths: int) -> Job:
-        """Record that a running job gets another worker.
-
-        Args:
-            deaths: of workers, counted against the job.
-        """
+        """Record that a running job gets another worker. ``deaths`` count against its restarts."""
         with self._change() as db:
             job = self.job(id_)
             db.execute(
@@ -160,7 +156,7 @@ class Store(Records):
             self._add(db, id_, event, data)
 
     def note_result(self, id_: str, result: dict[str, Any]) -> None:
-        """Record what a job has so far, in case it ends early."""
+        """Record the result so far, in case the job ends early."""
         with self._change() as db:
             db.execute("UPDATE jobs SET result = ? WHERE id = ?", (json.dumps(result), id_))
 

@@ -1,7 +1,7 @@
-"""A job's events, streamed from any of them on.
+"""Stream the events of a job, from any event on.
 
-Worker processes write the events into the database, so the training service has to poll. One task
-does, and wakes the streams when there is something new; each then reads what its client lacks.
+Worker processes write events to the database, so the training service polls it: one task does, and
+wakes the streams, each of which then reads the events that its client lacks.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _PAGE = 200
 
 
 class TooManyStreams(RuntimeError):
-    """The limit of open streams is reached."""
+    """Too many streams are open."""
 
 
 class Feed:
-    """Opens streams and wakes them when there are new events. Used on one event loop."""
+    """Opens streams and wakes them on new events. For use on one event loop."""
 
     def __init__(self, store: Store, limit: int, keep_alive_s: float) -> None:
         self._store, self._limit, self._keep_alive_s = store, limit, keep_alive_s
@@ -36,26 +36,21 @@ class Feed:
         self.open = 0
 
     def stream(self, job: str, after: int) -> Response:
-        """The events of a job with an id above ``after``, until the job ends; then the stream does.
-
-        A client that reconnects sends the last id it saw and misses nothing. When a job is deleted,
-        its stream ends with an event ``deleted``, which has no id.
+        """The events of a job with an id above ``after``, until the job ends. If it is deleted, the
+        stream ends with an event ``deleted``, which has no id.
 
         Raises:
-            TooManyStreams: the limit is reached.
+            TooManyStreams: see there.
         """
         if self.open >= self._limit:
-            raise TooManyStreams(f"{self._limit} clients follow jobs already")
+            raise TooManyStreams(f"{self._limit} streams are open already")
         headers = {"Job-Id": job}
         if self._is_over(job, after):
             return Response(status_code=NO_MORE, headers=headers)
         return event_stream(self._events(job, after), self._keep_alive_s, self._closing, headers)
 
     def _is_over(self, job: str, after: int) -> bool:
-        """
-        Raises:
-            NoSuchJob: it was deleted.
-        """
+        """Raises ``NoSuchJob`` if it was deleted."""
         return self._store.job(job).status.ended and after >= self._store.last_event_id(job)
 
     async def _events(self, job: str, after: int) -> AsyncIterator[ServerSentEvent]:
@@ -63,7 +58,7 @@ class Feed:
         try:
             self._polling = self._polling or asyncio.create_task(self._poll())
             while not self._closing.is_set():
-                news = self._news  # before reading, so that nothing written meanwhile is missed
+                news = self._news  # taken before reading, so that no event is missed
                 page = self._store.events(job, after, _PAGE)
                 for event in page:
                     yield server_sent(event.event, event.data | {"at": event.at}, event.id)
@@ -79,18 +74,18 @@ class Feed:
             self.open -= 1
 
     async def _poll(self) -> None:
-        seen = self._store.seen()
+        last = self._store.changes()
         while True:
             await asyncio.sleep(_POLL_S)
-            now = self._store.seen() if self.open else seen
-            if now != seen or self._closing.is_set():
-                seen = now
+            now = self._store.changes() if self.open else last
+            if now != last or self._closing.is_set():
+                last = now
                 self._news.set()
                 self._news = asyncio.Event()
 
 
 def resume_at(last_event_id: str | None) -> int:
-    """The id to resume after; 0, the beginning, if the client names none that makes sense."""
+    """The id in a ``Last-Event-ID`` header; 0, the beginning, if it is missing or invalid."""
     text = (last_event_id or "").strip()
     if text.isascii() and text.isdigit() and len(text) <= len(str(2**53)):
         return int(text)

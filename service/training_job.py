@@ -1,10 +1,11 @@
-"""What a worker does for its job: make the data, train, and compare what came of it."""
+"""A worker's job: prepare the data, train, and evaluate."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from environment.base import Environment, EnvironmentUnavailable
 from service.data import is_shared, prepare, written_by_model
 from service.evaluation import REPORT, evaluate
 from service.folders import Folders
-from service.outdated import read_stored
 from service.plan import Plan
 from service.store import Job, Store
 from training.run.budget import Meter, charge
@@ -26,37 +26,32 @@ _EXAMPLES, _EVALUATION = "examples", "evaluation"
 
 
 def train(job: Job, store: Store, folders: Folders) -> dict[str, Any]:
-    """Train, or continue; the ``service.schemas.Result``.
+    """Start or continue a job. Returns a ``service.schemas.Result``.
 
     Raises:
-        Interrupted: the process was asked to stop.
-        OutdatedPlan: the job was planned by another version of the service.
+        Interrupted: by a signal.
+        OutdatedPlan: see there.
         UserError: see ``training.run.runner.run_training``.
     """
-    work = _Work(job, read_stored(Plan, store.plan(job.id)), store, folders)
+    work = _Work(job, Plan.read(store.plan(job.id)), store, folders)
     artifacts = work.data()
-    environment = _environment(work.plan, artifacts)
-    try:
+    with closing(_environment(work.plan, artifacts)) as environment:
         return asyncio.run(_train(work, environment, artifacts))
-    finally:
-        environment.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A job, and all that it is done with."""
-
     job: Job
     plan: Plan
     store: Store
     folders: Folders
 
     def data(self) -> dict[str, Path]:
-        """The files of the job's environment; what it took to write them is told once."""
+        """The artifacts of the job's environment. Reports once what a hosted model wrote."""
         job, store, folders = self.job, self.store, self.folders
         place = folders.environments if is_shared(self.plan) else folders.run(job.run) / "data"
         artifacts = prepare(self.plan, place)
-        # For what all jobs share, whoever runs the service pays.
+        # Shared data is at the operator's expense.
         report = None if is_shared(self.plan) else written_by_model(self.plan, place)
         if report is not None and not job.step and store.last_event(job.id, _EXAMPLES) is None:
             charge(folders.training(job.run), report["cost_usd"] or 0.0)
@@ -79,34 +74,32 @@ async def _train(
     result = _result(output, job, folders)
     if plan.evaluation is None:
         return result
-    # Whoever cancels now still gets what was trained.
+    # So that a job cancelled during the evaluation keeps its adapter.
     store.note_result(job.id, result)
     meter = Meter(plan.training.budget, gpus(plan.backend), folder)
-    found = await _evaluation(work, environment, result)
+    evaluation = await _evaluation(work, environment, result)
     meter.tick()
-    return result | {"evaluation": found, "spent": meter.spent()}
+    return result | {"evaluation": evaluation, "spent": meter.spent()}
 
 
 async def _evaluation(
     work: _Work, environment: Environment[Any, Any], result: dict[str, Any]
 ) -> dict[str, Any]:
-    """Once: what an earlier worker of the job found stands."""
+    """Evaluates once per job: the result of an earlier worker is reused."""
     job, store, folders = work.job, work.store, work.folders
-    if told := store.last_event(job.id, _EVALUATION):
-        return told.data
+    if earlier := store.last_event(job.id, _EVALUATION):
+        return earlier.data
     place = folders.job(job.run, job.id) / _EVALUATION
     title = f"{job.project}/{job.model_name}, step {result['step']}"
-    found = await evaluate(work.plan, environment, folders.root / result["adapter"], place, title)
-    found["report"] = str((place / REPORT).relative_to(folders.root))
-    store.add_event(job.id, _EVALUATION, found)
-    return found
+    adapter = folders.root / result["adapter"]
+    evaluation = await evaluate(work.plan, environment, adapter, place, title)
+    evaluation["report"] = str((place / REPORT).relative_to(folders.root))
+    store.add_event(job.id, _EVALUATION, evaluation)
+    return evaluation
 
 
 def _environment(plan: Plan, artifacts: dict[str, Path]) -> Environment[Any, Any]:
-    """
-    Raises:
-        EnvironmentUnavailable: its data is not enough for what is to be done.
-    """
+    """Raises ``EnvironmentUnavailable`` if there is nothing to evaluate on."""
     environment = plan.open_environment(artifacts)
     if plan.evaluation and not environment.scenarios("test", 1):
         environment.close()
@@ -115,7 +108,7 @@ def _environment(plan: Plan, artifacts: dict[str, Path]) -> Environment[Any, Any
 
 
 def step_of(record: dict[str, Any], num_steps: int) -> dict[str, Any]:
-    """A step's record as the data of its event: ``service.schemas.Step``."""
+    """Convert a step's record to a ``service.schemas.Step``."""
     numbers = {
         name: _finite(value)
         for name, value in record.items()
@@ -137,12 +130,12 @@ def step_of(record: dict[str, Any], num_steps: int) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no other numbers."""
+    """None for NaN and infinities, which JSON lacks."""
     return float(value) if math.isfinite(value) else None
 
 
 def _result(output: RunOutput, job: Job, folders: Folders) -> dict[str, Any]:
-    """Adapter and report are copied: the next job of the model writes its own in their place."""
+    """Copies adapter and report, which the model's next job will overwrite."""
     place = folders.job(job.run, job.id)
     adapter, report = place / "adapter", place / "report.html"
     shutil.rmtree(adapter, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Work on one job: ``python -m service.worker --data FOLDER --job ID``.
 
-The worker holds the lock of its job's run for as long as it lives, and tells what it does through
-the database alone: it goes on when the service dies, and another service finds it by its lock. Asked
-to stop (SIGTERM, or a cancellation that it reads in the database) it finishes or abandons its step.
+The worker holds the lock of its job's run and reports through the database alone, so it survives the
+service, and the next service recognises it by its lock. When asked to stop (by SIGTERM, or by a
+cancellation in the database), it finishes or abandons its step.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _PACKAGES = ("agent", "backends", "environment", "training")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the service's data folder")
-    parser.add_argument("--job", required=True, help="its id")
+    parser.add_argument("--job", required=True, help="id of the job")
     arguments = parser.parse_args()
     log_to_stderr(os.environ.get("LOG_LEVEL", "info"))
     folders = Folders(arguments.data)
     store = Store(folders.database)
     try:
-        # Before anything slow: whoever comes second must see it.
+        # Before anything slow, so that a second worker sees the lock.
         with holding(folders.lock(store.job(arguments.job).run), _LOCK_PATIENCE_S):
             job = store.job(arguments.job)
             if job.status is Status.RUNNING:
@@ -55,15 +55,15 @@ def main() -> int:
 
 
 def work(job: Job, store: Store, folders: Folders) -> None:
-    """Bring the job to its end, or to where another worker can go on."""
+    """Work until the job ends, or another worker can continue it."""
     threading.Thread(target=_watch, args=(store, job.id), name="watch", daemon=True).start()
-    # Heavy, and not needed to see that the job is taken.
+    # Slow imports, after the lock is taken.
     from service.training_job import train
     from training.run.signals import Interrupted
 
-    told = _Warnings(store, job.id)
+    warnings = _Warnings(store, job.id)
     for package in _PACKAGES:
-        logging.getLogger(package).addHandler(told)
+        logging.getLogger(package).addHandler(warnings)
     try:
         result = train(job, store, folders)
     except Interrupted as stopped:
@@ -73,35 +73,35 @@ def work(job: Job, store: Store, folders: Folders) -> None:
             log.info("%s", stopped)
     except UserError as error:
         store.end(job.id, Status.FAILED, error=str(error))
-        log.error("%s", error)  # noqa: TRY400 (the user's to mend: the text says how)
+        log.error("%s", error)  # noqa: TRY400 (for the user to fix)
     except NoSuchJob:
         raise
     except Exception as error:
         if lacks_room(error, folders.root):
-            raise  # which may pass, and then another worker goes on
-        # A fault of ours would come again with the next worker.
-        told_error = redact(f"{type(error).__name__}: {error}")[:500]
-        store.end(job.id, Status.FAILED, error=f"{told_error} (the worker's log says more)")
+            raise  # temporary: another worker will continue
+        # A bug would recur in the next worker.
+        summary = redact(f"{type(error).__name__}: {error}")[:500]
+        store.end(job.id, Status.FAILED, error=f"{summary} (the worker's log says more)")
         raise
     else:
         store.end(job.id, Status.SUCCEEDED, result=result)
 
 
 def _watch(store: Store, job: str) -> None:
-    """Stop this process when its job is cancelled, and end it at once when that is deleted."""
+    """Stop this process when its job is cancelled; kill it when the job is deleted."""
     pause = threading.Event()
     while not pause.wait(_LOOK_EVERY_S):
         try:
             cancelling = store.job(job).cancelling
         except NoSuchJob:
-            _end_at_once()
+            _kill_group()
         if cancelling:
             os.kill(os.getpid(), signal.SIGTERM)
             return
 
 
-def _end_at_once() -> NoReturn:
-    """This process and all it started, which share its group if a supervisor began it."""
+def _kill_group() -> NoReturn:
+    """Kill this process and its children, which share its group if a supervisor started it."""
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -109,7 +109,7 @@ def _end_at_once() -> NoReturn:
 
 
 class _Warnings(logging.Handler):
-    """What the training warns of, as events of its job."""
+    """Records warnings as events of the job."""
 
     def __init__(self, store: Store, job: str) -> None:
         super().__init__(logging.WARNING)

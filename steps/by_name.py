@@ -1,8 +1,8 @@
-"""Steps that take artifacts by name, whatever an environment calls them.
+"""Steps whose inputs are an environment's artifacts, by name.
 
-ZenML reads a step's inputs from its function's signature and finds the step again, in a pod too, by
-module and attribute. So each set of names gets a function of its own, and the step's module finds
-it again through ``__getattr__``.
+ZenML reads a step's inputs from its function's signature, and loads the step by module and attribute,
+in a pod too. So each set of names gets its own function, which the step's module recreates in
+``__getattr__``.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ def with_inputs(
     form: type[Any] = Path,
     returns: Any = None,
 ) -> Callable[..., Any]:
-    """A function with a parameter of type ``form`` for each of the names, in place of the parameter
-    ``into`` of ``function``: a dictionary of them.
+    """A variant of ``function`` with a parameter of type ``form`` for each name, instead of its dictionary
+    parameter ``into``.
 
     Args:
-        name: its own.
-        returns: its return annotation, if not that of ``function``.
+        name: name of the variant.
+        returns: return annotation of the variant; default: that of ``function``.
     """
-    wanted = sorted(names)
+    inputs = sorted(names)
 
     @functools.wraps(function)
     def variant(**arguments: Any) -> Any:
-        given = {one: form(arguments.pop(one)) for one in wanted}
-        return function(**arguments, **{into: given})
+        values = {input_: form(arguments.pop(input_)) for input_ in inputs}
+        return function(**arguments, **{into: values})
 
     signature = inspect.signature(function)
     kind = inspect.Parameter.KEYWORD_ONLY
     own = [p.replace(kind=kind) for p in signature.parameters.values() if p.name != into]
-    inputs = [inspect.Parameter(one, kind, annotation=form) for one in wanted]
+    added = [inspect.Parameter(input_, kind, annotation=form) for input_ in inputs]
     variant.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=sorted([*own, *inputs], key=lambda p: p.default is not p.empty),
+        parameters=sorted([*own, *added], key=lambda p: p.default is not p.empty),
         return_annotation=returns or signature.return_annotation,
     )
     variant.__name__ = name
@@ -55,27 +55,24 @@ def with_inputs(
 
 
 class StepByName:
-    """A step whose function has a parameter ``artifacts``: paths by name.
-
-    Args:
-        options: of ZenML's decorator ``step``.
-    """
+    """A step whose function has a parameter ``artifacts``, a dictionary of paths. ``options`` are those of
+    ZenML's decorator ``step``."""
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         self._function, self._options = function, options
 
     def taking(self, names: Iterable[str]) -> BaseStep:
-        """The step with an input for each of these artifacts."""
-        wanted = sorted(names)
+        """The variant with an input for each of these artifacts."""
+        inputs = sorted(names)
         own = self._function.__name__
-        function = with_inputs(self._function, wanted, own + _OF + "__".join(wanted))
+        function = with_inputs(self._function, inputs, own + _OF + "__".join(inputs))
         return step(name=own, **self._options)(function)
 
     def find(self, attribute: str) -> BaseStep:
         """For the module's ``__getattr__``.
 
         Raises:
-            AttributeError: this is no variant of the step.
+            AttributeError: the attribute is not a variant of the step.
         """
         name, of, names = attribute.partition(_OF)
         if name != self._function.__name__ or not of:

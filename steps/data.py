@@ -1,4 +1,4 @@
-"""The steps of a data pipeline, one for each stage of an environment."""
+"""The steps of the data pipeline, one per stage of an environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def step_of(stage: Stage) -> BaseStep:
 def arguments_of(stage: Stage, replies: Path) -> dict[str, Any]:
     """
     Args:
-        replies: a folder that outlives the run and keeps what hosted models said.
+        replies: a folder that outlives the run and caches replies of hosted models.
     """
     settings = type(stage.settings)
     return {
@@ -51,13 +51,13 @@ def run_stage(
 ) -> Path:
     """
     Args:
-        make, form: ``module:name`` of the stage's function and of the class of its settings.
-        fingerprint: a digest of what it reads outside, so that a change runs it again.
+        make, form: ``module:name`` of the stage's function and of its settings class.
+        fingerprint: digest of the stage's external inputs; only there to invalidate the cache.
     """
     out = scratch_folder() / file
     work = Work(out, lambda model: LanguageModel(model, replies), Progress)
     facts = _load(make)(work, _load(form).model_validate(settings), **artifacts)
-    # ZenML takes no None.
+    # ZenML rejects None.
     log_metadata({k: v for k, v in facts.items() if v is not None}, infer_artifact=True)
     return out
 
@@ -73,7 +73,7 @@ def _step(name: str, artifact: str, needs: tuple[str, ...], code: tuple[str, ...
 
 
 def __getattr__(attribute: str) -> BaseStep:
-    """A stage's step by the name of its function, as ZenML looks it up."""
+    """A stage's step by function name, for ZenML's source loader."""
     name, makes, rest = attribute.partition(_MAKES)
     if not makes:
         raise AttributeError(attribute)

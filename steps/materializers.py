@@ -1,7 +1,7 @@
-"""Files as artifacts, read in place where the artifact store is a folder of this machine.
+"""Files as artifacts, read in place if the artifact store is a local folder.
 
-ZenML's own materializer copies a file to a temporary folder at every load and leaves it there; a
-database of a gigabyte is loaded by several steps of every run.
+ZenML's own materializer copies a file to a temporary folder on every load and leaves it there, but
+several steps of every run load a database of a gigabyte.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def scratch_folder() -> Path:
-    """A folder that is removed when this process ends."""
+    """A temporary folder that is removed when this process exits."""
     folder = tempfile.TemporaryDirectory(prefix="art-rl-")
     _KEPT.append(folder)
     return Path(folder.name)
 
 
 class FileMaterializer(BaseMaterializer):
-    """A file, or a folder of files. What ``load`` returns is only to be read."""
+    """A file, or a folder of files. Treat what ``load`` returns as read-only."""
 
     ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Path,)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
-    # Only where a step names it: the default for Path stays ZenML's.
+    # Only for steps that name it: ZenML's own stays the default for Path.
     SKIP_REGISTRATION: ClassVar[bool] = True
 
     _CONTENT = "content"
@@ -46,7 +46,7 @@ class FileMaterializer(BaseMaterializer):
             destination = os.path.join(target, str(file.relative_to(data)))
             fileio.makedirs(os.path.dirname(destination))
             fileio.copy(str(file), destination)
-        # A folder with one file must not come back as that file.
+        # Distinguishes a folder with one file from that file.
         with fileio.open(os.path.join(self.uri, "folder"), "w") as marker:
             marker.write("1")
 
@@ -59,7 +59,7 @@ class FileMaterializer(BaseMaterializer):
         return file
 
     def compute_content_hash(self, data: Path) -> str:
-        """Equal files are equal artifacts: what was made from one need not be made again."""
+        """Equal files are equal artifacts, so that steps that read them stay cached."""
         digest = hashlib.sha256()
         for file in [data] if data.is_file() else sorted(p for p in data.rglob("*") if p.is_file()):
             digest.update(f"{file.name}\0".encode())

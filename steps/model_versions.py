@@ -1,4 +1,4 @@
-"""What earlier runs left in ZenML: data artifacts, and versions of the model."""
+"""Look up data artifacts and model versions of earlier runs in ZenML."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ PRODUCTION = "production"
 
 
 class MissingArtifact(UserError):
-    """A pipeline that needs what another one makes; the text names the command to run first."""
+    """A pipeline needs the output of another one; the message names the command to run first."""
 
 
 def data_tag(environment: str) -> str:
-    """Marks the runs of the data pipeline that made this environment's data."""
+    """The tag of data pipeline runs for this environment."""
     return f"environment:{environment}"
 
 
 def data_artifacts(environment: str) -> dict[str, Any]:
-    """The artifacts of the newest completed data run that this environment needs, by name.
+    """The environment's artifacts from the newest completed data run, by name.
 
     Raises:
-        MissingArtifact: there is none yet.
+        MissingArtifact: there is no such run.
     """
-    wanted = environment_package(environment).artifacts
-    if not wanted:
+    names = environment_package(environment).artifacts
+    if not names:
         return {}
     runs = Client().list_pipeline_runs(
         pipeline=DATA_PIPELINE,
@@ -44,16 +44,16 @@ def data_artifacts(environment: str) -> dict[str, Any]:
             f"there is no data of {environment} yet: run python run.py --pipeline data first, with "
             "the same --config"
         )
-    made = {
+    outputs = {
         name: versions[0]
         for step in runs.items[0].steps.values()
         for name, versions in step.outputs.items()
     }
-    return {name: made[name] for name in wanted}
+    return {name: outputs[name] for name in names}
 
 
 def trained_version(model_name: str, version: str | None) -> Any:
-    """The version to evaluate: the one asked for, or the newest that holds an adapter.
+    """The version to evaluate; by default the newest with an adapter.
 
     Raises:
         MissingArtifact: there is none.
@@ -61,12 +61,9 @@ def trained_version(model_name: str, version: str | None) -> Any:
     client = Client()
     try:
         if version is not None:
-            # A text of digits would be looked up as a name.
+            # ZenML would look up a string of digits as a name.
             key = int(version) if version.isdigit() else version
-            found = client.get_model_version(model_name, key)
-            if adapter_of(found) is None:
-                raise MissingArtifact(f"version {version} of {model_name} holds no adapter")
-            return found
+            return _with_adapter(client.get_model_version(model_name, key), version, model_name)
         for candidate in client.list_model_versions(
             model=model_name, sort_by="desc:number", size=50
         ):
@@ -81,13 +78,13 @@ def trained_version(model_name: str, version: str | None) -> Any:
 
 
 def production_version(model_name: str) -> Any | None:
-    """What is in production, if anything is."""
-    # A list: in the body of a pipeline get_model_version gives a promise of a version instead.
+    """The version in production, if any."""
+    # Not get_model_version, which returns a lazy version inside a pipeline's body.
     try:
-        found = Client().list_model_versions(model=model_name, stage=PRODUCTION, size=1)
+        versions = Client().list_model_versions(model=model_name, stage=PRODUCTION, size=1).items
     except KeyError:
         return None
-    return found.items[0] if found.items else None
+    return versions[0] if versions else None
 
 
 def adapter_of(version: Any) -> Any:
@@ -95,19 +92,23 @@ def adapter_of(version: Any) -> Any:
 
 
 def model_version(model_name: str, version: str) -> Any:
-    """A version by number, or by the stage it is in.
+    """A version by number or stage.
 
     Raises:
-        MissingArtifact: there is none, or it holds no adapter.
+        MissingArtifact: there is none, or it has no adapter.
     """
     if version != PRODUCTION:
         return trained_version(model_name, version)
-    found = production_version(model_name)
-    if found is None:
+    current = production_version(model_name)
+    if current is None:
         raise MissingArtifact(
             f"no version of {model_name} is in production: python run.py --pipeline eval promotes "
-            "one if it is better than its base; --model-version takes another one"
+            "one if it is better than its base; --model-version selects another one"
         )
-    if adapter_of(found) is None:
-        raise MissingArtifact(f"version {found.number} of {model_name} holds no adapter")
-    return found
+    return _with_adapter(current, current.number, model_name)
+
+
+def _with_adapter(version: Any, label: str | int, model_name: str) -> Any:
+    if adapter_of(version) is None:
+        raise MissingArtifact(f"version {label} of {model_name} has no adapter")
+    return version

@@ -1,9 +1,8 @@
-"""A run folder's state in the artifact store, for steps whose disk goes with their pod.
+"""Mirror a run folder to the artifact store, for steps whose disk is lost with their pod.
 
-Files are stored under their digest and never changed; a manifest that names them is written last
-and is what makes a save. So a kill at any moment leaves the save before it: what an interrupted one
-left behind no manifest names, and half a manifest is not JSON. An attempt that lives on after it was
-given up cannot spoil its successor's files either.
+Files are stored under their digest and never changed. A save is complete once its manifest, written
+last, is valid JSON, so a kill at any moment leaves the previous save intact. Nor can an abandoned
+attempt that is still running damage the files of its successor.
 """
 
 from __future__ import annotations
@@ -24,15 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class DamagedMirror(UserError):
-    """A file of a save is missing or has other contents than its manifest says."""
+    """A file of a save is missing or differs from its manifest."""
 
 
 class RunMirror:
-    """The saves of one run, of which it keeps the newest.
-
-    Args:
-        uri: a folder of the artifact store that is this run's alone.
-    """
+    """The newest save of one run. ``uri`` is a folder of the artifact store for this run alone."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -41,14 +36,14 @@ class RunMirror:
 
     @classmethod
     def of_run(cls, project: str, name: str) -> RunMirror:
-        """That of a run, in the artifact store of the active stack."""
+        """The mirror of a run in the artifact store of the active stack."""
         return cls(f"{Client().active_stack.artifact_store.path}/run_folders/{project}/{name}")
 
     def restore(self, folder: Path) -> int:
         """Fill an empty folder with the newest save. Returns its step; 0 if there is none.
 
         Raises:
-            DamagedMirror: the store does not hold what was saved.
+            DamagedMirror: see there.
         """
         for name in sorted(self._manifests(), reverse=True):
             manifest = self._read(name)
@@ -62,18 +57,14 @@ class RunMirror:
         return int(manifest["step"])
 
     def save(self, folder: Path, files: Iterable[Path], step: int) -> None:
-        """Make the newest save of these files of the folder.
-
-        Args:
-            step: must not be lower than that of an earlier save.
-        """
+        """Save these files of the folder, and delete older saves. ``step`` must not decrease."""
         known = set(self._saved.values())
         fileio.makedirs(self._objects)
         saved = {}
         for file in files:
             digest = _digest(file)
             if digest not in known:
-                # Only what this attempt stored or read in whole is known to be whole.
+                # Only files that this attempt has stored or read are known to be intact.
                 fileio.copy(str(file), f"{self._objects}/{digest}", overwrite=True)
                 known.add(digest)
             saved[str(file.relative_to(folder))] = digest
@@ -83,7 +74,7 @@ class RunMirror:
         unused = [f"{self.uri}/{older}" for older in self._manifests() if older < name]
         unused += [f"{self._objects}/{digest}" for digest in known - set(saved.values())]
         for path in unused:
-            if fileio.exists(path):  # unless another attempt was faster
+            if fileio.exists(path):  # another attempt may have removed it
                 fileio.remove(path)
         self._saved = saved
 
@@ -97,7 +88,7 @@ class RunMirror:
             try:
                 return json.load(file)
             except ValueError:
-                log.warning("%s/%s was not written to its end: it does not count", self.uri, name)
+                log.warning("ignoring incomplete manifest %s/%s", self.uri, name)
                 return None
 
     def _download(self, target: Path, digest: str, manifest: str) -> None:
@@ -109,9 +100,8 @@ class RunMirror:
             whole = _digest(target) == digest
         if not whole:
             raise DamagedMirror(
-                f"{source} is missing or damaged, of which {target.name} was to be restored: "
-                f"delete {self.uri} to begin the run anew, or take another --name. {manifest} "
-                "names all that it needs"
+                f"cannot restore {target.name}: {source} is missing or damaged. Delete {self.uri} to start "
+                f"the run over, or use another --name; {manifest} lists all required files"
             )
 
 

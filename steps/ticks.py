@@ -1,4 +1,4 @@
-"""Tell whoever waits that a step is done."""
+"""Log completed steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOOK = f"{__name__}.step_done"
 
 
 def step_done() -> None:
-    """ZenML's hook after a step that succeeded."""
+    """ZenML's success hook."""
     step = get_step_context().step_run
     started = step.start_time.replace(tzinfo=UTC)
     log.info("  ✓ %s %.1f s", step.name, (datetime.now(UTC) - started).total_seconds())

@@ -1,3 +1,3 @@
-"""How the policy learns: the loop, its account of every trajectory, evaluation and promotion."""
+"""The training loop, the accounting of its trajectories, evaluation and promotion."""
 
 import backends as backends

@@ -1,5 +1,5 @@
-"""What a run is given, validated and serialisable: a step's parameter, the training service's stored
-plan and the runner's argument are the same object."""
+"""The specification of a run, validated and serialisable: one object is the step's parameter, the
+training service's stored plan and the runner's argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from environment.base import Environment, StrictModel
 from environment.registry import environment_package
 from training.config import EvaluationConfig, RolloutConfig, TrainingConfig
 
-# May change between the attempts of a run without making it another run.
+# May change between the attempts of a run.
 _FREE_SETTINGS = {
     "max_steps",
     "budget",
@@ -28,14 +28,9 @@ _JUDGES_SCORES = {"model", "api_base", "window_tokens", "second_order_share"}
 
 
 class _Spec(StrictModel):
-    """
-    Args:
-        environment: its settings, with its name.
-    """
-
     project: str
     seed: int
-    environment: dict[str, Any]
+    environment: dict[str, Any]  # its settings, including its name
     backend: BackendConfig
     rollout: RolloutConfig
     judge: JudgeConfig = JudgeConfig()
@@ -47,27 +42,20 @@ class _Spec(StrictModel):
         return package.config.model_validate(settings).model_dump(mode="json")
 
     def open_environment(self, artifacts: Mapping[str, Path]) -> Environment[Any, Any]:
-        """
-        Args:
-            artifacts: those that the environment's stages made, by name.
-        """
+        """Open the environment over its artifacts, by name."""
         package = environment_package(self.environment["name"])
         config = package.config.model_validate(self.environment)
         return package.open(dict(artifacts), config, self.rollout.max_turns)
 
 
 class RunSpec(_Spec):
-    """Everything a training run depends on beside its data.
-
-    Args:
-        name: of the run.
-    """
+    """Everything a training run depends on, except its data."""
 
     name: str
     training: TrainingConfig = Field(default_factory=TrainingConfig)
 
     def lasting(self) -> dict[str, Any]:
-        """What must stay the same for the run to continue."""
+        """The settings that must not change for the run to continue."""
         settings: dict[str, Any] = {
             "seed": self.seed,
             "backend": self.backend.model_dump(mode="json"),
@@ -81,7 +69,7 @@ class RunSpec(_Spec):
 
 
 class EvaluationSpec(_Spec):
-    """Everything an evaluation depends on beside its data and the adapters.
+    """Everything an evaluation depends on, except its data and the adapters.
 
     Args:
         model_name: the model in ZenML.

@@ -1,1 +1,1 @@
-"""What the training service and a deployment share: guards, server-sent events, pages."""
+"""Shared by both HTTP servers, training service and deployment: guards, server-sent events, pages."""

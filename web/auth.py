@@ -1,4 +1,4 @@
-"""Who may call, and how often: ASGI middleware."""
+"""ASGI middleware for authentication and rate limits."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ _SCHEME = b"bearer "
 
 
 class BearerAuth:
-    """Requires the bearer token. A server without a token must listen on loopback only; it refuses
-    requests that a page of another site makes from a browser on this machine.
+    """Requires the bearer token. A server without a token must listen on loopback only, and refuses
+    requests that other sites' pages send from a browser on this machine.
 
     Args:
-        token: None if callers need none.
-        public: paths open to everyone, as ``HEALTH`` is.
+        public: paths that need no token, in addition to ``HEALTH``.
     """
 
     def __init__(self, app: Any, token: str | None, public: frozenset[str] = frozenset()) -> None:
@@ -52,7 +51,7 @@ class BearerAuth:
 
 
 def _same_origin(origin: bytes, host: bytes) -> bool:
-    """A page on another port belongs to another site."""
+    """Includes the port."""
     try:
         return urlsplit(origin).netloc.lower() == host.lower()
     except ValueError:
@@ -60,11 +59,8 @@ def _same_origin(origin: bytes, host: bytes) -> bool:
 
 
 class RateLimit:
-    """Token-bucket limit per client address: a bucket holds a minute's requests and refills steadily.
-
-    Args:
-        clock: seconds, for tests.
-    """
+    """Token-bucket limit per client address, with a minute's requests as bucket size. ``clock`` is in
+    seconds, for tests."""
 
     def __init__(
         self, app: Any, per_minute: int, clock: Callable[[], float] = time.monotonic
@@ -87,7 +83,7 @@ class RateLimit:
         now = self._clock()
         left, since = self._buckets.pop(client, (self._size, now))
         left = min(self._size, left + (now - since) * self._size / 60)
-        # Added last, so that the client silent for longest is evicted first.
+        # Reinserted at the end, so that the longest idle client is evicted first.
         self._buckets[client] = (left - 1 if left >= 1 else left, now)
         if len(self._buckets) > _MOST_CLIENTS:
             del self._buckets[next(iter(self._buckets))]

@@ -1,4 +1,4 @@
-"""Server-sent events as both HTTP servers send them."""
+"""Server-sent events."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _GRACE_S = 5.0
 
 
 def server_sent(name: str, data: Any, id_: int | None = None) -> ServerSentEvent:
-    """One event. A client that reconnects sends the last ``id_`` it saw."""
-    # json.dumps writes ASCII: a caller's text may contain surrogates, which UTF-8 cannot encode.
+    """An event. A client that reconnects sends the last ``id_`` it received."""
+    # json.dumps writes ASCII: callers' text may contain surrogates, which UTF-8 cannot encode.
     number = None if id_ is None else str(id_)
     return ServerSentEvent(json.dumps(data), event=name, id=number, sep=_LINE_END)
 
@@ -30,8 +30,8 @@ def event_stream(
     """Sends events as they come, and a comment every ``keep_alive_s`` seconds.
 
     Args:
-        closing: set when the server shuts down. The events then have a few seconds to end by
-            themselves before the connection is cut.
+        closing: set at shutdown; ``events`` then gets a few seconds to end before the connection is
+            closed.
     """
     return EventSourceResponse(
         events,

@@ -1,5 +1,4 @@
-"""Guards any HTTP server of ours: limits bodies, checks the host name, answers errors. It knows
-nothing of what is served."""
+"""ASGI middleware that limits bodies and checks the host name, and JSON error responses."""
 
 from __future__ import annotations
 
@@ -31,18 +30,18 @@ def is_loopback(host: str) -> bool:
 
 
 async def failed(_: Request, error: Exception) -> Response:
-    # The details are in the log; they are not for the caller.
+    # The details are in the log, not for the caller.
     return json_answer(500, {"detail": FAILED}, Connection="close")
 
 
 def json_answer(status: int, content: Any, **headers: str) -> Response:
-    # json.dumps writes ASCII: a caller's text may contain surrogates, which UTF-8 cannot encode.
+    # json.dumps writes ASCII: callers' text may contain surrogates, which UTF-8 cannot encode.
     return Response(json.dumps(content), status, headers, media_type="application/json")
 
 
 async def invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # Without the input, which FastAPI would echo: it may be long, and not valid JSON.
+    # Without the input that FastAPI echoes: it may be long or not serialisable.
     detail = [
         {
             "loc": [str(p)[:80] for p in e["loc"]],
@@ -55,12 +54,11 @@ async def invalid(_: Request, error: Exception) -> Response:
 
 
 class Guard:
-    """ASGI middleware that limits the size of a request's body.
+    """ASGI middleware that limits request bodies.
 
     Args:
-        local_only: refuse requests for any host but this machine, as a server without a key must:
-            otherwise a web page could reach it under a name that its owner points here (DNS
-            rebinding).
+        local_only: refuse requests for other host names than loopback, as a server without a key must:
+            otherwise a web page could reach it by DNS rebinding.
     """
 
     def __init__(
@@ -76,8 +74,7 @@ class Guard:
         host = headers.get(b"host", b"").decode("latin-1")
         if self._local_only and not is_loopback(_without_port(host)):
             await json_answer(
-                421,
-                {"detail": "this server has no key, so it answers under this machine's name only"},
+                421, {"detail": "this server has no key, so it answers requests to localhost only"}
             )(scope, receive, send)  # type: ignore[arg-type]
             return
         body = b""

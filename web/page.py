@@ -1,4 +1,4 @@
-"""Serve a page: its HTML at ``/``, and the files it loads."""
+"""Serve a page and its files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse
 
-# Nothing inline, nothing from elsewhere, in no frame.
+# No inline code, no third-party resources, no frames.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -17,7 +17,7 @@ _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # an upgraded server must not meet an old script
+    "Cache-Control": "no-cache",  # scripts must match the server's version
 }
 
 
@@ -30,8 +30,7 @@ ASSETS = files_in(Path(__file__).parent / "assets")
 
 
 def page_router(index: Path, prefix: str, files: Mapping[str, Path]) -> APIRouter:
-    """Serves ``index`` and, as ``/prefix/name``, each of the files: nothing else in their folders
-    can be reached, whatever the path."""
+    """Serves ``index`` at ``/`` and the files at ``/prefix/name``. No path reaches other files."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")

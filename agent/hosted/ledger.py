@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from agent.hosted.providers import has_list_price
+from environment.files import write_atomically
 from environment.language_model import LlmBudgetSpent, LlmConfig, LlmUsage
 
 
@@ -67,11 +66,3 @@ class Ledger:
         totals.cost_usd += cost or 0.0
         if self._file:
             write_atomically(self._file, json.dumps(asdict(totals)))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Safe for concurrent writers: the last one wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.replace(file.name, path)

@@ -17,8 +17,9 @@ import openai
 from pydantic import BaseModel, ValidationError
 
 from agent.hosted.connection import Connection
-from agent.hosted.ledger import Ledger, is_priced, write_atomically
+from agent.hosted.ledger import Ledger, is_priced
 from agent.hosted.redaction import redact
+from environment.files import write_atomically
 from environment.language_model import Form, LlmConfig, LlmFailed, LlmUsage, Message
 
 log = logging.getLogger(__name__)

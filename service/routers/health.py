@@ -14,9 +14,11 @@ from service.states import Status
 router = APIRouter(tags=["service"])
 
 
-@router.get("/health", responses={503: {"model": Health, "description": "Jobs are not started."}})
+@router.get(
+    "/health", responses={503: {"model": Health, "description": "The service starts no jobs."}}
+)
 def health(service: TheService, response: Response) -> Health:
-    """Whether jobs are started, and what is configured. Requires no token."""
+    """Whether the service starts jobs, and what is configured. Requires no token."""
     counts = service.store.counts()
     alive = service.supervisor.alive
     response.status_code = 200 if alive else 503

@@ -33,10 +33,10 @@ _BAD_MODEL: dict[int | str, dict[str, Any]] = {
 
 @router.post("/rollout", responses=_BAD_MODEL)
 async def rollout(request: RolloutRequest, service: TheService) -> RolloutAnswer:
-    """Have the service's writer write examples of a task to train on. There may be fewer than
-    requested: the report says why."""
+    """Have the configured writer generate examples of a task to train on. If there are fewer than
+    requested, the report says why."""
     writer = service.settings.writer
-    # In a thread, since the first check imports LiteLLM for seconds.
+    # In a thread: the first check imports LiteLLM, which takes seconds.
     await asyncio.to_thread(check_llm, writer, "writer, in the service's configuration")
     async with service.hosted:
         examples, report = await write_examples(
@@ -54,7 +54,7 @@ async def rollout(request: RolloutRequest, service: TheService) -> RolloutAnswer
 
 @router.post("/evaluate", responses=_BAD_MODEL)
 async def evaluate(request: EvaluateRequest, service: TheService) -> EvaluateAnswer:
-    """Have a judge score each trajectory from 0 to 1 by the criteria of ``evaluation_prompt``."""
+    """Have a judge score each trajectory from 0 to 1 by the criteria in ``evaluation_prompt``."""
     config = service.settings.judge.model_copy(update={"model": request.judge_model})
     try:
         await asyncio.to_thread(check_judge_name, config.model, service.settings)

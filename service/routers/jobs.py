@@ -19,25 +19,20 @@ from web.events import MEDIA_TYPE
 
 router = APIRouter(tags=["training"], prefix="/train/{project}/{model_name}")
 
-
-# A response_class with a media type would give refusals that type in the description, too.
+# Not a response_class with a media type: OpenAPI would declare that type for refusals, too.
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events.", "content": {MEDIA_TYPE: {}}},
-    NO_MORE: {"description": "The job has ended, and there are no events after that one."},
+    NO_MORE: {"description": "The job has ended, and there are no later events."},
 }
 
 
 @router.get("/status", responses=NOT_FOUND)
 def status(project: Name, model_name: Name, service: TheService) -> JobStatus:
-    """The state of the model's newest job."""
+    """The status of the model's newest job."""
     return status_of(newest(service.store, project, model_name), service.store)
 
 
-@router.get(
-    "/stream",
-    response_class=Response,
-    responses=NOT_FOUND | _EVENTS,
-)
+@router.get("/stream", response_class=Response, responses=NOT_FOUND | _EVENTS)
 async def stream(
     project: Name,
     model_name: Name,
@@ -47,13 +42,12 @@ async def stream(
         int, Query(ge=0, le=2**53, description="The same, for clients that cannot set headers.")
     ] = 0,
     job_id: Annotated[
-        str | None,
-        Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead."),
+        str | None, Query(pattern="^[0-9a-f]{32}$", description="An earlier job's events instead.")
     ] = None,
 ) -> Response:
-    """The events of the model's newest job as server-sent events, from the first or after
-    ``Last-Event-ID``, until the job ends. The header Job-Id names the job: a client that reconnects
-    sends it as ``job_id``, as the model may have a newer job by then."""
+    """Stream the events of the model's newest job as server-sent events, from the first or after
+    ``Last-Event-ID``, until the job ends. The header Job-Id names the job; a client that reconnects
+    sends it as ``job_id``, since the model may have a newer job by then."""
     job = newest(service.store, project, model_name)
     if job_id is not None:
         job = service.store.job(job_id)
@@ -64,8 +58,8 @@ async def stream(
 
 @router.post("/cancel", status_code=202, responses=NOT_FOUND | CONFLICT)
 def cancel(project: Name, model_name: Name, service: TheService) -> JobStatus:
-    """Cancel the model's job: at once if it is queued, else when its worker has finished or abandoned
-    the current step. What was trained is kept."""
+    """Cancel the model's job: at once if it is queued, otherwise once its worker has finished or
+    abandoned the current step. Steps already trained are kept."""
     job = service.store.request_cancel(newest(service.store, project, model_name).id)
     service.supervisor.wake()
     if job.status in (Status.SUCCEEDED, Status.FAILED):
@@ -74,10 +68,7 @@ def cancel(project: Name, model_name: Name, service: TheService) -> JobStatus:
 
 
 def newest(store: Store, project: str, model_name: str) -> Job:
-    """
-    Raises:
-        NoSuchJob: there is no such model.
-    """
+    """Raises ``NoSuchJob`` if there is no such model."""
     job = store.newest(project, model_name)
     if job is None:
         raise NoSuchJob(f"there is no model {project}/{model_name}")
@@ -99,5 +90,5 @@ def status_of(job: Job, store: Store) -> JobStatus:
 
 
 def columns(job: Job, form: type[BaseModel]) -> dict[str, Any]:
-    """The fields of an answer that are columns of ``jobs``."""
+    """The fields of a response that are columns of ``jobs``."""
     return {n: v for n, v in asdict(job).items() if n in form.model_fields} | {"job_id": job.id}

@@ -13,7 +13,7 @@ router = APIRouter(tags=["service"])
 
 @router.get(
     "/metrics",
-    # With a media type, the description would give refusals that type, too.
+    # Not a response_class with a media type: OpenAPI would declare that type for refusals, too.
     response_class=Response,
     responses={200: {"description": "Metrics.", "content": {"text/plain": {}}}},
 )

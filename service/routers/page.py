@@ -1,5 +1,5 @@
-"""The page at ``/``. Its files are public: they contain nothing about jobs. What it shows it requests
-from the API, with the token that the reader enters."""
+"""The page at ``/``. Its files are public as they contain nothing about jobs: the page gets its data
+from the API, with the token that the user enters."""
 
 from __future__ import annotations
 

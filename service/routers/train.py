@@ -21,10 +21,10 @@ async def train(
     service: TheService,
     idempotency_key: Annotated[Key | None, Header()] = None,
 ) -> Accepted:
-    """Check a job and queue it. A job for a model that was trained before continues its training, if
-    the request is the same up to a larger ``num_steps``."""
+    """Check a job and queue it. A job for an existing model continues its training, if the request
+    differs in nothing but a larger ``num_steps``."""
     key = _one_key(idempotency_key, request.idempotency_key)
-    # In threads of its own: a slow check must not use up those that all routes share.
+    # Its own thread limit: slow checks must not exhaust the threads that all routes share.
     return await to_thread.run_sync(_submit, request, key, service, limiter=service.checking)
 
 
@@ -36,8 +36,8 @@ def _submit(request: TrainRequest, key: str | None, service: Service) -> Accepte
     if earlier is None:
         last = store.newest(request.project, request.model_name)
         if last and last.status.ended and last.step > request.num_steps:
-            why = f"the model has made {last.step} steps, and num_steps counts them all"
-            raise HTTPException(409, f"{why}: request more, or delete the model to start over")
+            done = f"the model has made {last.step} steps, which num_steps includes"
+            raise HTTPException(409, f"{done}: request more, or delete the model to start over")
         previous = store.plan(last.id) if last and last.status.ended else None
         checked = service.checker.check(fields, previous)
         if "refusal" in checked:

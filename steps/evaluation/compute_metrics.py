@@ -1,4 +1,4 @@
-"""Summaries, paired differences, the verdict and the report."""
+"""Compute summaries, paired differences, the decision and the report."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ def compute_metrics(
 ]:
     """
     Args:
-        rescored: the rollouts are of an earlier evaluation; nothing is decided or recorded.
+        rescored: the rollouts are from an earlier evaluation; nothing is decided or recorded.
 
     Raises:
         ValueError: the policies were not run on the same scenarios.
     """
-    found = read_rows(rows)
-    comparison = compare(found, confidence)
+    evaluation_rows = read_rows(rows)
+    comparison = compare(evaluation_rows, confidence)
     decision = RESCORED if rescored else decide(comparison)
     report = evaluation_report(
         f"Evaluation of run {trained_model['run']}, step {trained_model['step']}",
         comparison,
         decision,
-        found,
+        evaluation_rows,
         {name: trained_model[name] for name in ("base_model", "run", "step", "seed")},
         read_facts(rows).get("meanings", {}),
     )
     if not rescored:
         _record(comparison, decision)
-    agreed = agreement(found)
-    metrics = comparison.model_dump() | {"agreement": agreed.model_dump() if agreed else None}
+    judge = agreement(evaluation_rows)
+    metrics = comparison.model_dump() | {"agreement": judge.model_dump() if judge else None}
     return metrics, decision.model_dump(), HTMLString(report)
 
 
 def _record(comparison: Comparison, decision: Decision) -> None:
-    """With the version of the model; ZenML takes no None."""
+    """Log to the model version; ZenML rejects None."""
     shares = {
         label: {mode: s.success for mode, s in modes.items() if s.success is not None}
         for label, modes in comparison.policies.items()
     }
-    found: dict[str, Any] = {"evaluation": shares, "decision": decision.reason}
+    metadata: dict[str, Any] = {"evaluation": shares, "decision": decision.reason}
     if gain := comparison.differences["base"].get("sampled"):
-        found["gain_over_base"] = gain
-    log_metadata(found, infer_model=True)
+        metadata["gain_over_base"] = gain
+    log_metadata(metadata, infer_model=True)

@@ -1,4 +1,4 @@
-"""The model's page as an artifact: the open-source dashboard has no view of models."""
+"""A model card as an artifact, since the open-source dashboard has no view of models."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SHOWN = 50
 
 @step(enable_cache=False)
 def describe_model(promoted: bool) -> Annotated[HTMLString, "model_card"]:
-    """The newest versions with their metrics and stages. Runs after ``promoted`` is settled."""
+    """The newest versions with metrics and stages. Takes ``promoted`` only to run after ``promote``."""
     model = get_step_context().model
-    found = Client().list_model_versions(model=model.name, sort_by="desc:number", size=_SHOWN)
+    page = Client().list_model_versions(model=model.name, sort_by="desc:number", size=_SHOWN)
     versions = [
         Version(
             number=version.number,
@@ -25,6 +25,6 @@ def describe_model(promoted: bool) -> Annotated[HTMLString, "model_card"]:
             created=f"{version.created:%Y-%m-%d %H:%M}",
             metadata=Client().get_model_version(model.name, version.number).run_metadata,
         )
-        for version in found.items
+        for version in page.items
     ]
     return HTMLString(model_card(model.name, versions))

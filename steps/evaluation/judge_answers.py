@@ -1,4 +1,4 @@
-"""A judge's verdict on every answer, beside the environment's own."""
+"""Have a judge verify every answer of an evaluation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 @step(enable_cache=False, output_materializers={"judged_rows": FileMaterializer})
 def judge_answers(rows: Path, spec: EvaluationSpec) -> Annotated[Path, "judged_rows"]:
-    """The rows of an evaluation with verdicts, which decide on success if so configured."""
+    """The rows with verdicts, which replace ``success`` if so configured."""
     decides: Literal["judge", "match"] = (
         "judge" if spec.evaluation.correctness == "judge" else "match"
     )
     llm = LanguageModel(spec.judge)
     judged = asyncio.run(judge_rows(read_rows(rows), CorrectnessJudge(llm), decides))
-    log.info("the judge was asked %d times, for %.4f USD", llm.usage.requests, llm.usage.cost_usd)
+    log.info("judge: %d requests, %.4f USD", llm.usage.requests, llm.usage.cost_usd)
     return write_rows(judged, scratch_folder() / "rows.parquet", read_facts(rows))

@@ -1,4 +1,4 @@
-"""Take up a trained adapter and check that it belongs to the base model that is here."""
+"""Load the record of a trained adapter and check that it fits the configured base model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.run.store import PolicyRecord, base_fingerprint, read_policy_recor
 def load_trained_model(
     adapter: Path, backend: BackendConfig
 ) -> Annotated[dict[str, Any], "trained_model"]:
-    """What was trained: base, step, run, seed and the digests of its data.
+    """The adapter's ``PolicyRecord``.
 
     Raises:
         BackendError: the adapter was trained on another base model.

@@ -1,4 +1,4 @@
-"""Move the evaluated model version to production, or say why not."""
+"""Promote the evaluated model version, or log why not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 @step(enable_cache=False)
 def promote(decision: dict[str, Any]) -> Annotated[bool, "promoted"]:
-    """True if this version is in production now. The one it replaces is archived by ZenML."""
+    """Whether the version was promoted. ZenML archives the one that it replaces."""
     log.info(decision["reason"])
     if decision["promote"]:
         get_step_context().model.set_stage(PRODUCTION, force=True)

@@ -1,7 +1,8 @@
-"""Score the rollouts of an earlier evaluation again."""
+"""Rescore the rollouts of an earlier evaluation."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,26 +18,20 @@ from training.spec import EvaluationSpec
 def rescore_rollouts(
     stored: Path, spec: EvaluationSpec, artifacts: dict[str, Path]
 ) -> tuple[Annotated[Path, "rescored_rows"], Annotated[dict[str, Any], "trained_model"]]:
-    """The rows scored again, and what was evaluated then.
+    """The rescored rows, and the record of the model that was evaluated.
 
     Raises:
-        RescoreError: they cannot be scored.
+        RescoreError: see there.
     """
     rows = read_stored(stored)
-    environment = spec.open_environment(artifacts)
-    try:
+    with closing(spec.open_environment(artifacts)) as environment:
         rescored = rescore(rows, environment)
-    finally:
-        environment.close()
-    meanings = {**environment.verdicts, **environment.metrics}
-    facts = read_facts(stored) | {"meanings": meanings}
+        facts = read_facts(stored) | {"meanings": environment.meanings}
     return write_rows(rescored, scratch_folder() / "rows.parquet", facts), facts
 
 
 RESCORE_ROLLOUTS = StepByName(
-    rescore_rollouts,
-    enable_cache=False,
-    output_materializers={"rescored_rows": FileMaterializer},
+    rescore_rollouts, enable_cache=False, output_materializers={"rescored_rows": FileMaterializer}
 )
 
 

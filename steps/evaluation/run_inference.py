@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ def run_inference(
     artifacts: dict[str, Path],
     incumbent: Path | None = None,
 ) -> Annotated[Path, "evaluation_rows"]:
-    """One row per rollout: our policies greedy and sampled, hosted models as configured.
+    """One row per rollout: greedy and sampled for our policies, as configured for hosted models.
 
     Raises:
         BackendError: a version was trained on another base model.
@@ -35,30 +36,15 @@ def run_inference(
         other = adapter_of(model_version(spec.model_name, str(number))).load()
         check_adapter(other, spec.backend)
         adapters[label] = other
-    environment = spec.open_environment(artifacts)
-    try:
-        rows = asyncio.run(
-            run_policies(
-                adapters,
-                environment,
-                spec.backend,
-                spec.rollout,
-                spec.evaluation,
-                spec.seed,
-                scratch_folder(),
-            )
-        )
-    finally:
-        environment.close()
-    meanings = {**environment.verdicts, **environment.metrics}
-    facts = trained_model | {"meanings": meanings}
+    with closing(spec.open_environment(artifacts)) as environment:
+        settings = spec.backend, spec.rollout, spec.evaluation, spec.seed
+        rows = asyncio.run(run_policies(adapters, environment, *settings, scratch_folder()))
+        facts = trained_model | {"meanings": environment.meanings}
     return write_rows(rows, scratch_folder() / "rows.parquet", facts)
 
 
 RUN_INFERENCE = StepByName(
-    run_inference,
-    enable_cache=False,
-    output_materializers={"evaluation_rows": FileMaterializer},
+    run_inference, enable_cache=False, output_materializers={"evaluation_rows": FileMaterializer}
 )
 
 

@@ -1,1 +1,1 @@
-"""The step of the inference pipeline, and what a deployment of it is made of."""
+"""The step of the inference pipeline, and the parts of its deployment."""

@@ -1,10 +1,9 @@
-"""The HTTP endpoints of a deployment, in the form that ZenML's deployment app takes them.
+"""The HTTP endpoints of a deployment, for ZenML's deployment app.
 
-``/invoke`` speaks ZenML's envelope. Unless runs are recorded, it calls the agent directly: recording
-a request as a pipeline run with its artifacts takes several times as long as answering it.
+``/invoke`` uses ZenML's envelope. Unless runs are recorded, it calls the agent directly: recording a
+request as a pipeline run with its artifacts takes several times as long as answering it.
 
-What a question consists of, the environment says: the handlers are made for its form. (So
-annotations are evaluated here, and not postponed.)
+Handlers are created for the environment's question type, so annotations must not be postponed here.
 """
 
 import asyncio
@@ -66,7 +65,7 @@ def _answerer() -> Answerer:
 
 def health(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
     async def check_health() -> dict[str, str]:
-        """Whether the deployment answers questions."""
+        """Whether the deployment can answer questions."""
         if not _answerer().healthy:
             raise Unavailable("the agent cannot answer")
         return {"status": "ok"}
@@ -119,14 +118,14 @@ def submit(app_runner: BaseDeploymentAppRunner, environment: str) -> Callable[..
     form: Any = _invoke_request(environment)
 
     async def submit_pipeline(request: form) -> BaseDeploymentSubmitResponse:
-        """Answer a question in a recorded pipeline run; returns its id at once."""
+        """Answer a question in a recorded pipeline run. Returns its id at once."""
         _answerer().check(request.parameters)
         try:
             run, snapshot = await asyncio.to_thread(
                 app_runner.service.prepare_pipeline_run, request
             )
         except EntityExistsError as error:
-            raise HTTPException(409, f"run_name: there is a run {request.run_name}") from error
+            raise HTTPException(409, f"run_name: run {request.run_name} exists already") from error
         execute_later(app_runner, request, run, snapshot)
         return BaseDeploymentSubmitResponse(run_id=run.id)
 
@@ -138,8 +137,8 @@ def stream(app_runner: BaseDeploymentAppRunner, environment: str) -> Callable[..
     form: Any = create_model("StreamRequest", parameters=(question, ...))
 
     async def stream_answer(request: form) -> EventSourceResponse:
-        """Answer a question as server-sent events: each search, each mail, then the answer with
-        its sources."""
+        """Answer a question as server-sent events: each search, each document opened, then the answer
+        with its sources."""
         answerer = _answerer()
         answerer.check(request.parameters)
         return answer_stream(answerer, request.parameters)
@@ -169,16 +168,16 @@ def about(app_runner: BaseDeploymentAppRunner) -> Callable[..., Any]:
 
 
 def extend(app_runner: BaseDeploymentAppRunner) -> None:
-    """Add page, guard and error answers to the app.
+    """Add the page, the guard and error handlers to the app.
 
     Raises:
-        RuntimeError: it would be reachable from other machines without a key.
+        RuntimeError: other machines could reach it without a key.
     """
     key, host = app_runner.deployment.auth_key, app_runner.settings.uvicorn_host
     if not key and not is_loopback(host):
         raise RuntimeError(
-            f"this deployment listens on {host} without a key, so anyone who can reach it could "
-            "read the mails: set deployment.key, or deployment.host to 127.0.0.1"
+            f"this deployment listens on {host} without a key, so anyone who can reach it can read its "
+            "data: set deployment.key, or deployment.host to 127.0.0.1"
         )
     app = app_runner.asgi_app
     assert isinstance(app, FastAPI)

@@ -1,4 +1,4 @@
-"""The hooks of a deployment: load the agent once, release it at the end."""
+"""The hooks of a deployment: load the agent at startup, release it at shutdown."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ MODEL_NAME = "email-agent"
 
 
 class NotDeployable(UserError):
-    """An environment that cannot be deployed."""
+    """The environment cannot be deployed."""
 
 
 def load_agent(
     model_name: str = MODEL_NAME, version: str = PRODUCTION, examples: int = 6
 ) -> Answerer:
-    """The agent of a model version, with the settings it was trained with, over the newest mails.
+    """The agent of a model version, with its training settings, over the newest data.
 
     Raises:
-        MissingArtifact: there is no such version, or no mail database.
+        MissingArtifact: there is no such version, or no data.
         BackendError: the policy cannot be served on this machine.
     """
-    found = model_version(model_name, version)
-    adapter = adapter_of(found)
+    served = model_version(model_name, version)
+    adapter = adapter_of(served)
     spec = training_spec(adapter)
     name = spec.environment["name"]
     deployable = deployable_of(name)
@@ -49,16 +49,16 @@ def load_agent(
     environment = spec.open_environment(data)
     checkpoint = Checkpoint(
         model=model_name,
-        version=str(found.number),
+        version=str(served.number),
         step=record.step,
         run=record.run,
         trained_on=record.data.get(deployable.data, ""),
         mails=fingerprint(data[deployable.data]),
     )
-    # A line for every call of the model says nothing that ours do not.
+    # Otherwise httpx logs a line per model call.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     policy = serve_adapter(spec.backend, folder, scratch_folder())
-    questions = _examples(found, environment, deployable, examples)
+    questions = _examples(served, environment, deployable, examples)
     answerer = Answerer(policy, environment, deployable, spec.rollout, checkpoint, questions)
     log.info("serving %s", json.dumps(checkpoint.model_dump()))
     return answerer
@@ -71,22 +71,21 @@ def release_agent() -> None:
 
 
 def deployable_of(environment: str) -> Deployable:
-    """
-    Raises:
-        NotDeployable: the environment cannot answer free questions.
-    """
+    """Raises ``NotDeployable`` if the environment cannot answer free questions."""
     deployable = environment_package(environment).deployable
     if deployable is None:
-        raise NotDeployable(f"the environment {environment} answers no free questions")
+        raise NotDeployable(
+            f"environment {environment} cannot be deployed: it answers no free questions"
+        )
     return deployable
 
 
 def training_spec(adapter: Any) -> RunSpec:
-    """What the adapter was trained with."""
+    """The spec that the adapter was trained with."""
     parameters = Client().get_run_step(adapter.producer_step_run_id).config.parameters
     if "spec" in parameters:
         return RunSpec.model_validate(parameters["spec"])
-    # Trained before a run had a spec.
+    # Trained before runs had specs.
     settings = dict(parameters["settings"])
     name, environment = settings.pop("environment"), settings.pop("environment_settings")
     del settings["run_folder"]
@@ -97,8 +96,8 @@ def training_spec(adapter: Any) -> RunSpec:
 def _examples(
     version: Any, environment: Environment[Any, Any], deployable: Deployable, count: int
 ) -> list[StrictModel]:
-    """Held-out questions that this version solved when it was evaluated last, of as many kinds as
-    there are; any questions about today's data if it solved none of those."""
+    """Held-out questions, one per kind, that this version solved in its last evaluation; any questions
+    about the current data if it solved none."""
     rows = version.get_artifact("evaluation_rows")
     solved = {
         row.scenario_id
@@ -107,6 +106,6 @@ def _examples(
     }
     held_out = environment.scenarios("test") or environment.scenarios("train")
     chosen: dict[str, StrictModel] = {}
-    for scenario in [one for one in held_out if one.id in solved] or held_out:
+    for scenario in [s for s in held_out if s.id in solved] or held_out:
         chosen.setdefault(scenario.view.kind, deployable.question_of(scenario))
     return list(chosen.values())[:count]

@@ -15,7 +15,7 @@ _OVER = "__over__"
 
 
 def run_single_inference(
-    asked: dict[str, str],
+    fields: dict[str, str],
 ) -> tuple[
     Annotated[str, "question"],
     Annotated[str, "answer"],
@@ -28,15 +28,14 @@ def run_single_inference(
 ]:
     """
     Args:
-        asked: the fields of the environment's question.
+        fields: those of the environment's question.
 
     Raises:
-        Unanswerable: the question cannot be asked here.
-        Unavailable: the model server failed.
+        Unanswerable, Unavailable: see there.
     """
     answerer = get_step_context().pipeline_state
     assert isinstance(answerer, Answerer)
-    answer = answerer.submit(answerer.question(asked)).result().answer
+    answer = answerer.submit(answerer.question(fields)).result().answer
     return (
         answer.question,
         answer.answer,
@@ -50,20 +49,20 @@ def run_single_inference(
 
 
 def step_over(environment: str) -> BaseStep:
-    """The step over an environment. Its parameters are the fields of a question, as ZenML hands a
-    pipeline's parameters on to the parameters of the same names in its steps."""
+    """The step of an environment. Its parameters are the fields of a question, since ZenML passes a
+    pipeline's parameters to step parameters of the same name."""
     function = with_inputs(
         run_single_inference,
         deployable_of(environment).question.model_fields,
         run_single_inference.__name__ + _OVER + environment,
-        into="asked",
+        into="fields",
         form=str,
     )
     return step(name=run_single_inference.__name__, enable_cache=False)(function)
 
 
 def __getattr__(attribute: str) -> BaseStep:
-    """An environment's step by the name of its function, as ZenML looks it up."""
+    """An environment's step by function name, for ZenML's source loader."""
     name, over, environment = attribute.partition(_OVER)
     if name != run_single_inference.__name__ or not over:
         raise AttributeError(attribute)

@@ -1,1 +1,1 @@
-"""Our flavors of ZenML's stack component Sandbox. docs/sandboxes.md has how to register them."""
+"""Our flavors of ZenML's stack component Sandbox; see docs/sandboxes.md for their registration."""

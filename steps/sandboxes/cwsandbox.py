@@ -1,6 +1,6 @@
 """ZenML's Sandbox component, flavor ``cwsandbox``: containers in CoreWeave's cloud.
 
-A session is one container without a network, in which any command runs. The keys are read from the
+A session is a container without network access that runs any command. Credentials come from the
 environment: ``CWSANDBOX_API_KEY``, or ``WANDB_API_KEY`` with ``WANDB_ENTITY_NAME``.
 """
 
@@ -33,17 +33,17 @@ class CwSandboxSettings(BaseSandboxSettings):
     cpus: float = Field(1, gt=0, description="Processors of the container.")
     memory_mib: int = Field(1024, ge=128, description="Memory of the container.")
     lifetime_s: int = Field(
-        3600, ge=60, description="Seconds after which a session ends, whoever still wants it."
+        3600, ge=60, description="Seconds after which a session ends unconditionally."
     )
-    tags: list[str] = Field(default_factory=list, description="Shown in CoreWeave's lists.")
+    tags: list[str] = Field(default_factory=list, description="Tags of the container at CoreWeave.")
 
 
 class CwSandboxConfig(BaseSandboxConfig, CwSandboxSettings):
-    """The same, as the component's own."""
+    """The component's own settings."""
 
     @property
     def is_remote(self) -> bool:
-        # Of its programs it is true; of ZenML it would ask for a server, which it does not need.
+        # True would make ZenML require a remote server, which is not needed.
         return False
 
 
@@ -69,11 +69,9 @@ class CwSandboxProcess(SandboxProcess):
     def kill(self) -> None:
         """
         Raises:
-            NotImplementedError: always; the service has no call for it.
+            NotImplementedError: always; CoreWeave has no call for it.
         """
-        raise NotImplementedError(
-            "CoreWeave ends whole sandboxes, not single commands: session.destroy()"
-        )
+        raise NotImplementedError("CoreWeave cannot kill single commands; use session.destroy()")
 
     @property
     def exit_code(self) -> int | None:
@@ -81,7 +79,7 @@ class CwSandboxProcess(SandboxProcess):
 
 
 def _lines(chunks: Iterable[str]) -> Iterator[str]:
-    """Chunks as they come, put together to lines."""
+    """Split a stream of chunks into lines."""
     rest = ""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split("\n")
@@ -96,11 +94,7 @@ class CwSandboxSession(SandboxSession):
         super().__init__(id=sandbox.sandbox_id, parent=parent, destroy_on_exit=destroy_on_exit)
 
     def _exec(
-        self,
-        command: str | list[str],
-        *,
-        cwd: str | None = None,
-        env: dict[str, str] | None = None,
+        self, command: str | list[str], *, cwd: str | None = None, env: dict[str, str] | None = None
     ) -> CwSandboxProcess:
         argv = shlex.split(command) if isinstance(command, str) else list(command)
         self._log_command(argv)
@@ -115,7 +109,7 @@ class CwSandboxSession(SandboxSession):
         Path(local_path).write_bytes(self._sandbox.read_file(remote_path).result())
 
     def _close(self) -> None:
-        """The container runs on until ``destroy`` or the end of its lifetime."""
+        """The container keeps running until ``destroy`` or the end of its lifetime."""
 
     def _destroy(self) -> None:
         cwsandbox.stop(self._sandbox)
@@ -131,18 +125,18 @@ class CwSandboxComponent(BaseSandbox):
     ) -> SandboxSession:
         """
         Raises:
-            SandboxUnavailable: the package or a key is missing; the text says what to do.
-            SandboxError: the service made none.
+            SandboxUnavailable: the package or a key is missing; the message says what to do.
+            SandboxError: CoreWeave did not start the container.
         """
-        wanted = cast("CwSandboxSettings", self.resolve_settings(settings))
+        resolved = cast("CwSandboxSettings", self.resolve_settings(settings))
         sandbox = cwsandbox.start(
             cwsandbox.credentials(),
-            tags=[f"zenml-sandbox-component-id={self.id}", *wanted.tags],
-            lifetime_s=wanted.lifetime_s,
-            memory_mib=wanted.memory_mib,
-            cpus=wanted.cpus,
-            image=wanted.image,
-            environment=self._resolve_session_environment(wanted),
+            tags=[f"zenml-sandbox-component-id={self.id}", *resolved.tags],
+            lifetime_s=resolved.lifetime_s,
+            memory_mib=resolved.memory_mib,
+            cpus=resolved.cpus,
+            image=resolved.image,
+            environment=self._resolve_session_environment(resolved),
         )
         return CwSandboxSession(sandbox, parent=self, destroy_on_exit=destroy_on_exit)
 

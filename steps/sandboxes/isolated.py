@@ -1,7 +1,7 @@
-"""ZenML's Sandbox component, flavor ``isolated``: this machine's kernel keeps programs in.
+"""ZenML's Sandbox component, flavor ``isolated``: programs confined by this machine's kernel.
 
-No Docker, no account: see ``environment/code/sandbox/isolated.py`` for what it needs and for what
-it does not protect against, and ``steps/sandboxes/programs.py`` for the commands that it runs.
+Needs neither Docker nor an account. See ``environment/code/sandbox/isolated.py`` for its requirements
+and limits, and ``steps/sandboxes/programs.py`` for the commands that it runs.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _KINDS = {"isolated": IsolatedSandbox, "bubblewrap": BubblewrapSandbox}
 
 class IsolatedSandboxSettings(BaseSandboxSettings):
     kind: Literal["isolated", "bubblewrap"] = Field(
-        default="isolated", description="bubblewrap: in namespaces of their own besides."
+        default="isolated", description="bubblewrap adds namespaces."
     )
     limits: Limits = Field(
         default_factory=Limits,
-        description="Bounds of each command: wall_s, cpu_s, memory_mib, output_kib, files_mib, "
+        description="Limits of each command: wall_s, cpu_s, memory_mib, output_kib, files_mib, "
         "threads, open_files.",
     )
-    workers: int = Field(default=4, ge=1, description="Commands of one session that run at once.")
+    workers: int = Field(default=4, ge=1, description="Concurrent commands of a session.")
 
 
 class IsolatedSandboxConfig(BaseSandboxConfig, IsolatedSandboxSettings):
-    """The same, as the component's own."""
+    """The component's own settings."""
 
 
 class IsolatedSandboxComponent(BaseSandbox):
@@ -53,7 +53,7 @@ class IsolatedSandboxComponent(BaseSandbox):
     ) -> SandboxSession:
         """
         Raises:
-            SandboxUnavailable: the kernel offers too little; the text says what.
+            SandboxUnavailable: the kernel lacks a feature; the message names it.
         """
         resolved = cast("IsolatedSandboxSettings", self.resolve_settings(settings))
         return ProgramSession(

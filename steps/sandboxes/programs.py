@@ -1,8 +1,8 @@
 """A ZenML sandbox session over one of our sandboxes: Python programs, each from a fresh state.
 
-It runs ``python -c CODE`` and ``python FILE`` with a file that was uploaded. Every command starts
-from what was uploaded and leaves nothing behind, so there is nothing to download; there is no
-shell, no other executable and no input. What it cannot do, it refuses.
+It runs ``python -c CODE`` and ``python FILE`` with an uploaded file, and refuses everything else: there
+is no shell, no other executable and no input. Every command starts from the uploaded files and leaves
+nothing behind, so there is nothing to download.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from zenml.sandboxes import BaseSandbox, SandboxExecError, SandboxProcess, Sandb
 from environment.code.sandbox.base import Execution, Sandbox, SandboxError, Status
 
 T = TypeVar("T")
-# Flags of Python that say what holds here anyway, or nothing to a program that is run once.
+# Python flags that are implied here, or have no effect on a program that runs once.
 _FLAGS = frozenset({"-I", "-S", "-B", "-E", "-s", "-P", "-u"})
-# What a shell reports of a command that `timeout` or the kernel ended.
+# As a shell reports commands that `timeout` or the kernel killed.
 _EXIT_CODES = {Status.TIMEOUT: 124, Status.MEMORY: 137, Status.OUTPUT: 137, Status.FAILED: 1}
 _CANNOT = "this sandbox runs `python -c CODE` and `python FILE` with an uploaded file, not {what}"
 _SETTING = """\
@@ -48,10 +48,10 @@ exec(compile({source!r}, {name!r}, "exec", dont_inherit=True))
 def program_of(
     command: str | Sequence[str], files: Mapping[str, bytes], env: Mapping[str, str]
 ) -> str:
-    """One program that does what the command would do in a folder with these files.
+    """A program that does what the command would do in a folder with these files.
 
     Raises:
-        SandboxExecError: the command is none that can be run.
+        SandboxExecError: the command is not supported.
     """
     parts = shlex.split(command) if isinstance(command, str) else list(command)
     what = shlex.join(parts)
@@ -75,7 +75,7 @@ def program_of(
 
 
 class ProgramProcess(SandboxProcess):
-    """A program that runs, or has run. Its output is there when it has ended."""
+    """A program that runs or has run. Its output is available once it has ended."""
 
     def __init__(
         self, session: ProgramSession, running: concurrent.futures.Future[Execution]
@@ -95,14 +95,14 @@ class ProgramProcess(SandboxProcess):
             return
         yield from getattr(execution, name).splitlines(keepends=True)
         if name == "stderr" and execution.status not in (Status.OK, Status.FAILED):
-            yield f"ended by the sandbox: {execution.status}\n"
+            yield f"killed by the sandbox: {execution.status}\n"
 
     def wait(self, timeout: float | None = None) -> int:
         execution = self._end(timeout)
         return 137 if execution is None else _exit_code(execution)
 
     def _end(self, timeout: float | None = None) -> Execution | None:
-        """What became of it; None if it was killed."""
+        """The result; None if it was killed."""
         try:
             return self._running.result(timeout)
         except concurrent.futures.CancelledError:
@@ -130,8 +130,8 @@ def _exit_code(execution: Execution) -> int:
 class ProgramSession(SandboxSession):
     """
     Args:
-        open_sandbox: called on an event loop; the session closes what it gets.
-        env: for every command.
+        open_sandbox: called on an event loop; the session closes the sandbox.
+        env: environment variables of every command.
     """
 
     def __init__(
@@ -161,15 +161,11 @@ class ProgramSession(SandboxSession):
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _exec(
-        self,
-        command: str | list[str],
-        *,
-        cwd: str | None = None,
-        env: dict[str, str] | None = None,
+        self, command: str | list[str], *, cwd: str | None = None, env: dict[str, str] | None = None
     ) -> ProgramProcess:
         if cwd is not None:
             raise SandboxExecError(
-                "every command of this sandbox runs in a new folder: no cwd can be given"
+                "cwd is not supported: every command of this sandbox runs in a new folder"
             )
         program = program_of(command, self._files, {**self._env, **(env or {})})
         self._log_command(command)
@@ -182,13 +178,13 @@ class ProgramSession(SandboxSession):
         name = posixpath.normpath(remote_path)
         if posixpath.isabs(name) or name.startswith("..") or name == ".":
             raise ValueError(
-                f"{remote_path!r} is outside the folder that a command of this sandbox runs in"
+                f"{remote_path!r} is outside the folder in which this sandbox runs commands"
             )
         self._files[name] = Path(local_path).read_bytes()
 
     def _download_file(self, remote_path: str, local_path: str) -> None:
         raise NotImplementedError(
-            "a command of this sandbox leaves no file behind: let it print what is wanted"
+            "commands of this sandbox leave no files behind; print the result instead"
         )
 
     def _close(self) -> None:
@@ -203,4 +199,4 @@ class ProgramSession(SandboxSession):
         self._loop.close()
 
     def _destroy(self) -> None:
-        """Nothing beside what ``close`` does."""
+        """``close`` does everything."""

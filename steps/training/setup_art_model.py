@@ -1,4 +1,4 @@
-"""Settle which model is trained, before anything expensive starts."""
+"""Check the base model before anything expensive starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.run.store import base_fingerprint
 
 @step(enable_cache=False)
 def setup_art_model(backend: BackendConfig) -> Annotated[dict[str, Any], "policy_spec"]:
-    """The base model, checked to be loadable and to know how to chat.
+    """Facts about the base model.
 
     Raises:
         BackendError: there is no such model, or it has no chat template.

@@ -1,4 +1,4 @@
-"""Train the agent: the step that a step operator may send to a GPU."""
+"""Train the agent. A step operator may run this step on a GPU node."""
 
 from __future__ import annotations
 
@@ -26,21 +26,18 @@ log = logging.getLogger(__name__)
 
 
 def train_agent(
-    policy_spec: dict[str, Any],
-    spec: RunSpec,
-    run_folder: Path | None,
-    artifacts: dict[str, Path],
+    policy_spec: dict[str, Any], spec: RunSpec, run_folder: Path | None, artifacts: dict[str, Path]
 ) -> tuple[
     Annotated[Path, ArtifactConfig(name="adapter", artifact_type=ArtifactType.MODEL)],
     Annotated[Path, "trajectories"],
     Annotated[list[dict[str, Any]], "training_metrics"],
     Annotated[HTMLString, "training_report"],
 ]:
-    """LangGraph rollouts, rewards, GRPO; continues where an earlier attempt of the run stopped.
+    """Start or continue a run.
 
     Args:
-        run_folder: None where the step runs on another machine, whose disk does not last: the run
-            is then kept in the artifact store.
+        run_folder: None if the step runs on another machine, whose disk does not last; the artifact
+            store then keeps the run.
     """
     folder, save = run_folder or scratch_folder(), None
     if run_folder is None:
@@ -51,10 +48,10 @@ def train_agent(
     environment = spec.open_environment(artifacts)
     try:
         output = asyncio.run(run_training(spec, folder, environment, data, save))
-    except RunMismatch:  # what the folder holds is another run's
+    except RunMismatch:  # the folder's records are another run's
         raise
     except BaseException as error:
-        # The checkpoints that a stopped run leaves can be traced as well.
+        # So that the checkpoints of a stopped run can be traced, too.
         stopped_by = "interrupted" if isinstance(error, Interrupted) else type(error).__name__
         _describe(facts | {"stopped_by": stopped_by}, RunLog(folder).records(), keep)
         raise
@@ -86,7 +83,7 @@ def _keep_in_artifact_store(spec: RunSpec, folder: Path) -> Callable[[int, Seque
 
 
 def _describe(facts: dict[str, Any], records: Sequence[Record], keep: int) -> None:
-    """Record with the step and its model version what the run got to."""
+    """Log the state of the run to its step and model version."""
     log_metadata(
         facts
         | {
@@ -100,7 +97,7 @@ def _describe(facts: dict[str, Any], records: Sequence[Record], keep: int) -> No
 
 
 def kept_checkpoints(records: Sequence[Record], keep: int) -> dict[str, dict[str, float]]:
-    """Of each checkpoint that is kept, by step: how the policy did on the way to it."""
+    """The training metrics of each kept checkpoint, by step."""
     shown = {"reward": "train/reward", "success": "train/success", "probs_corr": "loss/probs_corr"}
     return {
         str(record[STEP]): {name: record[key] for name, key in shown.items() if key in record}

@@ -164,7 +164,7 @@ def desks(folder: Path) -> Iterator[OpenDesk]:
                 DEPLOYABLE,
                 RolloutConfig(**settings),
                 CHECKPOINT,
-                at_once=at_once,
+                concurrency=at_once,
             )
             opened.callback(lambda: policy.closed or close_in_time(answerer))
             return Desk(server, policy, inboxes, answerer)

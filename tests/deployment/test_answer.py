@@ -144,9 +144,9 @@ def test_whose_inbox_it_is_does_not_hang_on_how_it_is_written(database: EmailDat
 REASONS = {
     StopReason.FINISHED: "the agent gave no answer",
     StopReason.NO_TOOL_CALL: "the agent stopped without giving an answer",
-    StopReason.MALFORMED_CALL: "the agent made a call that could not be read",
+    StopReason.MALFORMED_CALL: "the agent made a malformed tool call",
     StopReason.OUT_OF_TURNS: "the agent used up its turns without finding an answer",
-    StopReason.OVER_LENGTH: "the conversation grew beyond what the model can hold",
+    StopReason.OVER_LENGTH: "the conversation exceeded the model's limit",
     StopReason.TIMEOUT: "the agent took too long",
     StopReason.ERROR: "the agent gave no answer",
 }

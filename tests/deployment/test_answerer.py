@@ -90,9 +90,9 @@ def test_the_model_is_asked_by_name_with_its_key_and_without_chance(open_desk: O
     ("scripts", "reason", "turns"),
     [
         ([LOOK, says("It is 555-1234.")], "stopped without giving an answer", 2),
-        ([calls((READ, '{"message_id": "<1'))], "call that could not be read", 1),
+        ([calls((READ, '{"message_id": "<1'))], "malformed tool call", 1),
         ([LOOK], "used up its turns", 6),
-        ([fails(400, "context_length_exceeded")], "beyond what the model can hold", 0),
+        ([fails(400, "context_length_exceeded")], "exceeded the model", 0),
         ([calls((ANSWER, {"answer": "I don't know"}))], "found no answer in this inbox", 1),
         ([calls((ANSWER, {"answer": "555-1234"}))], "cited no email from this inbox", 1),
         (
@@ -367,7 +367,7 @@ def test_what_is_not_answered_within_the_grace_is_broken_off(open_desk: OpenDesk
     future = desk.answerer.submit(question())
     desk.until_asked(1)
     desk.answerer.drain(0.2)
-    with pytest.raises(Unavailable, match="before the answer was there"):
+    with pytest.raises(Unavailable, match="before the answer was ready"):
         future.result(PATIENCE_S)
     assert desk.inboxes.idle()
     gate.set()
@@ -380,7 +380,7 @@ def test_closing_breaks_off_what_is_running(open_desk: OpenDesk) -> None:
     desk.until_asked(6)
     assert in_time(desk.answerer.close)
     for future in futures:
-        with pytest.raises(Unavailable, match="before the answer was there"):
+        with pytest.raises(Unavailable, match="before the answer was ready"):
             future.result(0)
     assert desk.inboxes.idle(0)
 

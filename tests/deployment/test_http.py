@@ -424,7 +424,7 @@ def test_a_deployment_that_shuts_down_answers_503(site: Site, path: str) -> None
     until(lambda: not site.desk.answerer.healthy)
     response = site.ask(path)
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
-    assert response.json() == {"detail": "the service is shutting down"}
+    assert response.json() == {"detail": "the deployment is shutting down"}
 
 
 def test_an_unforeseen_fault_is_a_500_that_says_nothing_of_it(site: Site) -> None:

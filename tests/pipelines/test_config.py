@@ -200,11 +200,11 @@ def test_an_unknown_key_in_a_list_is_told_with_the_one_that_was_meant() -> None:
 @pytest.mark.parametrize(
     ("entries", "told"),
     [
-        ([{"name": "a"}], "give either model, a LiteLLM name, or version"),
+        ([{"name": "a"}], "set either model, a LiteLLM name, or version"),
         ([{"name": "a b", "version": 1}], "should match pattern"),
         ([{"name": "a", "version": 1}, {"name": "a", "version": 2}], "two models have the same"),
-        ([{"name": "a", "model": "b", "usd_per_million_in": 1}], "give both prices"),
-        ([{"name": "trained", "version": 1}], "are names of our own policies"),
+        ([{"name": "a", "model": "b", "usd_per_million_in": 1}], "set both usd_per_million_in"),
+        ([{"name": "trained", "version": 1}], "are reserved for our own policies"),
     ],
 )
 def test_models_to_compare_with_that_make_no_sense_are_told(entries: list[Any], told: str) -> None:

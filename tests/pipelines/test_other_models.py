@@ -149,7 +149,7 @@ def test_stored_rollouts_scored_again_give_the_same_table(
     before, after = (evaluation_of(project, name) for name in ("compared", "again"))
     assert before.pop("decision") != after.pop("decision")
     assert after == before
-    assert "not promoted: rollouts of an earlier evaluation were scored again" in rescored.out
+    assert "not promoted: rescored rollouts of an earlier evaluation" in rescored.out
 
 
 def test_rollouts_are_scored_again_with_a_judge(
@@ -272,15 +272,15 @@ REFUSED = {
     ),
     "a name that is taken": (
         ["evaluation.models=[{name: base, model: openai/o3}]"],
-        "base, trained, incumbent are names of our own policies",
+        "base, trained, incumbent are reserved for our own policies",
     ),
     "a model that is two things": (
         ["evaluation.models=[{name: x, model: openai/o3, version: 1}]"],
-        "give either model, a LiteLLM name, or version",
+        "set either model, a LiteLLM name, or version",
     ),
     "settings of a hosted model for a version": (
         ["evaluation.models=[{name: x, version: 1, temperature: 0.5}]"],
-        "a version of ours is sampled as the configuration says",
+        "a version of ours takes only a name",
     ),
 }
 

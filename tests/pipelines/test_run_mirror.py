@@ -146,7 +146,7 @@ def test_a_damaged_file_stops_the_run_and_says_what_to_do(tmp_path: Path, damage
         stored.unlink()
     else:
         stored.write_text("2\n")
-    with pytest.raises(DamagedMirror, match=r"metrics\.jsonl was to be restored: delete .*--name"):
+    with pytest.raises(DamagedMirror, match=r"cannot restore metrics\.jsonl: .*Delete .*--name"):
         RunMirror(str(tmp_path / "store")).restore(tmp_path / "next")
 
 

@@ -267,8 +267,8 @@ def test_where_runs_are_recorded_an_answer_names_its_run(guarded: Service) -> No
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        (["deployment.host=0.0.0.0"], "deployment.key is needed"),
-        (["deployment.key=hunter2"], "a key does not belong in a file"),
+        (["deployment.host=0.0.0.0"], "deployment.key is required"),
+        (["deployment.key=hunter2"], "keys do not belong in files"),
         (["deployment.key=$NOT_SET_HERE"], "NOT_SET_HERE is not set"),
         (["stack=nowhere"], "no stack nowhere"),
     ],
@@ -400,7 +400,7 @@ def test_a_rollback_puts_the_version_before_back_and_serves_it(
     assert deploy.previous_production(MODEL).number == first
     promoted = Client().get_model_version(MODEL, first)
     promoted.set_stage(ModelStages.PRODUCTION, force=True)
-    with pytest.raises(MissingArtifact, match="the first that was in production"):
+    with pytest.raises(MissingArtifact, match="the first in production"):
         deploy.previous_production(MODEL)
 
 

@@ -184,7 +184,7 @@ def test_nothing_to_train_on_is_raised_as_it_is(second: Run, tmp_path: Path) -> 
         ("nobody", None, "no trained version of nobody yet: run python run.py --pipeline train"),
         ("nobody", "1", "there is no version 1 of nobody"),
         (MODEL, "99", f"there is no version 99 of {MODEL}"),
-        (MODEL, "empty", f"version empty of {MODEL} holds no adapter"),
+        (MODEL, "empty", f"version empty of {MODEL} has no adapter"),
     ],
 )
 def test_a_version_that_is_not_there_is_told(

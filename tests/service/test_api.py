@@ -149,7 +149,7 @@ def test_a_model_of_another_version_of_the_service_is_not_continued(service: Ser
     job, _ = store.submit(asked, {"seed": 0, "method": "magic"}, None, 10_000)
     store.close()
     ended(service, job.id)
-    with pytest.raises(ServiceError, match="another version of the service planned it") as refused:
+    with pytest.raises(ServiceError, match="another version of the service planned") as refused:
         service.client.train(request("old", num_steps=3))
     assert refused.value.status == 409
     assert "delete the model" in refused.value.detail

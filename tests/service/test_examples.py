@@ -62,7 +62,7 @@ def test_the_math_agent_trains_and_is_evaluated_on_sums_held_out(tmp_path: Path)
     told = run(MATH, *options, "--model-name", "m")
     assert [step for step, _ in trained_in_steps(told)] == [1, 2]
     assert all(trained for _, trained in trained_in_steps(told))
-    held_out = re.search(r"right answers to (\d+) sums that were held out", told)
+    held_out = re.search(r"success rate on (\d+) held-out sums", told)
     assert held_out
     assert 5 <= int(held_out[1]) <= 30
     assert re.search(r"^base +0\.\d{3} +0\.\d{3}$", told, re.MULTILINE)
@@ -88,7 +88,7 @@ def test_the_math_agent_trains_on_a_service_that_runs(start_service: StartServic
 def test_summaries_without_a_key_have_scripted_models_and_say_so(tmp_path: Path) -> None:
     options = ("--steps", "2", "--texts", "12", "--folder", str(tmp_path))
     told = run(SUMMARIES, *options)
-    assert "the judge and the writer are SCRIPTED" in told
+    assert "judge and writer are SCRIPTED" in told
     assert "openai/scripted wrote 12 texts in 2 requests" in told
     assert [step for step, _ in trained_in_steps(told)] == [1, 2]
     assert all(trained for _, trained in trained_in_steps(told))
@@ -108,7 +108,7 @@ def test_summaries_of_own_texts_on_a_service_that_runs(start_service: StartServi
             *("--judge-model", "openai/scripted", "--model-name", "m"),
         )
         asked = str(models.requests)
-    assert "8 texts of this example's own" in told
+    assert "8 texts from this example" in told
     assert "SCRIPTED" not in told
     assert "The harbor is closed for two days" in asked
     assert service.client.model("examples", "m").jobs[0].step == 1

@@ -101,7 +101,7 @@ def test_no_step_is_lost_or_repeated_whatever_is_killed_or_stopped(service: Serv
     assert seen[-1].data["status"] == "succeeded", seen[-1]
     assert [event.id for event in seen] == list(range(1, len(seen) + 1))
     assert_whole(service, "killed", 24)
-    gone, ended = "its worker was gone", "its worker had ended with the service"
+    gone, ended = "its worker died", "its worker ended with the service"
     resumed = [e.data for e in seen if e.event == "resumed"]
     assert [r["attempt"] for r in resumed] == [2, 3, 4, 5, 6, 7, 8]
     assert [r["reason"] for r in resumed] == [*[ended] * 3, *[gone] * 2, *[ended] * 2]
@@ -218,7 +218,7 @@ def test_a_second_service_does_not_work_on_the_same_folder(
     service: Service, tmp_path: Path
 ) -> None:
     second = Service(tmp_path, {}, {"ART_PATH": str(service.folders.root)})
-    with pytest.raises(AssertionError, match="another service works on"):
+    with pytest.raises(AssertionError, match="another training service uses"):
         second.start()
     second.client.close()
     assert service.client.health().status == "healthy"

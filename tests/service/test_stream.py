@@ -46,7 +46,7 @@ async def test_two_hundred_clients_see_every_event_in_order(
         readers = [asyncio.create_task(read(client, ids)) for ids in seen]
         while not all(seen):  # noqa: ASYNC110 (others fill it)
             await asyncio.sleep(0.05)
-        with pytest.raises(ServiceError, match="200 clients follow jobs already") as refused:
+        with pytest.raises(ServiceError, match="200 streams are open already") as refused:
             await read(client, [])
         assert refused.value.status == 503
         for n in range(EVENTS):

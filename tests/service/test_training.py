@@ -245,10 +245,10 @@ def test_an_evaluation_that_could_say_nothing_is_refused(service: Service) -> No
     one = [{"prompt": "1 + 1 =", "answer": "2"}]
     two = [*one, {"prompt": "1 + 2 =", "answer": "3"}]
     for changes, told in (
-        ({"training_data": one}, "none to hold out"),
-        ({"training_data": one * 2}, "none to hold out"),
-        ({**WRITTEN, "verifier": None, "use_ruler": True}, "without a verifier"),
-        ({"training_data": two, "verifier": None, "use_ruler": True}, "without a verifier"),
+        ({"training_data": one}, "at least two examples"),
+        ({"training_data": one * 2}, "at least two examples"),
+        ({**WRITTEN, "verifier": None, "use_ruler": True}, "requires a verifier"),
+        ({"training_data": two, "verifier": None, "use_ruler": True}, "requires a verifier"),
     ):
         with pytest.raises(ServiceError, match=told) as refused:
             service.client.train(sums(evaluation=True, **changes))

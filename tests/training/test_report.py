@@ -288,7 +288,7 @@ def test_a_judged_run_says_how_far_to_trust_the_judge() -> None:
 
 def test_a_judge_that_ranks_otherwise_is_warned_of_in_the_report() -> None:
     source = training_report("t", [judged(n, -0.1) for n in range(1, 7)], [], [], {})
-    assert "Warning: the judge ranks rollouts otherwise" in assert_self_contained(source).text
+    assert "Warning: the judge disagrees" in assert_self_contained(source).text
 
 
 def hosted_rows(label: str = "o3") -> list[EvaluationRow]:

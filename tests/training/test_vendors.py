@@ -54,7 +54,7 @@ def test_a_run_at_tinker_is_exact_and_leaves_its_adapter(
     assert record["data/step_trained_trajectories"] == GROUPS * SIZE
     assert record["loss/probs_corr"] > 0.999
     assert read_policy_record(output.adapter).step == 1
-    assert "tokenises the conversations again" not in output.report
+    assert "retokenises the conversations" not in output.report
 
 
 def test_a_run_at_wandb_trains_and_says_that_it_may_not_be_exact(
@@ -79,11 +79,9 @@ def test_a_run_at_wandb_trains_and_says_that_it_may_not_be_exact(
     assert record["data/step_trained_trajectories"] == GROUPS * SIZE
     assert "loss/probs_corr" not in record
     assert len(server.jobs) == 1
-    said = [
-        message for message in caplog.messages if "tokenises the conversations again" in message
-    ]
+    said = [message for message in caplog.messages if "retokenises the conversations" in message]
     assert len(said) == 1
-    assert "tokenises the conversations again" in output.report
+    assert "retokenises the conversations" in output.report
 
 
 class Untracked:

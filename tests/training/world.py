@@ -115,13 +115,7 @@ class RankedEnvironment(EmailSearchEnvironment):
         self._begun = itertools.count()
 
     def session(self, scenario: EmailScenario) -> _RankedSession:
-        session = _RankedSession(
-            scenario,
-            self.database,
-            max_hits=VIEW.max_hits,
-            snippet_words=VIEW.snippet_words,
-            max_mail_chars=VIEW.max_mail_chars,
-        )
+        session = _RankedSession(scenario, self.database, VIEW)
         if scenario.split == "train":
             session.rank = next(self._begun) % SIZE
         return session

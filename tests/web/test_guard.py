@@ -180,7 +180,7 @@ def test_the_refusal_says_why(local_url: str) -> None:
         f"{local_url}/length", content=b"x", headers={"host": "evil.example"}, trust_env=False
     )
     assert response.status_code == 421
-    assert "this machine's name only" in response.json()["detail"]
+    assert "requests to localhost only" in response.json()["detail"]
 
 
 def test_without_a_name_it_does_not_answer(local_url: str) -> None:

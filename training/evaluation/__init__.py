@@ -1,1 +1,1 @@
-"""Policies on the same held-out scenarios, what their differences mean, and promotion."""
+"""Evaluation of policies on held-out scenarios, statistics of their differences, and promotion."""

@@ -1,4 +1,4 @@
-"""Evaluate adapters of one base model, each served in its turn, and then hosted models."""
+"""Evaluate adapters of one base model, served one after the other, then hosted models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def run_policies(
 ) -> list[EvaluationRow]:
     """
     Args:
-        adapters: what to evaluate, by label; None is the base model.
+        adapters: by label; None is the base model.
         workspace: an empty folder.
 
     Raises:
@@ -96,17 +96,14 @@ _FACTS = b"evaluation"
 def write_rows(
     rows: Iterable[EvaluationRow], path: Path, facts: Mapping[str, Any] | None = None
 ) -> Path:
-    """
-    Args:
-        facts: what the evaluation was of; kept in the file.
-    """
+    """Write rows to a Parquet file, with facts about the evaluation in its metadata."""
     records = []
     for row in rows:
         record = row.model_dump()
         records.append(record | {name: json.dumps(record[name]) for name in _AS_JSON})
     table = pa.Table.from_pylist(records)
-    kept = {_FACTS: json.dumps(dict(facts or {}))}
-    pq.write_table(table.replace_schema_metadata(kept), path)
+    metadata = {_FACTS: json.dumps(dict(facts or {}))}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
     return path
 
 
@@ -120,6 +117,6 @@ def read_rows(path: Path) -> list[EvaluationRow]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What ``write_rows`` was given with the rows."""
+    """The facts that ``write_rows`` stored with the rows."""
     metadata = pq.read_schema(path).metadata or {}
     return dict(json.loads(metadata.get(_FACTS, "{}")))

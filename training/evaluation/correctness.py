@@ -1,4 +1,4 @@
-"""A judge's verdict on the answers of an evaluation, beside the environment's match."""
+"""A judge's verdicts on the answers of an evaluation, compared with the environment's match."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 class Agreement(BaseModel):
-    """How often judge and match said the same of an answer.
+    """Agreement of judge and match.
 
     Args:
-        answers: those with a verdict of both.
-        share: of them, where both said the same; None if there are none.
-        kappa: Cohen's; None where chance alone would agree always.
-        failed: answers without a verdict, by reason.
-        only_judge, only_match: answers that one alone took for right.
+        answers: answers with a verdict of both.
+        share: of answers on which both agree; None if there are no answers.
+        kappa: Cohen's kappa; None if it is undefined.
+        failed: answers without a judge's verdict, by reason.
+        only_judge, only_match: answers that only one of them accepted.
     """
 
     answers: int
@@ -40,34 +40,34 @@ class Agreement(BaseModel):
 async def judge_rows(
     rows: Sequence[EvaluationRow], judge: CorrectnessJudge, decides: Literal["match", "judge"]
 ) -> list[EvaluationRow]:
-    """The rows with the judge's verdict on every answer; where there is none, it is not asked.
+    """The rows with the judge's verdict on every answer.
 
     Args:
-        decides: what ``success`` says. If it is the judge, an answer without a verdict is an error
-            of its row, and neither right nor wrong.
+        decides: which of the two sets ``success``. If it is the judge, a missing verdict is an error
+            of the row, and its answer counts neither as right nor as wrong.
     """
-    verdicts: dict[_Asked, asyncio.Task[_Verdict]] = {}
+    verdicts: dict[_Case, asyncio.Task[_Verdict]] = {}
     async with asyncio.TaskGroup() as tasks:
         for row in rows:
-            # The same answer is judged once, whoever gave it and however often.
-            if (asked := _asked(row)) is not None and asked not in verdicts:
-                verdicts[asked] = tasks.create_task(_judge(judge, *asked))
+            # Equal answers are judged once, whichever policies gave them.
+            if (case := _case(row)) is not None and case not in verdicts:
+                verdicts[case] = tasks.create_task(_judge(judge, *case))
     return [
-        row if (asked := _asked(row)) is None else _with(row, verdicts[asked].result(), decides)
+        row if (case := _case(row)) is None else _with(row, verdicts[case].result(), decides)
         for row in rows
     ]
 
 
-_Asked = tuple[str, str, str]
+_Case = tuple[str, str, str]  # question, gold answer, answer
 _Verdict = tuple[bool | None, str]
 
 
-def _asked(row: EvaluationRow) -> _Asked | None:
+def _case(row: EvaluationRow) -> _Case | None:
     return None if row.answer is None or row.error else (row.question, row.gold, row.answer)
 
 
 async def _judge(judge: CorrectnessJudge, question: str, gold: str, answer: str) -> _Verdict:
-    """The verdict, or None and why there is none."""
+    """The verdict, or None and the reason why it is missing."""
     try:
         return (await judge.verdict(question, gold, answer)).correct, ""
     except LlmFailed as error:
@@ -92,7 +92,7 @@ def _with(
 
 
 def agreement(rows: Sequence[EvaluationRow]) -> Agreement | None:
-    """None if no answer was given to a judge."""
+    """None if no judge was used."""
     if not any(row.judged is not None or row.judge_error for row in rows):
         return None
     both = [(row.judged, row.matched) for row in rows if row.judged is not None]
@@ -108,10 +108,10 @@ def agreement(rows: Sequence[EvaluationRow]) -> Agreement | None:
 
 
 def disagreements(rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
-    """One row for each answer on which judge and match differ."""
-    found = {
+    """One row for each distinct answer on which judge and match differ."""
+    by_case = {
         (row.question, row.gold, row.answer): row
         for row in rows
         if row.judged is not None and row.judged != row.matched
     }
-    return list(found.values())
+    return list(by_case.values())

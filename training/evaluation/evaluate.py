@@ -1,7 +1,7 @@
 """Evaluate policies on the same held-out scenarios, greedy and sampled.
 
-Sampled success (temperature 1) is what reinforcement learning improves and what a promotion is
-decided on; greedy success is what a deployment with temperature 0 would show.
+Sampled success (temperature 1) is what reinforcement learning optimises and what promotion depends on;
+greedy success (temperature 0) is what a deployment would show.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, TypeAdapter
 
 from agent.failures import REFUSED, is_refusal
-from agent.rollout import Rollout, seed_from
+from agent.model import ChatModel
+from agent.rollout import Limits, Rollout, seed_from
 from backends import PolicyHandle
 from environment.base import Environment, Scenario
 from training.config import RolloutConfig
@@ -28,14 +29,14 @@ class EvaluationRow(BaseModel):
     """One rollout of an evaluation.
 
     Args:
-        sample: which of the rollouts of its scenario it is, counted from 0.
-        error: why it says nothing about the policy, in a word: the model server failed or refused,
-            the budget was spent, the judge gave no verdict. Empty if it counts.
-        seconds: of the whole rollout, tools included, while ``at_once`` of them ran.
-        cost_usd: None if nobody knows.
-        matched: the environment's own verdict, which is ``success`` unless a judge decides.
-        judged: the judge's verdict, if it was asked and gave one.
-        scenario, outcome, messages: all that it takes to score it again.
+        sample: index among the rollouts of its scenario.
+        error: one word for why the rollout is excluded: the model server failed or refused, the budget
+            was spent, the judge gave no verdict. Empty if it counts.
+        seconds: of the whole rollout, including tools, with ``at_once`` running concurrently.
+        cost_usd: None if unknown.
+        matched: the environment's verdict, which is ``success`` unless a judge decides.
+        judged: the judge's verdict, if any.
+        scenario, outcome, messages: what rescoring needs.
     """
 
     policy: str
@@ -82,45 +83,74 @@ async def evaluate_policy(
     """Run the newest checkpoint of ``policy`` on every scenario, in every mode.
 
     Args:
-        samples: sampled rollouts of each scenario.
-        usd_per_hour: price of the machine; the cost of a rollout is its share of the time that
-            all of them took.
+        samples: sampled rollouts per scenario.
+        usd_per_hour: price of the machine; each rollout is charged an equal share of the time.
     """
     step = await policy.step()
     rows: list[EvaluationRow] = []
     for mode in modes:
         model = chat_model(policy, environment, config, step, _TEMPERATURE[mode])
-        played = [(s, n) for s in scenarios for n in range(rollouts_of_each(mode, samples))]
         started = time.monotonic()
-        try:
-            rollouts = await gather_rollouts(
-                model,
-                environment,
-                [scenario for scenario, _ in played],
-                limits(config),
-                seeds=[sample_seed(seed, scenario.id, sample) for scenario, sample in played],
-                concurrency=config.concurrency,
-                on_done=on_done,
-            )
-        finally:
-            await model.close()
+        rollouts = await roll_out(
+            model,
+            environment,
+            scenarios,
+            limits(config),
+            samples=rollouts_of_each(mode, samples),
+            concurrency=config.concurrency,
+            seed=seed,
+            on_done=on_done,
+        )
         hours = (time.monotonic() - started) / 3600
         cost = None if usd_per_hour is None else usd_per_hour * hours / len(rollouts)
-        at_once = min(config.concurrency, len(played))
+        at_once = min(config.concurrency, len(rollouts))
         rows += [
-            row_of(label, mode, rollout, at_once, cost, sample=sample)
-            for rollout, (_, sample) in zip(rollouts, played, strict=True)
+            row_of(
+                label, mode, rollout, at_once, cost, sample=index % rollouts_of_each(mode, samples)
+            )
+            for index, rollout in enumerate(rollouts)
         ]
     return rows
 
 
+async def roll_out(
+    model: ChatModel,
+    environment: Environment[Any, Any],
+    scenarios: Sequence[Scenario],
+    limits: Limits,
+    *,
+    samples: int,
+    concurrency: int,
+    seed: int | None,
+    on_done: Callable[[Rollout], None] | None = None,
+) -> list[Rollout]:
+    """``samples`` rollouts of each scenario, in order. Closes the model.
+
+    Args:
+        seed: None leaves the rollouts' seeds to the server.
+    """
+    runs = [(scenario, sample) for scenario in scenarios for sample in range(samples)]
+    try:
+        return await gather_rollouts(
+            model,
+            environment,
+            [scenario for scenario, _ in runs],
+            limits,
+            seeds=[None if seed is None else sample_seed(seed, s.id, n) for s, n in runs],
+            concurrency=concurrency,
+            on_done=on_done,
+        )
+    finally:
+        await model.close()
+
+
 def rollouts_of_each(mode: Mode, samples: int) -> int:
-    """How often a scenario is run; greedy once, as it would come out the same."""
+    """Rollouts per scenario; one if greedy, which is deterministic."""
     return samples if mode == "sampled" else 1
 
 
 def sample_seed(seed: int, scenario_id: str, sample: int) -> int:
-    """The first sample of a scenario is the same however many follow."""
+    """The seed of a rollout; that of sample 0 does not depend on the number of samples."""
     return seed_from(seed, scenario_id, sample) if sample else seed_from(seed, scenario_id)
 
 

@@ -1,4 +1,4 @@
-"""Evaluate hosted models: the same agent, the same scenarios, another model behind it."""
+"""Evaluate hosted models with the same agent on the same scenarios."""
 
 from __future__ import annotations
 
@@ -14,22 +14,18 @@ from agent.rollout import Limits, Rollout
 from environment.base import Environment, Scenario
 from environment.language_model import LlmConfig
 from training.config import EvaluatedModel, EvaluationConfig, RolloutConfig
-from training.evaluation.evaluate import EvaluationRow, Mode, rollouts_of_each, row_of
-from training.loop.gather import gather_rollouts
+from training.evaluation.evaluate import EvaluationRow, Mode, roll_out, rollouts_of_each, row_of
 
 log = logging.getLogger(__name__)
 
-# Of a whole conversation. Our own limit is what the trainer takes; a hosted model counts tokens of
-# its own, and an agent that does not finish runs out of turns.
+# Of a conversation. rollout.max_tokens is the trainer's limit, in tokens of another tokenizer; an agent
+# that does not finish runs out of turns.
 _MAX_TOKENS = 100_000
-_ATTEMPTS = 7  # at one request: a comparison must outlast a rate limit
+_ATTEMPTS = 7  # per request, to outlast rate limits
 
 
 def check_hosted(config: EvaluationConfig) -> None:
-    """
-    Raises:
-        LlmUnavailable: a model cannot be used; see ``check_llm``.
-    """
+    """Raises ``LlmUnavailable``, see ``check_llm``."""
     for entry in config.hosted:
         check_llm(_llm(entry).model_copy(update={"max_cost_usd": config.max_cost_usd}))
 
@@ -43,27 +39,24 @@ async def evaluate_hosted(
     on_done: Callable[[Rollout], None] | None = None,
     samples: int = 1,
 ) -> list[EvaluationRow]:
-    """Run the model on every scenario at its own temperature, ``samples`` times unless that is 0.
-    Rollouts that the ledger's budget does not cover are not run, and their rows say so."""
+    """Run the model on every scenario, ``samples`` times unless its temperature is 0. Once the ledger's
+    budget is spent, the remaining rows have the error ``agent.failures.BUDGET``."""
     mode = mode_of(entry)
-    played = [(s, n) for s in scenarios for n in range(rollouts_of_each(mode, samples))]
-    model = prompted_model(entry, environment, ledger)
-    try:
-        rollouts = await gather_rollouts(
-            model,
-            environment,
-            [scenario for scenario, _ in played],
-            hosted_limits(entry, config),
-            seeds=[None] * len(played),
-            concurrency=entry.concurrency,
-            on_done=on_done,
-        )
-    finally:
-        await model.close()
-    at_once = min(entry.concurrency, len(played))
+    samples = rollouts_of_each(mode, samples)
+    rollouts = await roll_out(
+        prompted_model(entry, environment, ledger),
+        environment,
+        scenarios,
+        hosted_limits(entry, config),
+        samples=samples,
+        concurrency=entry.concurrency,
+        seed=None,
+        on_done=on_done,
+    )
+    at_once = min(entry.concurrency, len(rollouts))
     rows = []
-    for rollout, (_, sample) in zip(rollouts, played, strict=True):
-        cost = _cost_usd(_llm(entry), rollout)
+    for index, rollout in enumerate(rollouts):
+        cost, sample = _cost_usd(_llm(entry), rollout), index % samples
         rows.append(row_of(entry.name, mode, rollout, at_once, cost, entry.model or "", sample))
     cut_short = sum(row.error == BUDGET for row in rows)
     if cut_short:

@@ -1,4 +1,4 @@
-"""pass@k: the chance that at least one of k sampled rollouts solves a scenario."""
+"""pass@k: the probability that at least one of k sampled rollouts solves a scenario."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from training.evaluation.statistics import clustered_proportion
 class PassAtK(BaseModel):
     """
     Args:
-        mean, low, high: over the scenarios, with the interval.
-        scenarios: with at least ``k`` rollouts that count.
-        left_out: scenarios with fewer, of which it cannot be said.
+        mean, low, high: mean over scenarios and its confidence interval.
+        scenarios: those with at least ``k`` rollouts that count.
+        left_out: those with fewer, which are excluded.
     """
 
     k: int
@@ -29,11 +29,8 @@ class PassAtK(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often a scenario was solved, of the rollouts that count.
-
-    Args:
-        cluster: the same for scenarios that are not independent of each other.
-    """
+    """How many of a scenario's counted rollouts solved it. Scenarios that are not independent of each
+    other share a ``cluster``."""
 
     solved: int
     counted: int
@@ -41,30 +38,30 @@ class Tally:
 
 
 def chance(n: int, c: int, k: int) -> float:
-    """The unbiased estimate of pass@k from ``n`` rollouts of which ``c`` solved it, that is
+    """The unbiased estimate of pass@k from ``n`` rollouts with ``c`` solved,
     ``1 - C(n-c, k) / C(n, k)`` (Chen et al., 2021, arXiv:2107.03374), as a product of ratios.
 
     Raises:
         ValueError: not ``0 <= c <= n`` and ``1 <= k <= n``.
     """
     if not (0 <= c <= n and 1 <= k <= n):
-        raise ValueError(f"pass@{k} cannot be told from {c} of {n} rollouts")
+        raise ValueError(f"pass@{k} is undefined for {c} of {n} rollouts")
     return 1 - prod((n - c - i) / (n - i) for i in range(k))
 
 
 def ks(samples: int) -> list[int]:
-    """The ``k`` worth showing of so many rollouts: the powers of two, and all."""
+    """The values of ``k`` to report: powers of two up to ``samples``, and ``samples``."""
     return sorted({2**i for i in range(samples.bit_length())} | {samples})
 
 
 def pass_at_k(tallies: Mapping[str, Tally], samples: int, confidence: float) -> list[PassAtK]:
-    """For every ``k`` that any scenario has enough rollouts for.
+    """pass@k for every ``k`` that some scenario has enough counted rollouts for.
 
     Args:
         tallies: by scenario.
-        samples: rollouts of each scenario, those that do not count among them.
+        samples: rollouts per scenario, counted or not.
     """
-    found = []
+    results = []
     for k in ks(samples):
         enough = [tally for tally in tallies.values() if tally.counted >= k]
         if not enough:
@@ -75,9 +72,9 @@ def pass_at_k(tallies: Mapping[str, Tally], samples: int, confidence: float) -> 
             sum(tally.counted for tally in enough),
             confidence,
         )
-        found.append(
+        results.append(
             PassAtK(
                 k=k, **mean.as_dict(), scenarios=len(enough), left_out=len(tallies) - len(enough)
             )
         )
-    return found
+    return results

@@ -1,4 +1,4 @@
-"""Should the trained policy replace what is in production?"""
+"""Whether the trained policy should replace the one in production."""
 
 from __future__ import annotations
 
@@ -8,44 +8,40 @@ from training.evaluation.summaries import Comparison
 
 
 class Decision(BaseModel):
-    """The verdict and, in words, why."""
-
     promote: bool
     reason: str
 
 
-RESCORED = Decision(
-    promote=False,
-    reason="not promoted: rollouts of an earlier evaluation were scored again; a new one decides",
-)
-# Rollouts of a policy that may fail before the others say too little about it.
+def _rejected(why: str) -> Decision:
+    return Decision(promote=False, reason=f"not promoted: {why}")
+
+
+RESCORED = _rejected("rescored rollouts of an earlier evaluation decide nothing; evaluate again")
+# A policy with a larger share of failed rollouts cannot be judged by the others.
 _MAX_FAILED = 0.05
-# A policy that is no better is ahead on all of five by chance in 1 of 32 cases, and then the interval
-# over them, which knows of no others, is above zero.
+# An equal policy wins all of five scenarios with probability 1/32, and the bootstrap interval over
+# them is then above zero.
 _FEWEST_SCENARIOS = 6
 
 
 def decide(comparison: Comparison) -> Decision:
-    """Promote only if sampled success is better than the base policy's and, if there is one, than
-    the incumbent's, each with the whole interval above zero, and if hardly any of their rollouts
-    failed for a reason that is not theirs."""
+    """Promote if the intervals of the gains in sampled success over the base policy and the incumbent,
+    if any, are above zero, and hardly any rollouts failed for outside reasons."""
     gains: list[str] = []
     doubtful: list[str] = []
     for label in ("trained", "base", "incumbent"):
         summary = comparison.policies.get(label, {}).get("sampled")
         failed = sum(summary.errors.values()) if summary else 0
         if summary and failed > _MAX_FAILED * summary.rollouts:
-            return Decision(
-                promote=False,
-                reason=f"not promoted: {failed} of {summary.rollouts} rollouts of the {label} "
-                f"policy failed ({', '.join(summary.errors)})",
+            return _rejected(
+                f"{failed} of {summary.rollouts} rollouts of the {label} policy failed "
+                f"({', '.join(summary.errors)})"
             )
     trained = comparison.policies.get("trained", {}).get("sampled")
     if trained and trained.scenarios < _FEWEST_SCENARIOS:
-        return Decision(
-            promote=False,
-            reason=f"not promoted: {trained.scenarios} held-out scenarios are too few to tell a gain "
-            f"from chance; {_FEWEST_SCENARIOS} are the fewest",
+        return _rejected(
+            f"{trained.scenarios} held-out scenarios are too few to tell a gain from chance; at least "
+            f"{_FEWEST_SCENARIOS} are needed"
         )
     for other in ("base", "incumbent"):
         if gain := comparison.differences.get(other, {}).get("sampled"):
@@ -55,9 +51,7 @@ def decide(comparison: Comparison) -> Decision:
             )
             (gains if gain["low"] > 0 else doubtful).append(text)
     if doubtful:
-        return Decision(
-            promote=False, reason=f"not promoted: {'; '.join(doubtful)} may be no gain at all"
-        )
+        return _rejected(f"{'; '.join(doubtful)} may be no gain at all")
     if not gains:
-        return Decision(promote=False, reason="not promoted: it was compared with nothing")
+        return _rejected("there was no policy to compare with")
     return Decision(promote=True, reason=f"promoted: {'; '.join(gains)}")

@@ -1,8 +1,9 @@
-"""Score stored rollouts again, with the reward as it is now and without new rollouts."""
+"""Rescore stored rollouts with the current reward."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from training.evaluation.evaluate import EvaluationRow
 
 
 class RescoreError(UserError):
-    """Stored rollouts that cannot be scored; the text says why."""
+    """Stored rollouts that cannot be scored."""
 
 
 def read_stored(path: Path) -> list[EvaluationRow]:
     """
     Raises:
-        RescoreError: it is no file of an evaluation, or holds no rollouts.
+        RescoreError: it is not the file of an evaluation, or has no rollouts.
     """
     try:
         rows = read_rows(path)
@@ -36,15 +37,17 @@ def read_stored(path: Path) -> list[EvaluationRow]:
 def rescore(
     rows: Sequence[EvaluationRow], environment: Environment[Any, Any]
 ) -> list[EvaluationRow]:
-    """The rows with their outcomes scored anew, against the gold answers that were stored. A judge's
-    earlier verdicts are dropped, and errors that were none of its stay.
+    """Score the outcomes again, against the stored gold answers. Drops a judge's verdicts and errors,
+    and keeps other errors.
 
     Raises:
         RescoreError: the outcomes are not this environment's.
     """
     known = [*environment.scenarios("test", 1), *environment.scenarios("train", 1)]
     if not known:
-        raise RescoreError("this environment has no scenario to know the stored ones by")
+        raise RescoreError(
+            "this environment has no scenario that shows the type of the stored ones"
+        )
     scenarios = TypeAdapter(type(known[0]))
     outcomes = TypeAdapter(_outcome_type(environment, known[0]))
     rescored = []
@@ -75,9 +78,6 @@ def rescore(
 
 
 def _outcome_type(environment: Environment[Any, Any], scenario: Scenario) -> type[Any]:
-    """As a session says it; the contract names it nowhere else."""
-    session = environment.session(scenario)
-    try:
+    """Taken from a session, since the contract does not name it."""
+    with closing(environment.session(scenario)) as session:
         return type(session.outcome(StopReason.ERROR, 0))
-    finally:
-        session.close()

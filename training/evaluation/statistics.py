@@ -1,4 +1,4 @@
-"""Shares, means and paired differences over scenarios, with their intervals."""
+"""Proportions, means and paired differences over scenarios, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def paired_difference(
     """The mean of ``new - old`` with a percentile bootstrap interval (Efron, 1979).
 
     Args:
-        clusters: the same for scenarios that are not independent of each other, such as questions
-            about the same mail; whole clusters are resampled.
+        clusters: shared by scenarios that are not independent of each other, such as questions about
+            the same mail; whole clusters are resampled.
 
     Raises:
         ValueError: the sequences differ in length or are empty.
@@ -47,45 +47,45 @@ def bootstrap_means(
     """The mean of each column with a percentile bootstrap interval that resamples whole clusters.
 
     Args:
-        values: (rows, columns); NaN is a value that is not there, and each column has one that is.
+        values: (rows, columns); NaN is missing, but no column is all NaN.
         clusters: one per row.
     """
-    there = ~np.isnan(values)
-    sums, sizes = (_by_cluster(part, clusters) for part in (np.where(there, values, 0), there))
+    present = ~np.isnan(values)
+    sums, sizes = (_by_cluster(part, clusters) for part in (np.where(present, values, 0), present))
     count = len(sums)
-    drawing = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     resampled = []
     for _ in range(_RESAMPLES // _AT_ONCE):
-        drawn = drawing.integers(count, size=(_AT_ONCE, count))
+        drawn = rng.integers(count, size=(_AT_ONCE, count))
         drawn += np.arange(_AT_ONCE)[:, None] * count
         times = np.bincount(drawn.ravel(), minlength=_AT_ONCE * count).reshape(_AT_ONCE, count)
         total, size = times @ sums, times @ sizes
         resampled.append(np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0))
     tail = 100 * (1 - confidence) / 2
     ends = np.nanpercentile(np.concatenate(resampled), [tail, 100 - tail], axis=0)
-    found = np.nanmean(values, axis=0)
-    return [Interval(*map(float, column)) for column in zip(found, *ends, strict=True)]
+    column_means = np.nanmean(values, axis=0)
+    return [Interval(*map(float, column)) for column in zip(column_means, *ends, strict=True)]
 
 
 def _by_cluster(values: np.ndarray, clusters: Sequence[str]) -> np.ndarray:
-    """Sums over the rows of a cluster: (clusters, columns)."""
+    """Sums over the rows of each cluster, (clusters, columns)."""
     names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, cluster, values)
     return sums
 
 
-def means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each metric over those that have it, by name."""
+def means(records: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each metric over the records that have it, by name."""
     values: dict[str, list[float]] = {}
-    for metrics in found:
+    for metrics in records:
         for name, value in metrics.items():
             values.setdefault(name, []).append(value)
     return {name: fmean(values[name]) for name in sorted(values)}
 
 
 def proportion(successes: Sequence[bool], confidence: float = 0.95) -> Interval:
-    """A share of successes with Wilson's interval (Wilson, 1927)."""
+    """A success rate with Wilson's interval (Wilson, 1927)."""
     n = len(successes)
     return _wilson(sum(successes) / n, n, confidence)
 
@@ -93,25 +93,26 @@ def proportion(successes: Sequence[bool], confidence: float = 0.95) -> Interval:
 def clustered_proportion(
     shares: Sequence[float], clusters: Sequence[str], trials: int, confidence: float = 0.95
 ) -> Interval:
-    """The mean of shares that are estimated themselves, such as each scenario's share of successes.
+    """The mean of shares that are themselves estimates, such as each scenario's success rate.
 
-    The interval is Wilson's for as many independent trials as would leave the mean the variance it
-    has between clusters, that is, their number divided by the design effect (Kish, 1965; compared
-    with others in Franco, Little, Louis and Slud, 2019). Near 0 and 1, where untrained and
-    well-trained policies are, a bootstrap's interval is too narrow, and of equal shares it has no
-    width at all.
+    The interval is Wilson's for the effective sample size, the number of trials divided by the design
+    effect (Kish, 1965; compared with others in Franco, Little, Louis and Slud, 2019), taken from the
+    variance between clusters. Near 0 and 1, where untrained and well-trained policies are, a bootstrap
+    interval is too narrow; for equal shares it has no width at all.
 
     Args:
         shares: between 0 and 1.
-        clusters: the same for shares that are not independent of each other.
-        trials: behind all the shares; they count for no more than so many independent ones.
+        clusters: shared by shares that are not independent of each other.
+        trials: total behind all shares; an upper bound of the effective sample size.
     """
     values = np.asarray(shares, dtype=float)
     mean = float(values.mean())
-    apart = _by_cluster((values - mean)[:, None], clusters)
-    variance = float((apart**2).sum()) / len(values) ** 2
+    deviations = _by_cluster((values - mean)[:, None], clusters)
+    variance = float((deviations**2).sum()) / len(values) ** 2
     if mean in (0.0, 1.0):
-        effective: float = len(apart)  # equal shares: nothing says that trials are independent
+        effective: float = len(
+            deviations
+        )  # equal shares are no evidence that trials are independent
     elif mean * (1 - mean) >= trials * variance:
         effective = trials
     else:
@@ -127,8 +128,8 @@ def _wilson(share: float, n: float, confidence: float) -> Interval:
 
 
 def cohens_kappa(one: Sequence[bool], other: Sequence[bool]) -> float | None:
-    """Agreement of two raters beyond what chance would give: 1 is perfect, 0 is chance (Cohen,
-    1960). None if chance alone would agree always, or there is nothing to agree on."""
+    """Agreement of two raters beyond chance: 1 is perfect, 0 is chance (Cohen, 1960). None if there are
+    no ratings, or chance agreement is certain."""
     if not one:
         return None
     observed = fmean(a == b for a, b in zip(one, other, strict=True))

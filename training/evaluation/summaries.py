@@ -1,7 +1,7 @@
-"""How the policies of an evaluation did, and what the trained one gains over the others.
+"""Summaries of the policies of an evaluation, and the gains of the trained one.
 
-Scenarios are what is drawn at random, not rollouts: each counts alike in a share of successes,
-however often it was sampled, and intervals are over scenarios.
+The sampling unit is the scenario: each has equal weight in a success rate, however often it was run,
+and intervals are over scenarios.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from training.evaluation.statistics import (
 
 
 class PolicySummary(BaseModel):
-    """How one policy did in one mode.
+    """One policy in one mode.
 
-    All but the counts, ``errors``, ``reasons`` and the cost are of the rollouts without an error;
-    None where there is none.
+    Counts, ``errors``, ``reasons`` and the cost cover all rollouts; everything else covers those
+    without an error, and is None if there are none.
 
     Args:
-        scenarios, rollouts: run; ``samples`` rollouts of each scenario.
-        pass_at_k: nothing if every scenario was run once, as pass@1 is ``success``.
-        source_accuracy: share of the right answers that cite a source the answer stands in; None
-            where the environment asks for no sources.
-        seconds_p50, seconds_p99: of a rollout, while ``at_once`` of them ran.
-        usd_per_1000: cost of 1,000 rollouts, failed ones included; None if nobody knows.
-        errors: rollouts that say nothing about the policy, by reason.
-        reasons: how rollouts ended, errors among them.
-        endings: the share of each reason, over scenarios as ``success`` is.
-        metrics: the mean of each over the rollouts that have it, with a bootstrap interval.
+        samples: rollouts per scenario.
+        pass_at_k: empty if every scenario was run once, as pass@1 is ``success``.
+        source_accuracy: share of right answers that cite a source containing the answer; None if the
+            environment wants no sources.
+        seconds_p50, seconds_p99: of a rollout, with ``at_once`` running concurrently.
+        usd_per_1000: cost of 1,000 rollouts, including failed ones; None if unknown.
+        errors: excluded rollouts, by reason.
+        reasons: how rollouts ended, including errors.
+        endings: the share of each reason, averaged over scenarios like ``success``.
+        metrics: mean over the rollouts that have the metric, with a bootstrap interval.
     """
 
     scenarios: int
@@ -68,10 +68,8 @@ class PolicySummary(BaseModel):
 
 
 class Comparison(BaseModel):
-    """All policies of an evaluation, and what the trained one gains over each other one.
-
-    ``differences[other][mode]`` holds mean, low and high of trained minus other.
-    """
+    """All policies of an evaluation. ``differences[other][mode]`` holds mean, low and high of trained
+    minus other."""
 
     policies: dict[str, dict[Mode, PolicySummary]]
     differences: dict[str, dict[Mode, dict[str, float]]]
@@ -81,7 +79,7 @@ class Comparison(BaseModel):
 def compare(
     rows: Iterable[EvaluationRow], confidence: float, trained: str = "trained"
 ) -> Comparison:
-    """Summaries per policy and mode, and paired differences of ``trained`` to every other."""
+    """Summaries per policy and mode, and paired differences between ``trained`` and every other."""
     by: dict[str, dict[Mode, list[EvaluationRow]]] = {}
     for row in rows:
         by.setdefault(row.policy, {}).setdefault(row.mode, []).append(row)
@@ -91,10 +89,10 @@ def compare(
             continue
         differences[other] = {}
         for mode, old in modes.items():
-            if (found := _difference(by[trained][mode], old, confidence)) is not None:
-                differences[other][mode] = found.as_dict()
+            if (gain := _difference(by[trained][mode], old, confidence)) is not None:
+                differences[other][mode] = gain.as_dict()
     policies = {
-        label: {mode: _summary(found, confidence) for mode, found in modes.items()}
+        label: {mode: _summary(in_mode, confidence) for mode, in_mode in modes.items()}
         for label, modes in by.items()
     }
     return Comparison(policies=policies, differences=differences, confidence=confidence)
@@ -105,18 +103,18 @@ _ByScenario = Mapping[str, Sequence[EvaluationRow]]
 
 def _counted(rows: Iterable[EvaluationRow]) -> _ByScenario:
     """The rows without an error, by scenario."""
-    found: dict[str, list[EvaluationRow]] = {}
+    by_scenario: dict[str, list[EvaluationRow]] = {}
     for row in rows:
         if not row.error:
-            found.setdefault(row.scenario_id, []).append(row)
-    return found
+            by_scenario.setdefault(row.scenario_id, []).append(row)
+    return by_scenario
 
 
 def _difference(
     new: Sequence[EvaluationRow], old: Sequence[EvaluationRow], confidence: float
 ) -> Interval | None:
-    """Of the shares of successes, over the scenarios where both have rollouts without an error;
-    None if there is none."""
+    """The difference in success rate over the scenarios where both have rollouts without an error; None
+    if there are no such scenarios."""
     run_on = [[(row.scenario_id, row.sample) for row in rows] for rows in (new, old)]
     if run_on[0] != run_on[1]:
         raise ValueError("the policies were not evaluated on the same scenarios")
@@ -133,14 +131,14 @@ def _difference(
 
 
 def _share(
-    found: _ByScenario, holds: Callable[[EvaluationRow], bool], confidence: float
+    counted: _ByScenario, predicate: Callable[[EvaluationRow], bool], confidence: float
 ) -> Interval:
-    """The share of rollouts of which something holds: the mean of each scenario's share."""
-    rows = [row for of_one in found.values() for row in of_one]
-    if len(rows) == len(found):
-        return proportion([holds(row) for row in rows], confidence)
-    shares = [fmean(holds(row) for row in of_one) for of_one in found.values()]
-    clusters = [of_one[0].cluster for of_one in found.values()]
+    """The share of rollouts that satisfy the predicate, averaged over scenarios."""
+    rows = [row for group in counted.values() for row in group]
+    if len(rows) == len(counted):
+        return proportion([predicate(row) for row in rows], confidence)
+    shares = [fmean(predicate(row) for row in group) for group in counted.values()]
+    clusters = [group[0].cluster for group in counted.values()]
     return clustered_proportion(shares, clusters, len(rows), confidence)
 
 
@@ -149,13 +147,13 @@ def _ended_by(reason: str) -> Callable[[EvaluationRow], bool]:
 
 
 def _pass_at_k(
-    found: _ByScenario, names: Iterable[str], samples: int, confidence: float
+    counted: _ByScenario, names: Iterable[str], samples: int, confidence: float
 ) -> list[PassAtK]:
     if samples == 1:
         return []
     tallies = {name: Tally(0, 0, "") for name in names} | {
         name: Tally(sum(row.success for row in rows), len(rows), rows[0].cluster)
-        for name, rows in found.items()
+        for name, rows in counted.items()
     }
     return pass_at_k(tallies, samples, confidence)
 
@@ -172,16 +170,16 @@ def _metrics(rows: Sequence[EvaluationRow], confidence: float) -> dict[str, Inte
 def _summary(rows: Sequence[EvaluationRow], confidence: float) -> PolicySummary:
     names = {row.scenario_id for row in rows}
     samples = 1 + max(row.sample for row in rows)
-    found = _counted(rows)
+    by_scenario = _counted(rows)
     counted = [row for row in rows if not row.error]
-    success = _share(found, lambda row: row.success, confidence) if counted else None
+    success = _share(by_scenario, lambda row: row.success, confidence) if counted else None
     kinds: dict[str, list[float]] = {}
-    for of_one in found.values():
-        kinds.setdefault(of_one[0].kind, []).append(fmean(row.success for row in of_one))
+    for group in by_scenario.values():
+        kinds.setdefault(group[0].kind, []).append(fmean(row.success for row in group))
     endings = Counter(row.reason for row in counted)
     cited = [row.cites_source for row in counted if row.success and row.cites_source is not None]
-    asked = [row for row in rows if row.error != BUDGET]
-    costs = [row.cost_usd for row in asked if row.cost_usd is not None]
+    requested = [row for row in rows if row.error != BUDGET]
+    costs = [row.cost_usd for row in requested if row.cost_usd is not None]
     seconds = [row.seconds for row in counted]
     return PolicySummary(
         scenarios=len(names),
@@ -190,20 +188,20 @@ def _summary(rows: Sequence[EvaluationRow], confidence: float) -> PolicySummary:
         success=success.mean if success else None,
         success_low=success.low if success else None,
         success_high=success.high if success else None,
-        pass_at_k=_pass_at_k(found, names, samples, confidence),
+        pass_at_k=_pass_at_k(by_scenario, names, samples, confidence),
         source_accuracy=_mean(cited),
         reward=_mean([row.reward for row in counted]),
         turns=_mean([row.turns for row in counted]),
         tokens=_mean([row.tokens for row in counted]),
         seconds_p50=float(np.percentile(seconds, 50)) if seconds else None,
         seconds_p99=float(np.percentile(seconds, 99)) if seconds else None,
-        usd_per_1000=1000 * fmean(costs) if counted and len(costs) == len(asked) else None,
+        usd_per_1000=1000 * fmean(costs) if counted and len(costs) == len(requested) else None,
         model=rows[0].model,
         at_once=rows[0].at_once,
         errors=dict(Counter(row.error for row in rows if row.error).most_common()),
         reasons=dict(Counter(row.reason for row in rows).most_common()),
         endings={
-            reason: _share(found, _ended_by(reason), confidence)
+            reason: _share(by_scenario, _ended_by(reason), confidence)
             for reason, _ in endings.most_common()
         },
         by_kind={kind: fmean(values) for kind, values in sorted(kinds.items())},

@@ -1,1 +1,1 @@
-"""The training loop: scenarios, groups of rollouts, rewards, their account, and the step."""
+"""The training loop: sample scenarios, roll out groups, score, filter, train."""

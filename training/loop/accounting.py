@@ -1,8 +1,7 @@
-"""Where every trajectory of a step went: trained on, or left out for a reason that is counted.
+"""Account for every trajectory of a step: trained on, or dropped for a reason that is counted.
 
-Nothing is silently without effect. A group whose rewards are all equal has no advantage to learn
-from; a rollout that failed for outside reasons must not count as the agent's failure; a reply
-without token ids cannot be trained on.
+A group with equal rewards has no advantages to learn from; a rollout that failed for outside reasons
+must not count as the agent's failure; a reply without token ids cannot be trained on.
 """
 
 from __future__ import annotations
@@ -27,26 +26,26 @@ class Drop(StrEnum):
     """Why a trajectory was not trained on."""
 
     ZERO_VARIANCE = "zero_variance"
-    """Every rollout of its group got the same reward."""
+    """All rewards of its group are equal."""
     GROUP_TOO_SMALL = "group_too_small"
-    """So many of its group were dropped that nothing is left to compare it with."""
+    """It is the only one left of its group."""
     NO_LOGPROBS = "no_logprobs"
     """The server reported no token ids or log-probabilities."""
     OVER_LENGTH = "over_length"
-    """Longer than the trainer takes."""
+    """Longer than the trainer's limit."""
     TIMEOUT = "timeout"
     """The rollout ran out of time."""
     EXCEPTION = "exception"
     """The model server failed."""
     NO_REPLY = "no_reply"
-    """The policy wrote nothing: the prompt alone was too long."""
+    """The prompt alone was too long, so the policy wrote nothing."""
     JUDGE_FAILED = "judge_failed"
     """The judge gave no usable scores for its group."""
 
 
 @dataclass(slots=True)
 class StepAccount:
-    """The groups a step trains on, and the count of what it does not."""
+    """The groups that a step trains on, and counts of what it dropped."""
 
     groups: list[art.TrajectoryGroup] = field(default_factory=list)
     trained: int = 0
@@ -64,9 +63,9 @@ def account(
     """Sort the rollouts of a step, group by group.
 
     Args:
-        max_tokens: the longest sequence the trainer takes.
-        judge_faults: per group why its judgement failed; empty where it did not.
-        exact_tokens: whether the backend trains on token ids, which the replies must bring.
+        max_tokens: the trainer's limit per sequence.
+        judge_faults: why judging failed, per group; empty strings for success.
+        exact_tokens: whether the backend trains on token ids, which replies must then have.
     """
     result = StepAccount()
     for index, rollouts in enumerate(groups):

@@ -1,4 +1,4 @@
-"""What the loop says of its steps, in words."""
+"""The loop's warnings and errors about its steps."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _STEPS_BETWEEN_WARNINGS = 10
 
 
 class Mismatch(UserError):
-    """Sampler and trainer do not see the same policy."""
+    """Sampler and trainer disagree about the policy's probabilities."""
 
 
 def mismatch(record: Record, lowest: float) -> str | None:
-    """What is wrong if sampler and trainer disagree in this step, with what to look at."""
+    """An explanation if sampler and trainer disagree in this step, otherwise None."""
     correlation = record.get("loss/probs_corr")
     if correlation is None or correlation >= lowest:
         return None
     return (
-        f"step {record[STEP]}: the probabilities of sampler and trainer correlate only "
+        f"step {record[STEP]}: the probabilities of sampler and trainer correlate by only "
         f"{correlation:.4f}, training.min_probs_corr is {lowest:g}: the policy is trained on tokens "
-        "that it would not have sampled. Look at the base model's attention (sliding windows and "
-        "soft caps are not computed by our sampler), at backend.dtype, and at the weights of both; "
-        "training.on_mismatch: warn goes on all the same"
+        "that it would not have sampled. Check the base model's attention (our sampler has no sliding "
+        "windows and soft caps), backend.dtype, and the weights of both; training.on_mismatch: warn "
+        "continues anyway"
     )
 
 
@@ -46,7 +46,7 @@ def why_empty(records: Sequence[Record]) -> str:
     error = next((r["data/first_error"] for r in records if r["data/first_error"]), "")
     detail = f" The first error was: {error}." if error else ""
     if judge := "; ".join(f"{fault} ({n} groups)" for fault, n in judge_faults(records).items()):
-        detail = f" The judge failed: {judge}. Mend judge.model or judge.api_base."
+        detail = f" The judge failed: {judge}. Fix judge.model or judge.api_base."
     return (
         f"{len(records)} steps in a row had nothing to train on ({reasons}).{detail} "
         "zero_variance: the task is too easy or too hard for this policy, or the groups are too "

@@ -1,16 +1,19 @@
-"""Run many rollouts of a policy at once, within a bound, and keep them in order."""
+"""Run rollouts concurrently, up to a limit, in order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import starmap
+from typing import Any, TypeVar
 
 from agent.model import ChatModel
 from agent.rollout import Limits, Rollout, run_rollout, seed_from
 from backends import PolicyHandle
 from environment.base import Environment, Scenario
 from training.config import RolloutConfig
+
+T = TypeVar("T")
 
 
 def chat_model(
@@ -20,7 +23,7 @@ def chat_model(
     step: int,
     temperature: float,
 ) -> ChatModel:
-    """The policy of a checkpoint as the agent's model, its tokens captured."""
+    """The agent's model over a checkpoint of the policy, capturing tokens."""
     return ChatModel(
         base_url=policy.endpoint.base_url,
         name=policy.inference_name(step),
@@ -52,10 +55,10 @@ async def gather_rollouts(
 
     Args:
         seeds: one per rollout; None leaves it to the server.
-        on_done: called as each rollout ends, in whatever order they do.
+        on_done: called as each rollout ends, in order of completion.
 
     Raises:
-        Exception: the first fault of the environment; the other rollouts are cancelled.
+        Exception: the first error of the environment; the other rollouts are cancelled.
     """
     slots = asyncio.Semaphore(concurrency)
 
@@ -66,15 +69,21 @@ async def gather_rollouts(
             on_done(rollout)
         return rollout
 
+    return await run_all(starmap(one, zip(scenarios, seeds, strict=True)))
+
+
+async def run_all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order.
+
+    Raises:
+        Exception: the first error, which cancels the rest; not wrapped in an ExceptionGroup.
+    """
     try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(one(scenario, seed))
-                for scenario, seed in zip(scenarios, seeds, strict=True)
-            ]
-    except* Exception as group:  # noqa: BLE001 (raised on, without the task group around it)
-        raise group.exceptions[0] from None
-    return [task.result() for task in running]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except* Exception as errors:  # noqa: BLE001 (raised again)
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def gather_groups(
@@ -88,10 +97,10 @@ async def gather_groups(
     seed: int,
     step: int,
 ) -> list[list[Rollout]]:
-    """The groups of a training step: ``size`` rollouts of each scenario.
+    """The groups of a training step: ``size`` rollouts per scenario.
 
     Args:
-        step: counted from 0; with ``seed`` it decides the seeds of the rollouts.
+        seed, step: determine the seeds of the rollouts; steps count from 0.
     """
     flat = await gather_rollouts(
         model,

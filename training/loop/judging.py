@@ -1,12 +1,11 @@
-"""Replace the environment's own rewards with a judge's scores, and measure how far to trust it.
+"""Replace the environment's rewards with a judge's scores, and measure how far to trust the judge.
 
-Where the environment has a reward of its own, the judge is measured against it: the rank correlation
-of the two within each group, which is all that GRPO sees of a reward.
+If the environment has a reward of its own, the judge is compared with it by rank correlation within
+each group, since GRPO compares rewards only within groups.
 """
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 from collections import Counter
@@ -19,6 +18,7 @@ from agent.judge import RulerJudge, rank_correlation
 from agent.rollout import NOT_THE_AGENTS_FAULT, Rollout
 from environment.base import Environment
 from environment.language_model import LlmFailed
+from training.loop.gather import run_all
 from training.run.run_log import Record
 
 log = logging.getLogger(__name__)
@@ -34,12 +34,12 @@ _STEPS_TO_TELL = 5
 
 @dataclass(frozen=True, slots=True)
 class _Judgement:
-    """Of one group.
+    """The judgement of one group.
 
     Args:
-        fault: why it failed, or empty.
-        agreement: rank correlation with the environment's own reward, where both rank.
-        consistency: the judge's with itself, see ``agent.judge.Judged``.
+        fault: why it failed; empty if it did not.
+        agreement: rank correlation with the environment's own reward; None if undefined.
+        consistency: see ``agent.judge.Judged``.
     """
 
     fault: str = ""
@@ -50,24 +50,19 @@ class _Judgement:
 async def judge_groups(
     judge: RulerJudge, groups: Sequence[Sequence[Rollout]], environment: Environment[Any, Any]
 ) -> tuple[list[str], Record]:
-    """Score all groups at once, in place; rollouts that failed for outside reasons are not shown.
+    """Score all groups concurrently and in place, except rollouts that failed for outside reasons.
 
-    The environment's own reward stays beside the judge's, as the metric ``independent_reward``.
+    The environment's own reward is kept as the metric ``independent_reward``.
 
     Returns:
-        Per group why its judgement failed, or an empty text; and the step's metrics of the judge.
-        A group that failed keeps its own rewards and must not be trained on.
+        Why judging failed, per group, with empty strings for success; and the judge's metrics of the
+        step. A failed group keeps its own rewards and must not be trained on.
 
     Raises:
-        LlmBudgetSpent: the judge has cost all it may; some groups may have its scores already.
+        LlmBudgetSpent: the judge's budget is spent; some groups may already have its scores.
     """
     before = dataclasses.replace(judge.llm.usage)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(_judge_group(judge, g, environment)) for g in groups]
-    except* Exception as failed:  # noqa: BLE001 (raised on, without the task group around it)
-        raise failed.exceptions[0] from None
-    judgements = [task.result() for task in running]
+    judgements = await run_all(_judge_group(judge, group, environment) for group in groups)
     faults = [judgement.fault for judgement in judgements]
     failures = [fault for fault in faults if fault]
     if failures:
@@ -110,13 +105,13 @@ async def _judge_group(
 
 
 def mean_of_steps(records: Sequence[Record], name: str) -> float | None:
-    """Over those steps that have it."""
+    """The mean over the steps that have the metric."""
     values = [record[name] for record in records if name in record]
     return fmean(values) if values else None
 
 
 def judge_summary(records: Sequence[Record]) -> dict[str, float | None] | None:
-    """How a run's judge did, or None if it had none."""
+    """Totals and means of a run's judge; None if it had none."""
     judged = [record for record in records if FAILED_GROUPS in record]
     if not judged:
         return None
@@ -132,7 +127,7 @@ def judge_summary(records: Sequence[Record]) -> dict[str, float | None] | None:
 
 
 def judge_faults(records: Sequence[Record]) -> Counter[str]:
-    """Why groups were not judged, and how many of them."""
+    """Number of groups that were not judged, by reason."""
     faults: Counter[str] = Counter()
     for record in records:
         faults.update(record.get(FAULTS, {}))
@@ -140,14 +135,14 @@ def judge_faults(records: Sequence[Record]) -> Counter[str]:
 
 
 def distrust(records: Sequence[Record]) -> str:
-    """A warning if the judge ranks otherwise than the environment's own reward, else empty."""
+    """A warning if the judge disagrees with the environment's own reward, otherwise empty."""
     known = [record for record in records if AGREEMENT in record]
     agreement = mean_of_steps(known, AGREEMENT)
     if agreement is None or len(known) < _STEPS_TO_TELL or agreement >= _LOW_AGREEMENT:
         return ""
     return (
-        f"the judge ranks rollouts otherwise than the environment's own reward: their rank "
-        f"correlation within groups is {agreement:.2f} over {len(known)} steps (1: the same order, "
-        f"0: unrelated). One of the two is wrong: read some of the judge's scores in "
-        f"trajectories/ before you trust this run, or take another judge.model"
+        f"the judge disagrees with the environment's own reward: their rank correlation within groups "
+        f"is {agreement:.2f} over {len(known)} steps (1: same order, 0: unrelated). One of the two is "
+        "wrong: check some of the judge's scores in trajectories/ before you trust this run, or use "
+        "another judge.model"
     )

@@ -1,10 +1,9 @@
 """The training loop: sample scenarios, roll out groups, score, account, train, log, checkpoint.
 
-Not ``art.pipeline_trainer.PipelineTrainer``: that one overlaps rollouts and training, refuses a
-backend that samples and trains in one place, and keeps its position in the scenarios beside the
-checkpoint instead of deriving it from the step, so that a kill between the two repeats or skips
-scenarios. This loop is synchronous, hence on-policy, and a run killed at any moment continues as
-if it had not been.
+It is synchronous, hence on-policy, and a run killed at any moment continues as if it had not been.
+``art.pipeline_trainer.PipelineTrainer`` instead overlaps rollouts and training, refuses backends that
+sample and train in one place, and stores its position in the scenarios beside the checkpoint instead
+of deriving it from the step, so that a kill in between repeats or skips scenarios.
 """
 
 from __future__ import annotations
@@ -40,21 +39,21 @@ log = logging.getLogger(__name__)
 
 
 class EmptySteps(UserError):
-    """Several steps in a row had nothing to train on."""
+    """Several consecutive steps had nothing to train on."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What is trained, on what, and how.
+    """The arguments of ``train_policy``.
 
     Args:
-        seed: decides scenarios and sampling.
+        seed: determines scenarios and sampling.
         on_step: called with each record, those of earlier attempts first.
         on_groups: called with each step's scored rollouts.
-        on_done: called with each step whose checkpoint and record are on disk.
+        on_done: called with each step once its checkpoint and record are on disk.
         evaluate: metrics to add to every ``eval_every``-th record.
-        judge: scores the groups in place of the environment's own reward.
-        meter: counts what is used; by default one that starts with the loop.
+        judge: replaces the environment's own reward.
+        meter: tracks the budget; by default one that starts with the loop.
     """
 
     policy: PolicyHandle
@@ -77,10 +76,10 @@ class TrainingResult:
     """How a run ended, over all its attempts.
 
     Args:
-        stopped_by: ``max_steps``; the budget that ran out; ``judge_budget``: the judge has cost
-            all it may; or ``converged``: after it had trained, no group's rewards differed for as
-            many steps in a row as may be empty.
-        spent: what was used of each budget.
+        stopped_by: ``max_steps``, the budget that ran out, ``judge_budget`` (``judge.max_cost_usd``), or
+            ``converged``: after it had trained, all groups had equal rewards for
+            ``empty_steps_limit`` consecutive steps.
+        spent: amount used of each budget.
     """
 
     step: int
@@ -90,13 +89,13 @@ class TrainingResult:
 
 
 async def train_policy(run: TrainingRun) -> TrainingResult:
-    """Train until ``max_steps``, a budget, a signal, or until no group differs any more, from
-    wherever the run folder has got to.
+    """Start or continue the run in ``folder``, until ``max_steps``, a spent budget, convergence or a
+    signal.
 
     Raises:
         Mismatch: sampler and trainer disagree, in this attempt or an earlier one.
-        EmptySteps: too many steps in a row, or all of them, had nothing to train on.
-        Interrupted: SIGTERM or SIGINT; the same call continues the run.
+        EmptySteps: too many consecutive steps, or all of them, had nothing to train on.
+        Interrupted: by SIGTERM or SIGINT; the same call continues the run.
         ValueError: the environment has no training scenario.
     """
     scenarios = run.environment.scenarios("train", run.config.train_scenarios, run.seed)
@@ -114,13 +113,11 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
         with stop_on_signals() as stop:
             for step in range(start, run.config.max_steps):
                 if _converged(result.records, limit):
-                    log.info("no group's rewards differed in the last %d steps: converged", limit)
+                    log.info("converged: all groups had equal rewards in the last %d steps", limit)
                     result.stopped_by = "converged"
                     break
                 if used_up := meter.used_up():
-                    log.info(
-                        "the budget training.budget.%s is used up after step %d", used_up, step
-                    )
+                    log.info("training.budget.%s is used up after step %d", used_up, step)
                     result.stopped_by = used_up
                     break
                 try:
@@ -150,10 +147,7 @@ async def train_policy(run: TrainingRun) -> TrainingResult:
 
 
 def _check_agreement(config: TrainingConfig, record: Record) -> None:
-    """
-    Raises:
-        Mismatch: sampler and trainer disagree, and the run is to stop then.
-    """
+    """Raises ``Mismatch`` if sampler and trainer disagree, or warns of it."""
     text = mismatch(record, config.min_probs_corr)
     if text and config.on_mismatch == "stop":
         raise Mismatch(text)
@@ -162,8 +156,8 @@ def _check_agreement(config: TrainingConfig, record: Record) -> None:
 
 
 def _converged(records: Sequence[Record], limit: int) -> bool:
-    """Whether the last ``limit`` steps were empty for no reason but equal rewards, after others
-    that were not. A policy that never trained has not converged: its task does not fit it."""
+    """Whether the last ``limit`` steps were empty only because of equal rewards, after steps that were
+    not empty. A policy that never trained has not converged: its task is too hard or too easy."""
     last = records[-limit:]
     return any(record["data/step_num_groups_trainable"] for record in records[:-limit]) and all(
         record["data/dropped"].keys() == {"zero_variance"}
@@ -184,7 +178,7 @@ async def _one_step(
     stop: asyncio.Event,
     meter: Meter,
 ) -> Record:
-    """Roll out, train, log. A stop abandons the rollouts, but lets a training that has begun end."""
+    """Roll out, train, log. ``stop`` abandons rollouts, but not the training step."""
     config, started = run.config, time.monotonic()
     chosen = scenarios_of_step(scenarios, step, config.groups_per_step, run.seed)
     model.name = run.policy.inference_name(step)
@@ -215,7 +209,7 @@ async def _one_step(
     meter.add_rollouts(record)
     run.run_log.begin(record)
     trained = await _train(run, step, accounted)
-    # Of what the backend counts too, our own counts stand: it saw only the groups it trained on.
+    # Our own counts take precedence: the backend saw only the groups that it trained on.
     record |= {key: value for key, value in trained.items() if key not in record}
     if run.evaluate and config.eval_every and (step + 1) % config.eval_every == 0:
         record |= await run.evaluate()
@@ -251,7 +245,7 @@ def _rollout_metrics(
     groups: Sequence[Sequence[Rollout]],
     accounted: StepAccount,
 ) -> Record:
-    """Averages over the step's rollouts, under the names of ART's taxonomy."""
+    """Averages over the step's rollouts, named by ART's metrics taxonomy."""
     rollouts = [rollout for group in groups for rollout in group]
     record: Record = {
         STEP: step,

@@ -1,5 +1,5 @@
-"""The rollouts of a training run, without the training: to see that the task, its sandbox and a
-model fit each other before anything is paid for."""
+"""The rollouts of a training run without the training, to check that task, sandbox and model work
+together before training costs anything."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ from training.run.signals import stop_on_signals, unless
 
 @dataclass(frozen=True, slots=True)
 class RehearsedStep:
-    """The rollouts of one step, by group.
-
-    Args:
-        step: counted from 1.
-    """
+    """The rollouts of one step, by group. Steps count from 1."""
 
     step: int
     groups: list[list[Rollout]]
@@ -37,12 +33,12 @@ class RehearsedStep:
 
     @property
     def counted(self) -> list[Rollout]:
-        """Without those that failed for outside reasons, which training leaves out."""
+        """The rollouts without those that failed for outside reasons, which training drops."""
         return [rollout for rollout in self.rollouts if not rollout.failure]
 
     @property
     def reward(self) -> float | None:
-        """The mean; None if no rollout counts."""
+        """Mean reward; None if no rollout counts."""
         values = [rollout.reward.value for rollout in self.counted]
         return fmean(values) if values else None
 
@@ -56,7 +52,7 @@ class RehearsedStep:
 
     @property
     def informative(self) -> int:
-        """Groups whose rewards differ, which is what a step learns from."""
+        """Number of groups with different rewards, which a step can learn from."""
         return sum(
             len({r.reward.value for r in group if not r.failure}) > 1 for group in self.groups
         )
@@ -71,12 +67,12 @@ async def rehearse(
     seed: int,
     on_step: Callable[[RehearsedStep], None],
 ) -> None:
-    """The scenarios, groups and seeds of ``config.max_steps`` steps of training.
+    """Run the scenarios, groups and seeds of ``config.max_steps`` training steps.
 
     Raises:
-        Interrupted: SIGTERM or SIGINT.
+        Interrupted: by SIGTERM or SIGINT.
         ValueError: there is no training scenario.
-        Exception: a fault of the environment.
+        Exception: an error of the environment.
     """
     scenarios = environment.scenarios("train", config.train_scenarios, seed)
     with stop_on_signals() as stop:

@@ -1,4 +1,4 @@
-"""Which scenarios a step trains on: a function of the seed and the step, and of nothing else."""
+"""The scenarios of a step, as a pure function of seed and step."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ T = TypeVar("T")
 
 
 def scenarios_of_step(scenarios: Sequence[T], step: int, per_step: int, seed: int) -> list[T]:
-    """The ``per_step`` scenarios of a step (counted from 0): each epoch goes through all scenarios
-    in an order of its own, and a step may reach from one epoch into the next.
+    """The ``per_step`` scenarios of a step, counted from 0. Each epoch shuffles all scenarios anew, and a
+    step may span two epochs.
 
     Raises:
         ValueError: there are no scenarios.

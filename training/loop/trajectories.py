@@ -1,4 +1,4 @@
-"""Rollouts as ART trajectories, with the exact tokens of every reply."""
+"""Convert rollouts to ART trajectories with the exact tokens of every reply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from environment.base import Environment
 
 
 def to_trajectory(rollout: Rollout, environment: Environment[Any, Any]) -> ExactTrajectory:
-    """The trajectory of a rollout. Its choices carry ``token_ids`` and ``prompt_token_ids`` beside
+    """The trajectory of a rollout. Its choices have ``token_ids`` and ``prompt_token_ids`` in addition to
     OpenAI's fields, for ``backends.packing``."""
     replies = iter(rollout.replies)
     messages: list[Any] = []

@@ -1,1 +1,1 @@
-"""One training run in its folder: what it keeps, what it spends, and how it ends."""
+"""A training run in its folder: its files, its budget, its signals."""

@@ -1,7 +1,7 @@
-"""What a run has used of its budget: minutes, GPU hours and US dollars, over all its attempts.
+"""Track a run's budget: minutes, GPU hours and US dollars over all its attempts.
 
-The totals lie in ``spent.json`` in the run's folder and are brought up to date several times a
-step, so that an attempt that was killed counts too, up to its last such moment.
+The totals are kept in ``spent.json`` in the run's folder and updated several times per step, so that
+killed attempts count too.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pydantic import Field
 
 from backends import BackendConfig
 from environment.base import StrictModel, UserError
+from environment.files import write_atomically
 from training.config import BudgetConfig
 from training.loop.judging import JUDGE_COST
-from training.run.files import write_atomically
 from training.run.run_log import Record
 
 Budget = Literal["minutes", "cost_usd", "gpu_hours"]
@@ -28,31 +28,30 @@ _UNITS = {"minutes": "minutes", "cost_usd": "US dollars", "gpu_hours": "GPU hour
 
 
 class UnknownPrice(UserError):
-    """A budget in dollars for something whose price was not given."""
+    """There is a budget in dollars, but no price."""
 
 
 def check_prices(budget: BudgetConfig, backend: BackendConfig, gpus: int) -> None:
     """
     Raises:
-        UnknownPrice: dollars are to be counted, and a price is missing without which they would
-            be counted too low.
+        UnknownPrice: there is a budget in dollars, but a price that it depends on is not set.
     """
     if budget.cost_usd is None:
         return
-    needed = {
+    required = {
         "gpu_usd_per_hour": gpus > 0 or backend.kind == "local",
         "usd_per_million_tokens": backend.kind in ("serverless", "tinker"),
     }
-    for key, is_needed in needed.items():
-        if is_needed and getattr(budget, key) is None:
+    for key, is_required in required.items():
+        if is_required and getattr(budget, key) is None:
             raise UnknownPrice(
-                f"training.budget.cost_usd: backend {backend.kind} costs money; say how much with "
+                f"training.budget.cost_usd: backend {backend.kind} costs money; set "
                 f"training.budget.{key} (0 if it costs you nothing)"
             )
 
 
 class Spent(StrictModel):
-    """Totals of a run. ``tokens`` are those of rollouts, prompts and completions."""
+    """Totals of a run. ``tokens`` are prompt and completion tokens of rollouts."""
 
     minutes: float = Field(0.0, ge=0)
     tokens: int = Field(0, ge=0)
@@ -60,19 +59,17 @@ class Spent(StrictModel):
 
 
 def charge(folder: Path, judge_usd: float) -> None:
-    """Count what was paid for hosted models before the run of this folder began. Once: nothing if
-    anything was counted there already."""
+    """Charge a run for hosted models used before it started. No effect once it has started."""
     path = folder / _FILE
     if judge_usd and not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, Spent(judge_usd=judge_usd).model_dump_json())
 
 
 class Meter:
-    """Counts what a run uses, from the moment it is made.
+    """Tracks what a run uses, from construction on.
 
     Args:
-        gpus: how many GPUs the run holds.
+        gpus: number of GPUs that the run holds.
         clock: seconds, for tests.
     """
 
@@ -91,21 +88,21 @@ class Meter:
         self._counted_until = clock()
 
     def tick(self) -> None:
-        """Count the time that has passed."""
+        """Count the time since the last call."""
         now = self._clock()
         minutes = self._spent.minutes + (now - self._counted_until) / 60
         self._counted_until = now
         self._keep({"minutes": minutes})
 
     def add_rollouts(self, record: Record) -> None:
-        """Count the tokens of a step's rollouts, and what judging them cost."""
+        """Count the tokens of a step's rollouts and the cost of its judge."""
         tokens = record["data/step_prompt_tokens"] + record["data/step_completion_tokens"]
         judge = self._spent.judge_usd + record.get(JUDGE_COST, 0.0)
         self._keep({"tokens": self._spent.tokens + tokens, "judge_usd": judge})
         self.tick()
 
     def totals(self) -> Record:
-        """For a step's record: what was used so far."""
+        """Amounts used so far, as metrics of a step's record."""
         self.tick()
         return {f"budget/{name}": amount for name, amount in self.spent().items()}
 
@@ -121,7 +118,7 @@ class Meter:
         }
 
     def used_up(self) -> Budget | None:
-        """The first budget of which nothing is left."""
+        """The first budget that is used up, if any."""
         self.tick()
         spent = self.spent()
         for name in BUDGETS:
@@ -136,16 +133,16 @@ class Meter:
 
 
 def why_stopped(stopped_by: str, budget: BudgetConfig, spent: dict[Budget, float]) -> str:
-    """In words why a run ended, and what it used."""
+    """Explain why a run ended, and what it used."""
     used = ", ".join(f"{spent[name]:.3g} {_UNITS[name]}" for name in BUDGETS)
     if stopped_by in BUDGETS:
         limit = getattr(budget, stopped_by)
         ended = f"its budget of {limit:g} {_UNITS[stopped_by]} (training.budget.{stopped_by})"
         ended += " was used up; its last checkpoint is kept, and a larger budget continues it"
     elif stopped_by == "judge_budget":
-        ended = "its judge has cost all it may (judge.max_cost_usd)"
+        ended = "the budget of its judge was used up (judge.max_cost_usd)"
     elif stopped_by == "converged":
-        ended = "no group's rewards differed any more"
+        ended = "it converged: all groups had equal rewards"
     else:
-        ended = "it made all its steps"
+        ended = "it completed all its steps"
     return f"The run ended because {ended}. It used {used}."

@@ -1,8 +1,4 @@
-"""Tell the person who waits how a run is going.
-
-On a terminal a bar with reward, success, tokens per second and the time left; elsewhere (a log
-file, a pod) a line every few seconds with the same.
-"""
+"""Show progress: a bar on a terminal, a log line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ import logging
 import sys
 import time
 from collections import deque
+from statistics import fmean
 from typing import Any
 
 from tqdm import tqdm
@@ -23,19 +20,18 @@ _WINDOW = 10
 
 
 class Progress:
-    """Progress over ``total`` units. ``unit`` is what is counted: steps, rollouts."""
+    """Progress over ``total`` units, such as steps or rollouts."""
 
     def __init__(self, total: int, name: str, unit: str) -> None:
         self._total, self._name, self._unit = total, name, unit
-        self._done = 0
-        self._first = 0
+        self._done = self._first = 0
         self._started = self._last_line = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
             self._bar = tqdm(total=total, desc=name, unit=unit, file=sys.stderr, leave=True)
 
     def start_at(self, done: int) -> None:
-        """Count what an earlier attempt did, but not into the speed."""
+        """Count the work of earlier attempts, but not in the speed."""
         self._done = self._first = done
         if self._bar is not None:
             self._bar.n = self._bar.initial = done
@@ -53,15 +49,8 @@ class Progress:
             speed = (self._done - self._first) / max(1e-9, now - self._started)
             left = (self._total - self._done) / speed if speed else 0
             values = ", ".join(f"{name} {value}" for name, value in shown.items())
-            log.info(
-                "%s: %s %d of %d, %s, %d s left",
-                self._name,
-                self._unit,
-                self._done,
-                self._total,
-                values,
-                left,
-            )
+            progress = f"{self._name}: {self._unit} {self._done} of {self._total}"
+            log.info("%s, %s, %d s left", progress, values, left)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -69,7 +58,7 @@ class Progress:
 
 
 class TrainingProgress:
-    """A ``Progress`` that reads the records of training steps."""
+    """Progress over the records of training steps."""
 
     def __init__(self, max_steps: int, resumed_at: int) -> None:
         self._progress = Progress(max_steps, "train", "step")
@@ -81,13 +70,12 @@ class TrainingProgress:
         if record[STEP] <= self._resumed_at:
             return
         self._recent.append(record)
-        count = len(self._recent)
         tokens = sum(r["data/step_completion_tokens"] for r in self._recent)
         seconds = sum(r["time/step_wall_s"] for r in self._recent)
         self._progress.advance(
             {
-                "reward": f"{sum(r['train/reward'] for r in self._recent) / count:.2f}",
-                "success": f"{sum(r['train/success'] for r in self._recent) / count:.2f}",
+                "reward": f"{fmean(r['train/reward'] for r in self._recent):.2f}",
+                "success": f"{fmean(r['train/success'] for r in self._recent):.2f}",
                 "tokens/s": f"{tokens / max(1e-9, seconds):.0f}",
             }
         )

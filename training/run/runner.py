@@ -1,4 +1,4 @@
-"""A whole training run in a folder: what the pipeline step calls, and a script could."""
+"""A complete training run in a folder, as the pipeline step and the training service call it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from training.spec import RunSpec
 log = logging.getLogger(__name__)
 
 INEXACT_TOKENS = (
-    "The backend %s tokenises the conversations again to train on them. Whether those are the "
-    "sampled tokens cannot be seen from here, so there is no probs_corr to watch either."
+    "The backend %s retokenises the conversations for training. Whether it trains on the sampled tokens "
+    "cannot be checked from here, and there is no probs_corr."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutput:
-    """What a run leaves: its adapter, its report, its trajectories, and how it went."""
+    """The files and the result of a run."""
 
     adapter: Path
     trajectories: Path
@@ -58,21 +58,18 @@ async def run_training(
     save: Callable[[int, Sequence[Path]], None] | None = None,
     watch: Callable[[Record], None] | None = None,
 ) -> RunOutput:
-    """Train, or continue, the run of ``folder``.
+    """Start or continue the run in ``folder``.
 
     Args:
-        data: digests of the artifacts that the environment was opened over, by name.
-        save: called after each step with the files of the folder that the run continues from.
+        data: digests of the environment's artifacts, by name.
+        save: called after each step with the files from which the run can be continued.
         watch: called with each step's record, those of earlier attempts first.
 
     Raises:
         EnvironmentUnavailable: there is neither a judge nor a reward of the environment's own.
-        RunMismatch: the folder holds a run with other settings.
+        RunMismatch, UnknownPrice, Mismatch, EmptySteps: see there.
         BackendError: the backend cannot run as configured.
-        UnknownPrice: there is a budget in dollars, and no price.
-        Mismatch: sampler and trainer do not see the same policy.
-        EmptySteps: there was nothing to train on, several steps in a row.
-        Interrupted: the process was asked to stop.
+        Interrupted: by a signal.
     """
     _check(spec, environment)
     base = base_fingerprint(spec.backend.base_model)
@@ -121,8 +118,6 @@ def _check(spec: RunSpec, environment: Environment[Any, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run with what it keeps while it trains."""
-
     spec: RunSpec
     folder: Path
     environment: Environment[Any, Any]
@@ -181,7 +176,7 @@ class _Run:
         return RulerJudge(LanguageModel(judge, self.folder / "judge"), judge)
 
     async def _validate(self, policy: PolicyHandle) -> Record:
-        """Sampled success on held-out scenarios, to look at; nothing is selected by it."""
+        """Sampled success on held-out scenarios. Only reported: nothing is selected by it."""
         spec = self.spec
         scenarios = self.environment.scenarios("test", spec.training.eval_scenarios, spec.seed)
         rows = await evaluate_policy(

@@ -1,4 +1,4 @@
-"""Turn SIGTERM and SIGINT into a request to stop, for as long as a block runs."""
+"""Turn SIGTERM and SIGINT into a request to stop."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """The run was asked to stop and did so in a state from which it can continue."""
+    """The run was stopped by a signal and can be continued."""
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that is set by the first signal; a second one ends the process as usual.
-
-    Outside the main thread (where signals cannot be handled) the event is simply never set.
-    """
+    """An event that the first signal sets; the second one ends the process as usual. Outside the main
+    thread, where signals cannot be handled, it is never set."""
     requested = asyncio.Event()
     if threading.current_thread() is not threading.main_thread():
         yield requested
@@ -47,7 +45,7 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T], message: str) -> T:
-    """The result of ``work``, or ``Interrupted`` and the work cancelled."""
+    """The result of ``work``; if ``stop`` is set first, cancels it and raises ``Interrupted``."""
     task, waiting = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The files of a run folder beside its metrics: settings, trajectories, the finished adapter."""
+"""The files of a run folder: settings, trajectories, the exported adapter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from agent.rollout import Rollout
 from environment.base import StrictModel, UserError
-from training.run.files import write_atomically
+from environment.files import write_atomically
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _RESUME_FILES = (
@@ -30,14 +30,14 @@ POLICY_FILE = "policy.json"
 
 
 class RunMismatch(UserError):
-    """A run folder that was made with other settings."""
+    """The run folder belongs to a run with other settings."""
 
 
 class PolicyRecord(StrictModel):
-    """What an adapter is, kept beside its weights: enough to load it, and to know its origin.
+    """Base model and origin of an adapter, stored beside its weights.
 
     Args:
-        base_fingerprint: digest of the base model's files, empty for a hub model.
+        base_fingerprint: digest of the base model's files; empty for a hub model.
         data: digests of the artifacts it was trained on, by name.
     """
 
@@ -51,7 +51,7 @@ class PolicyRecord(StrictModel):
 
 
 def fingerprint(path: Path) -> str:
-    """A digest of the contents of a file, or of the files of a folder."""
+    """A digest of the contents of a file or folder."""
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         with file.open("rb") as content:
@@ -60,7 +60,7 @@ def fingerprint(path: Path) -> str:
 
 
 def base_fingerprint(base_model: str) -> str:
-    """The digest of a local base model's weights and tokenizer."""
+    """A digest of a local base model's weights and tokenizer; empty for a hub model."""
     folder = Path(base_model)
     if not folder.is_dir():
         return ""
@@ -71,17 +71,17 @@ def base_fingerprint(base_model: str) -> str:
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Bind a run folder to its settings; continuing needs the same ones.
+    """Bind a run folder to its settings.
 
     Raises:
-        RunMismatch: the folder belongs to a run with other settings.
+        RunMismatch: see there.
     """
     path = folder / "settings.json"
     text = json.dumps(settings, indent=2, sort_keys=True, default=str)
     if path.exists():
         old, new = json.loads(path.read_text()), json.loads(text)
-        if different := first_difference(old, new):
-            key, was, now = different
+        if difference := first_difference(old, new):
+            key, was, now = difference
             raise RunMismatch(
                 f"{folder} was trained with {key} = {was}, now it is {now}: restore it to "
                 "continue that run, or start another one with --name"
@@ -90,18 +90,18 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:
-    """Dotted key, old value and new one of the first setting in which two differ."""
+    """Dotted key, old and new value of the first setting that differs."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted({*old, *new}):
             inner = f"{key}.{name}" if key else name
-            if found := first_difference(old.get(name), new.get(name), inner):
-                return found
+            if difference := first_difference(old.get(name), new.get(name), inner):
+                return difference
         return None
     return None if old == new else (key, old, new)
 
 
 def write_trajectories(folder: Path, step: int, groups: Sequence[Sequence[Rollout]]) -> None:
-    """All rollouts of a step as one parquet file; written again if the step is repeated."""
+    """Write the rollouts of a step to a Parquet file, replacing that of an abandoned attempt."""
     rows = [
         {
             "step": step,
@@ -128,13 +128,13 @@ def write_trajectories(folder: Path, step: int, groups: Sequence[Sequence[Rollou
 
 
 def resume_files(folder: Path, checkpoint: Path) -> list[Path]:
-    """Those files of a run folder with which another machine continues after this checkpoint."""
-    found = [file for name in _RESUME_FILES for file in sorted(folder.glob(name))]
-    return found + sorted(file for file in checkpoint.rglob("*") if file.is_file())
+    """The files of a run folder that another machine needs to continue after a checkpoint."""
+    files = [file for name in _RESUME_FILES for file in sorted(folder.glob(name))]
+    return files + sorted(file for file in checkpoint.rglob("*") if file.is_file())
 
 
 def export_adapter(checkpoint: Path, record: PolicyRecord, folder: Path) -> Path:
-    """The adapter of a checkpoint with its record, without the trainer's state."""
+    """Copy a checkpoint's adapter, without the trainer's state, and add its record."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in _ADAPTER_FILES:

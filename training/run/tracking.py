@@ -1,5 +1,5 @@
-"""Metrics to Weights & Biases, where the user has asked for it by setting WANDB_API_KEY, or
-WANDB_MODE=offline for a local record that can be synchronised later."""
+"""Send metrics to Weights & Biases if WANDB_API_KEY is set, or keep them locally for a later sync with
+WANDB_MODE=offline."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from training.run.files import write_atomically
+from environment.files import write_atomically
 from training.run.run_log import STEP, Record
 
 
 class Tracker:
-    """Forwards the numbers of each step's record; does nothing where W&B is not asked for."""
+    """Forwards the numbers of each step's record. Does nothing unless W&B is enabled."""
 
     def __init__(self, project: str, name: str, settings: dict[str, Any], folder: Path) -> None:
         self._run: Any = None
@@ -34,7 +34,7 @@ class Tracker:
             self._sent = int(self._sent_path.read_text()) if self._sent_path.exists() else 0
 
     def log(self, record: Record) -> None:
-        """A step that an earlier attempt of the run has sent is not sent again."""
+        """Skips steps that an earlier attempt has sent."""
         if self._run is not None and record[STEP] > self._sent:
             numbers = {k: v for k, v in record.items() if isinstance(v, (int, float))}
             dropped = {f"data/dropped/{k}": v for k, v in record.get("data/dropped", {}).items()}

@@ -45,7 +45,7 @@ def test_of_thousands_of_rollouts_it_is_still_exact() -> None:
 
 @pytest.mark.parametrize(("n", "c", "k"), [(3, 4, 1), (3, -1, 1), (3, 1, 4), (3, 1, 0), (0, 0, 1)])
 def test_what_cannot_be_estimated_is_refused(n: int, c: int, k: int) -> None:
-    with pytest.raises(ValueError, match=f"pass@{k} cannot be told from {c} of {n}"):
+    with pytest.raises(ValueError, match=f"pass@{k} is undefined for {c} of {n}"):
         chance(n, c, k)
 
 

@@ -37,8 +37,8 @@ from training.evaluation.summaries import compare
             False,
             ["not promoted: +0.000 sampled success against the base"],
         ),
-        ({"trained": "+" * 9}, False, ["not promoted: it was compared with nothing"]),
-        ({"base": "-" * 9}, False, ["not promoted: it was compared with nothing"]),
+        ({"trained": "+" * 9}, False, ["not promoted: there was no policy to compare with"]),
+        ({"base": "-" * 9}, False, ["not promoted: there was no policy to compare with"]),
     ],
 )
 def test_promotion_needs_a_sure_gain_over_base_and_incumbent(

@@ -373,16 +373,16 @@ def other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sampler_that_disagrees_with_the_trainer_ends_the_run(
     environment: RankedEnvironment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(Mismatch, match=r"step 1: .* correlate only 0\.[0-9]+.*min_probs_corr"):
+    with pytest.raises(Mismatch, match=r"step 1: .* correlate by only 0\.[0-9]+.*min_probs_corr"):
         train(tmp_path, environment, 2)
     # The account has the step, and nothing takes it for a good one later.
     (record,) = RunLog(tmp_path).records()
     assert record["loss/probs_corr"] < 0.99
     with pytest.raises(Mismatch, match="step 1: "):
         train(tmp_path, environment, 1)
-    assert "correlate only" not in caplog.text
+    assert "correlate by only" not in caplog.text
     assert train(tmp_path, environment, 2, on_mismatch="warn").step == 2
-    assert "step 2: the probabilities of sampler and trainer correlate only" in caplog.text
+    assert "step 2: the probabilities of sampler and trainer correlate by only" in caplog.text
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.5, 0.98999])
@@ -479,7 +479,7 @@ def test_a_judge_that_agrees_too_little_with_the_own_reward_is_told_aloud(
 ) -> None:
     monkeypatch.setattr("training.loop.judging._STEPS_TO_TELL", 2)
     monkeypatch.setattr("training.loop.judging._LOW_AGREEMENT", 1.1)
-    told = "the judge ranks rollouts otherwise than the environment's own reward"
+    told = "the judge disagrees with the environment's own reward"
     with JudgeServer(in_order) as server:
         train(tmp_path, environment, 1, judge=judge_at(server))
         assert told not in caplog.text

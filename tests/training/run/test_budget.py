@@ -130,8 +130,8 @@ def test_the_report_names_the_budget_that_ended_the_run(name: Any) -> None:
 @pytest.mark.parametrize(
     ("stopped_by", "words"),
     [
-        ("max_steps", "made all its steps"),
-        ("converged", "no group's rewards differed"),
+        ("max_steps", "completed all its steps"),
+        ("converged", "it converged"),
         ("judge_budget", "judge.max_cost_usd"),
     ],
 )
