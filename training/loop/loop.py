@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from agent.judge import RulerJudge
 from agent.model import ChatModel
-from agent.rollout import Rollout
+from agent.rollout import NOT_THE_AGENTS_FAULT, Rollout
 from backends import PolicyHandle
 from environment.base import Environment, Scenario, UserError
 from environment.language_model import LlmBudgetSpent
@@ -255,7 +255,9 @@ def _rollout_metrics(
     }
     for name, value in means([r.reward.metrics for r in rollouts]).items():
         record[f"train/{name}"] = value
-    verdicts = Counter(rollout.reward.reason for rollout in rollouts)
+    # What ended through no fault of the agent has no verdict; it is dropped under its own reason.
+    judged = [rollout for rollout in rollouts if rollout.stop not in NOT_THE_AGENTS_FAULT]
+    verdicts = Counter(rollout.reward.reason for rollout in judged)
     for verdict in {*run.environment.verdicts, *verdicts}:
         record[f"train/verdict_{verdict}"] = verdicts[verdict] / len(rollouts)
     return record | {

@@ -226,6 +226,10 @@ def test_empty_steps_name_the_first_error(environment: RankedEnvironment, tmp_pa
     hasty = ROLLOUT.model_copy(update={"timeout_s": 0.001})
     with pytest.raises(EmptySteps, match=r"8 timeout.*first error was: longer than 0.001 s"):
         train(tmp_path, environment, 5, rollout=hasty, empty_steps_limit=1)
+    (record,) = RunLog(tmp_path).records()
+    assert record["data/dropped"] == {"timeout": GROUPS * SIZE}
+    # The code environment's own verdict on a program is called timeout too.
+    assert record.get("train/verdict_timeout", 0) == 0
 
 
 def test_a_rollout_that_ran_into_its_own_bound_is_trained_on(
