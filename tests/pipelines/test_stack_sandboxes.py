@@ -27,7 +27,7 @@ async def test_a_stack_with_docker_runs_programs_in_containers(
     with DockerSandboxes() as daemon:
         monkeypatch.setenv("DOCKER_HOST", daemon.address)
         register("Docker")
-        opened = open_stack_sandbox(LIMITS, 2, {"job": "first"})
+        opened = open_stack_sandbox(LIMITS, 2)
         assert isinstance(opened, StackSandbox)
         ended = await opened.run("print(6 * 7)", {})
         await opened.close()
