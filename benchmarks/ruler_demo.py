@@ -1,6 +1,6 @@
 """Does RULER teach the demo's agent what the verifiable reward teaches it?
 
-    python -m benchmarks.ruler_demo [--steps 150] [--noise 0.05] [--seed 0] [--set KEY=VALUE ...]
+    python -m benchmarks.ruler_demo [--steps N] [--noise 0.05] [--seed 0] [--set KEY=VALUE ...]
 
 Trains the laptop demo twice from the same seed: on the environment's own reward, and on the scores
 of a judge that is asked over HTTP. The judge is scripted: it plays each attempt that it is shown
