@@ -85,7 +85,7 @@ class EmbeddedBackend(LocalBackend):
         service = self.service(model)
         packed = pack_groups(
             trajectory_groups,
-            service.engine.policy.tokenizer,
+            service.engine.policy.chat.tokenizer,
             scale_rewards=dev_config.get("scale_rewards", True),
             advantage_balance=dev_config.get("advantage_balance", 0.0),
             max_tokens=service.engine.policy.max_tokens,
