@@ -304,7 +304,7 @@ def test_a_service_that_does_not_start_says_why(
     assert ended.code == 2
     assert "does not fit" in ended.message
     assert "zenml deployment logs broken" in ended.message
-    assert time.monotonic() - started < DeploymentConfig().start_timeout_s / 2
+    assert time.monotonic() - started < 60
 
 
 def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,9 +419,11 @@ def test_sigterm_under_load_loses_no_request(project: Project, finished: Finishe
     with ThreadPoolExecutor(24) as clients:
         asking = clients.map(ask, range(120))
         time.sleep(1)
+        started = time.monotonic()
         os.kill(process.pid, signal.SIGTERM)
         answers = list(asking)
-    psutil.wait_procs([process, *below], timeout=60)
+    psutil.wait_procs([process, *below], timeout=10)  # configs/deployment_k8s.yaml counts on ten
+    assert time.monotonic() - started < 10
     assert not any(each.is_running() and each.status() != "zombie" for each in [process, *below])
     assert answers.count(200) > 0
     assert set(answers) <= {200, 503, "closed"}

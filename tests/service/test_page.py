@@ -369,6 +369,18 @@ def test_a_model_that_others_delete_is_gone(
     expect_points(page, 1)
 
 
+def test_a_model_deleted_while_the_page_opens_it_is_gone(
+    service: Service, visit: Visit, running: Running
+) -> None:
+    """Its details came, and its events do not."""
+    running("vanishing")
+    page = visit(service, "#/")
+    no_job = {"detail": "there is no job 5739bf72eb074e4ebf004be886e38d3a"}
+    page.route("**/stream*", lambda route: route.fulfill(status=404, json=no_job))
+    page.goto(f"{service.url}/#/default/vanishing")
+    expect(page.locator("#gone")).to_have_text("This model was deleted.")
+
+
 def test_an_earlier_job_has_its_own_curve_and_a_new_one_is_followed(
     service: Service, store: Store, visit: Visit, running: Running
 ) -> None:

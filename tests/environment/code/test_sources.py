@@ -159,8 +159,9 @@ def test_a_file_that_cannot_be_read_says_where(row: object, told: str, tmp_path:
 @pytest.mark.parametrize("text", ["{", "\ud800", "[" * 100_000])
 def test_a_file_that_is_no_jsonl_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
-    path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(ProblemError, match=r"p\.jsonl"):
+    good = json.dumps(FULL | {"split": "train"}).encode()
+    path.write_bytes(good + b"\n" + text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ProblemError, match=r"p\.jsonl, line 2: not JSON"):
         load(CodeDataConfig(source="jsonl", path=path))
     with pytest.raises(ProblemError, match="cannot read"):
         load(CodeDataConfig(source="jsonl", path=tmp_path / "none"))
