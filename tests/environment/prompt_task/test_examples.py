@@ -30,8 +30,8 @@ def lines(path: Path, *rows: Any) -> Path:
 
 
 def split(examples: list[Example], share: float) -> dict[str, set[str]]:
-    found = scenarios_of(examples, share)
-    return {name: {s.prompt for s in found if s.split == name} for name in ("train", "test")}
+    scenarios = scenarios_of(examples, share)
+    return {name: {s.prompt for s in scenarios if s.split == name} for name in ("train", "test")}
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "fault"),
     [
         ("no JSON", "Expecting value"),
         ("[1]", "valid dictionary"),
@@ -52,11 +52,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         ("[" * 100_000, "line 2"),
     ],
 )
-def test_a_line_that_is_no_example_is_named(tmp_path: Path, row: Any, told: str) -> None:
+def test_a_line_that_is_no_example_is_named(tmp_path: Path, row: Any, fault: str) -> None:
     path = lines(tmp_path / "e.jsonl", {"prompt": "x"}, row)
     with pytest.raises(ExampleError, match=r"line 2: not (JSON|an example)") as raised:
         read_examples(path)
-    assert told in str(raised.value)
+    assert fault in str(raised.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
