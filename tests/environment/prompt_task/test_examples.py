@@ -30,8 +30,8 @@ def lines(path: Path, *rows: Any) -> Path:
 
 
 def split(examples: list[Example], share: float) -> dict[str, set[str]]:
-    found = scenarios_of(examples, share)
-    return {name: {s.prompt for s in found if s.split == name} for name in ("train", "test")}
+    scenarios = scenarios_of(examples, share)
+    return {name: {s.prompt for s in scenarios if s.split == name} for name in ("train", "test")}
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
