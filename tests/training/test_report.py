@@ -244,7 +244,7 @@ def test_numbers_in_a_table_are_set_right() -> None:
     source = training_report("t", [record(1)], [], [], {"a": 3, "b": None})
     assert "<td>zero_variance</td><td class='n'>3</td><td class='n'>0.375</td>" in source
     assert "<td>a</td><td>3</td>" in source
-    assert "<td>b</td><td>-</td>" in source
+    assert "<td>b</td><td>None</td>" in source
 
 
 def test_the_models_page_shows_where_every_version_stands() -> None:
