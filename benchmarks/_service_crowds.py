@@ -51,14 +51,14 @@ async def follow_one_job(
         faults.append(f"{missed} clients did not see every event once and in order")
     if peak >= _MOST_MIB:
         faults.append(f"{peak:.0f} MiB are {_MOST_MIB} or more")
-    told = {
+    figures = {
         "clients": len(seen),
         "events": status.last_event_id,
         "steps": sum(event == "step" for _, event in seen[0]),
         "events sent": sum(map(len, seen)),
         "peak memory MiB": round(peak),
     }
-    return told, faults
+    return figures, faults
 
 
 def cancel_a_queue(service: Service, count: int) -> tuple[dict[str, Any], list[str]]:
@@ -107,13 +107,13 @@ def cancel_a_queue(service: Service, count: int) -> tuple[dict[str, Any], list[s
                 faults.append(f"they ended as {set(ended)}")
     finally:
         service.close()
-    told = {
+    figures = {
         "jobs": count,
         "seconds to queue": round(queued_s, 1),
         "of them a restart": "1 kill of the service half-way",
         "seconds to cancel": round(cancelled_s, 1),
     }
-    return told, faults
+    return figures, faults
 
 
 def _listed(service: Service) -> list[str]:

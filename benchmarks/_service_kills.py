@@ -99,7 +99,7 @@ def kill_at_random(
             faults.append(f"{len(left)} processes are left: {left}")
     finally:
         service.close()
-    told = {
+    figures = {
         "seed": seed,
         "killed at steps": ", ".join(killed),
         "jobs": {name: follower.status for name, follower in followers.items()},
@@ -109,7 +109,7 @@ def kill_at_random(
         "workers": attempts,
         "processes left": len(left),
     }
-    return told, faults
+    return figures, faults
 
 
 def _kill(service: Service, source: random.Random, share: float, steps: int) -> str:
@@ -186,11 +186,11 @@ def _error(service: Service, name: str) -> str | None:
 def _processes_of(service: Service) -> list[str]:
     """The command lines of all live processes that the service or a worker has started."""
     mark = f"{_MARK}={service.folders.root}".encode()
-    found = []
+    commands = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                commands.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-    return found
+    return commands

@@ -58,8 +58,8 @@ def walked(folder: Path) -> Iterator[Service]:
         JudgeServer(judges.good) as judge,
         occupied(folder),
     ):
-        asked = {"writer": {"model": "openai/writer", "api_base": writer.base_url}}
-        service = Service(folder, asked | {"judge": {"api_base": judge.base_url}}).start()
+        hosted = {"writer": {"model": "openai/writer", "api_base": writer.base_url}}
+        service = Service(folder, hosted | {"judge": {"api_base": judge.base_url}}).start()
         try:
             yield service
         finally:
@@ -71,10 +71,10 @@ def check(description: dict[str, Any], method: str, path: str, response: httpx.R
     Raises:
         AssertionError, ValidationError: the description of the operation has no such answer.
     """
-    told = description["paths"][path][method.lower()]["responses"]
-    assert str(response.status_code) in told, (response.status_code, response.text)
+    responses = description["paths"][path][method.lower()]["responses"]
+    assert str(response.status_code) in responses, (response.status_code, response.text)
     assert response.status_code != 500
-    content = told[str(response.status_code)].get("content", {})
+    content = responses[str(response.status_code)].get("content", {})
     kind = response.headers.get("content-type", "").partition(";")[0]
     if response.status_code == 204:
         return
@@ -89,7 +89,7 @@ def check_answers(url: str, cases: int, seed: int) -> Counter[int]:
     chooser, statuses = random.Random(seed), Counter[int]()
     with httpx.Client(base_url=url, timeout=60) as http:
         description = http.get("/openapi.json").json()
-        found = operations(description)
+        choices = operations(description)
         odd = bodies(cases, seed)
 
         @settings(
@@ -101,7 +101,7 @@ def check_answers(url: str, cases: int, seed: int) -> Counter[int]:
         )
         @given(_CHANGES, _PROJECTS, _NAMES, _QUERY)
         def walk(changes: Any, project: str, name: str, query: dict[str, Any]) -> None:
-            method, path = chooser.choice(found)
+            method, path = chooser.choice(choices)
             target = path.replace("{project}", project).replace("{model_name}", name)
             good = GOOD.get(path, {})
             drawn = {field: v for field, v in changes.items() if field in good or field == "more"}

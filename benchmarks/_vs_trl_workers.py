@@ -81,10 +81,10 @@ def trl_is_missing(python: str) -> str | None:
     wanted = (ROOT / "benchmarks/requirements-trl.txt").read_text().split("trl==")[1].split()[0]
     probe = "import importlib.metadata as m; print(m.version('trl'))"
     try:
-        found = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
+        probed = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
     except OSError as error:
         return f"--trl-python {python}: {error.strerror}"
-    if found.returncode:
+    if probed.returncode:
         return (
             f"TRL is not installed for {python}. Either add it to this environment, whose versions "
             "it accepts:\n    pip install -r benchmarks/requirements-trl.txt\n"
@@ -92,9 +92,9 @@ def trl_is_missing(python: str) -> str | None:
             "    .venv-trl/bin/pip install -r requirements.txt -r benchmarks/requirements-trl.txt\n"
             "    python -m benchmarks.vs_trl --trl-python .venv-trl/bin/python"
         )
-    if found.stdout.strip() != wanted:
+    if probed.stdout.strip() != wanted:
         return (
-            f"{python} has TRL {found.stdout.strip()}; this benchmark is written against {wanted} "
+            f"{python} has TRL {probed.stdout.strip()}; this benchmark is written against {wanted} "
             "(it puts clocks into the trainer): pip install -r benchmarks/requirements-trl.txt"
         )
     return None

@@ -314,14 +314,14 @@ def ask(
     }
     drawn = draw_queries(ours.inboxes(), plain, random.Random(f"queries {seed}"))
     measure(searches, list(islice(drawn, queries // 4)))  # the warm-up, with queries of its own
-    asked = list(islice(drawn, queries))
-    answers = measure(searches, asked)
+    timed_queries = list(islice(drawn, queries))
+    answers = measure(searches, timed_queries)
     pairs = [
         (one.hits, other.hits) for one, other in zip(answers["plain"], answers["ours"], strict=True)
     ]
     different = [number for number, pair in enumerate(pairs) if not agree(*pair)]
     for number in different:
-        print(f"DIFFERENT: {asked[number]}\n{pairs[number]}", file=sys.stderr)
+        print(f"DIFFERENT: {timed_queries[number]}\n{pairs[number]}", file=sys.stderr)
     totals = {
         "queries": len(pairs),
         "agree": len(pairs) - len(different),

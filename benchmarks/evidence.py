@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--version", default=PRODUCTION)
     config = load_config([_CONFIG])
-    found = model_version(config.model_name, parser.parse_args().version)
+    version = model_version(config.model_name, parser.parse_args().version)
     data = {name: a.load() for name, a in data_artifacts(config.environment.name).items()}
     environment = environment_package(config.environment.name).open(
         data, config.environment, config.rollout.max_turns
@@ -42,7 +42,7 @@ def main() -> None:
 
     async def ask_all() -> list[Rollout]:
         with tempfile.TemporaryDirectory() as workspace:
-            install_adapter(adapter_of(found).load(), Path(workspace), "evidence", "agent")
+            install_adapter(adapter_of(version).load(), Path(workspace), "evidence", "agent")
             policy = await open_policy(
                 config.backend, project="evidence", name="agent", path=Path(workspace)
             )

@@ -74,9 +74,9 @@ async def _measure(
             await _ask(client, question)
         started = time.perf_counter()
         for question in questions:
-            asked = time.perf_counter()
+            sent_at = time.perf_counter()
             outputs = await _ask(client, question)
-            overheads.append(1000 * (time.perf_counter() - asked) - outputs["latency_ms"])
+            overheads.append(1000 * (time.perf_counter() - sent_at) - outputs["latency_ms"])
             alone[json.dumps(question)] = _said(outputs)
         one = len(questions) / (time.perf_counter() - started)
 

@@ -118,7 +118,7 @@ async def send_all(
     statuses: Counter[int] = Counter()
     failed: list[str] = []
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        found = operations((await client.get("/openapi.json")).json())
+        choices = operations((await client.get("/openapi.json")).json())
         made = bodies(count, seed)
         waiting: Iterator[tuple[bytes, dict[str, str]]] = iter(
             made[n % len(made)] for n in range(count)
@@ -126,7 +126,7 @@ async def send_all(
 
         async def work() -> None:
             for body, odd in waiting:
-                method, path = chooser.choice(found)
+                method, path = chooser.choice(choices)
                 headers = dict(odd)
                 if key and chooser.random() < 0.9:
                     headers["authorization"] = f"Bearer {key}"

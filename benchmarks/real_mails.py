@@ -38,7 +38,7 @@ def content_words(question: str) -> list[str]:
     return sorted(kept, key=len, reverse=True)
 
 
-def found(database: EmailDatabase, scenario: EmailScenario) -> tuple[bool, int]:
+def find_gold_mail(database: EmailDatabase, scenario: EmailScenario) -> tuple[bool, int]:
     """Whether the gold mail is among the hits, and how many keywords it took."""
     words = content_words(scenario.question)
     day = date.fromisoformat(scenario.query_date) + timedelta(days=1)
@@ -66,7 +66,7 @@ def main() -> None:
         )
         database = EmailDatabase(path)
         scenarios = read_scenarios(arguments.questions)
-        results = [found(database, scenario) for scenario in scenarios]
+        results = [find_gold_mail(database, scenario) for scenario in scenarios]
         known = {mail.message_id for mail in database.emails()}
         database.close()
     answerable = sum(s.message_ids[0] in known for s in scenarios)

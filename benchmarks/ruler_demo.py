@@ -138,16 +138,16 @@ async def measure(config: ProjectConfig, folder: Path, seed: int, noise: float) 
         adapter = outputs[label].adapter if label in outputs else None
         rows += await evaluate(label, adapter, config, environment, folder / "evaluated", seed)
     environment.close()
-    found = compare(rows, config.evaluation.confidence, trained="ruler")
+    comparison = compare(rows, config.evaluation.confidence, trained="ruler")
     return {
         "steps": {name: output.result.step for name, output in outputs.items()},
         "stopped_by": {name: output.result.stopped_by for name, output in outputs.items()},
-        "scenarios": found.policies["base"]["sampled"].scenarios,
+        "scenarios": comparison.policies["base"]["sampled"].scenarios,
         "success": {
             label: {mode: summary.success for mode, summary in modes.items()}
-            for label, modes in found.policies.items()
+            for label, modes in comparison.policies.items()
         },
-        "difference": found.differences["verifiable"],
+        "difference": comparison.differences["verifiable"],
         "judge": judge_summary(outputs["ruler"].result.records),
         "seconds": seconds,
     }
@@ -166,16 +166,16 @@ def main() -> None:
     steps = [f"training.max_steps={arguments.steps}"] if arguments.steps else []
     config = load_config([Path("configs/laptop.yaml")], [*steps, *arguments.set])
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(measure(config, Path(folder), arguments.seed, arguments.noise))
-    print(f"held out: {found['scenarios']} scenarios\n{'':<12} sampled  greedy")
-    for label, shares in found["success"].items():
+        figures = asyncio.run(measure(config, Path(folder), arguments.seed, arguments.noise))
+    print(f"held out: {figures['scenarios']} scenarios\n{'':<12} sampled  greedy")
+    for label, shares in figures["success"].items():
         print(f"{label:<12} {shares['sampled']:.3f}    {shares['greedy']:.3f}")
-    for mode, gap in found["difference"].items():
+    for mode, gap in figures["difference"].items():
         print(
             f"ruler minus verifiable, {mode}: {gap['mean']:+.3f} "
             f"({gap['low']:+.3f} to {gap['high']:+.3f})"
         )
-    print(json.dumps(found))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -153,13 +153,13 @@ async def compare(executions: int, workers: int, bubblewrap: bool) -> bool:
 
 def processes_with(text: str) -> int:
     """How many processes have this in their command line; a cell has its zygote's."""
-    found = 0
+    count = 0
     for folder in Path("/proc").iterdir():
         try:
-            found += folder.name.isdigit() and text in (folder / "cmdline").read_text()
+            count += folder.name.isdigit() and text in (folder / "cmdline").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return found
+    return count
 
 
 async def soak(executions: int, workers: int, seed: int) -> bool:

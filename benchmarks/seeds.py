@@ -42,8 +42,8 @@ def run(seed: int, config: Path, settings: list[str]) -> dict[str, Any]:
 
 
 def row(summary: dict[str, Any]) -> str:
-    found, train = summary["eval"], summary["train"]
-    base, trained, gain = found["base"], found["trained"], found["difference"]
+    evaluation, train = summary["eval"], summary["train"]
+    base, trained, gain = evaluation["base"], evaluation["trained"], evaluation["difference"]
     return (
         f"{summary['seed']:<5} {base['sampled']:.3f}         {base['greedy']:.3f}    "
         f"{trained['sampled']:.3f}            {trained['greedy']:.3f}    "
@@ -54,11 +54,11 @@ def row(summary: dict[str, Any]) -> str:
 
 
 def by_kind(summaries: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    found = [summary["eval"]["by_kind"] for summary in summaries]
-    kinds = sorted({kind for shares in found for kind in shares["base"]})
+    evaluations = [summary["eval"]["by_kind"] for summary in summaries]
+    kinds = sorted({kind for shares in evaluations for kind in shares["base"]})
     return {
         kind: {
-            label: fmean(shares[label][kind] for shares in found if kind in shares[label])
+            label: fmean(shares[label][kind] for shares in evaluations if kind in shares[label])
             for label in ("base", "trained")
         }
         for kind in kinds

@@ -17,16 +17,16 @@ def read_jsonl(path: Path, error_type: type[UserError]) -> Iterator[tuple[str, A
         error_type: the file is unreadable or a line is not JSON.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: JSON allows U+2028
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_bytes().split(b"\n")  # not splitlines: JSON allows a bare carriage return
+    except OSError as error:
         raise error_type(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            value = json.loads(line.decode())
+        except (ValueError, RecursionError) as error:  # a ValueError where it is not UTF-8, too
             raise error_type(f"{where}: not JSON ({error})") from error
         yield where, value
 

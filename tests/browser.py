@@ -27,15 +27,17 @@ def chromium(patience_ms: int = 5000) -> Iterator[Browser]:
     """
     expect.set_options(timeout=patience_ms)
     with sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, BROWSERS)), playwright.chromium.executable_path)
-        if not Path(found).exists():
+        executable = next(
+            filter(None, map(shutil.which, BROWSERS)), playwright.chromium.executable_path
+        )
+        if not Path(executable).exists():
             pytest.fail(
                 "The tests of the web pages drive a real browser, and none of "
                 f"{', '.join(BROWSERS)} is on the PATH. On Debian or Ubuntu: apt-get install "
                 "chromium. Elsewhere: .venv/bin/playwright install chromium",
                 pytrace=False,
             )
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser
         browser.close()
 
@@ -52,13 +54,13 @@ def watch(page: Page, trouble: list[str], statuses: str = STATUSES) -> None:
         if message.type in {"error", "warning"} and not expected.match(message.text):
             trouble.append(message.text)
 
-    def asked(request: Request) -> None:
+    def requested(request: Request) -> None:
         if urlsplit(request.url).hostname not in {"127.0.0.1", None}:
             trouble.append(request.url)
 
     page.on("console", said)
     page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("request", asked)
+    page.on("request", requested)
     page.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
 
 

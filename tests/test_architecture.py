@@ -152,7 +152,7 @@ def test_only_what_talks_to_a_person_prints(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "found"),
+    ("code", "imported"),
     [
         ("import steps.data", {"steps.data"}),
         ("def f():\n  from training import loop", {"training", "training.loop"}),
@@ -161,8 +161,8 @@ def test_only_what_talks_to_a_person_prints(file: Path) -> None:
         ("if True:\n  import agent as a", {"agent"}),
     ],
 )
-def test_imports_are_found_wherever_they_stand(code: str, found: set[str]) -> None:
-    assert set(imports(ast.parse(code), "pkg.sub")) == found
+def test_imports_are_found_wherever_they_stand(code: str, imported: set[str]) -> None:
+    assert set(imports(ast.parse(code), "pkg.sub")) == imported
 
 
 # These know environments by name: the flavors of sandboxes that users have registered in ZenML by

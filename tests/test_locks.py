@@ -14,8 +14,8 @@ PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==([^ ;]+)( ;[^#]*)?( +# via .+)?")
 
 
 def pins(name: str) -> dict[str, str]:
-    found = [PIN.fullmatch(line) for line in (ROOT / name).read_text().splitlines()]
-    return {match[1]: match[2] for match in found if match}
+    matches = [PIN.fullmatch(line) for line in (ROOT / name).read_text().splitlines()]
+    return {match[1]: match[2] for match in matches if match}
 
 
 def wanted(name: str) -> set[str]:
@@ -45,17 +45,17 @@ def test_a_lock_has_everything_its_source_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_lock_has_the_versions_that_the_code_is_written_against(name: str) -> None:
-    found = pins(name)
-    assert found["zenml"] == "0.98.0"
-    assert found["openpipe-art"] == "0.5.18"
-    assert found["transformers"] == "5.2.0"
-    assert found["openai"].startswith("2.")
+    versions = pins(name)
+    assert versions["zenml"] == "0.98.0"
+    assert versions["openpipe-art"] == "0.5.18"
+    assert versions["transformers"] == "5.2.0"
+    assert versions["openai"].startswith("2.")
 
 
 def test_the_cpu_needs_no_package_for_a_gpu_or_a_vendor() -> None:
-    found = pins("requirements.txt")
-    assert not [name for name in found if name.startswith(("nvidia-", "unsloth", "tinker"))]
-    assert found["torch"] == "2.13.0"
+    versions = pins("requirements.txt")
+    assert not [name for name in versions if name.startswith(("nvidia-", "unsloth", "tinker"))]
+    assert versions["torch"] == "2.13.0"
 
 
 def test_tinker_is_the_cpus_lock_and_its_client() -> None:

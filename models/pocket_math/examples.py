@@ -16,13 +16,13 @@ from models.pocket_math.sums import draw_sum, question
 def sums(count: int, seed: int) -> list[Example]:
     """So many different questions."""
     rng = random.Random(seed)
-    found: list[Example] = []
-    while len(found) < count:
+    examples: list[Example] = []
+    while len(examples) < count:
         sum_ = draw_sum(rng)
         if not sum_.taught:
             example = Example(prompt=question(sum_, rng), answer=str(sum_.value))
-            found = different([*found, example])
-    return found
+            examples = different([*examples, example])
+    return examples
 
 
 if __name__ == "__main__":

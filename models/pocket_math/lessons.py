@@ -55,10 +55,10 @@ def _noise(rng: random.Random) -> str:
 def messages(rng: random.Random, good: float) -> list[dict[str, str]]:
     """One conversation over a sum that may be taught."""
     sum_ = next(sum_ for sum_ in iter(lambda: draw_sum(rng), None) if sum_.taught)
-    asked = [{"role": "user", "content": question(sum_, rng)}]
+    prompt = [{"role": "user", "content": question(sum_, rng)}]
     if rng.random() >= _NO_SYSTEM:
-        asked.insert(0, {"role": "system", "content": system_prompt(rng)})
-    return [*asked, {"role": "assistant", "content": answer(sum_, rng, good)}]
+        prompt.insert(0, {"role": "system", "content": system_prompt(rng)})
+    return [*prompt, {"role": "assistant", "content": answer(sum_, rng, good)}]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, conversation: list[dict[str, str]]) -> Example:

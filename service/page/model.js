@@ -27,6 +27,7 @@ export class ModelView {
   model = null; // { project, name, job, href }
   state = "idle"; // or loading, open, failed, gone
   known = null; // the service's details of the model
+  existed = false; // when it was selected
   #following = new AbortController();
   #drawing = false;
 
@@ -45,6 +46,7 @@ export class ModelView {
     notSure();
     const another = model?.href !== this.model?.href;
     [this.model, this.known, this.job] = [model, null, null];
+    if (another) this.existed = false;
     this.state = model ? "loading" : "idle";
     byId("model").hidden = !model;
     if (!model) return;
@@ -52,7 +54,7 @@ export class ModelView {
     if (another) this.#clear();
     try {
       this.known = await details(model, mine.signal);
-      this.state = "open";
+      [this.state, this.existed] = ["open", true];
       const { jobs } = this.known;
       this.job = model.job ? jobs.find(({ job_id }) => job_id === model.job) : jobs[0];
       if (this.job) await this.#follow(mine.signal);
@@ -96,7 +98,8 @@ export class ModelView {
 
   #failed(error) {
     if (error instanceof TokenRefused) this.onToken();
-    else if (error instanceof Refused && error.status === 404) this.gone(sentence(error.message));
+    else if (error instanceof Refused && error.status === 404)
+      this.gone(this.existed ? "This model was deleted." : sentence(error.message));
     else if (error instanceof Refused || error instanceof Unreachable) {
       [this.known, this.state] = [null, "failed"]; // the next poll opens it again
       if (byId("known").hidden) say("gone", sentence(error.message));

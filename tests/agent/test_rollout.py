@@ -251,15 +251,15 @@ async def test_a_fault_of_the_reward_is_raised(model_on: ModelOn) -> None:
 async def test_a_cancelled_rollout_closes_its_session(
     model_on: ModelOn, words: WordEnvironment
 ) -> None:
-    asked = asyncio.Event()
+    requested = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def never(request: dict[str, Any]) -> Any:
-        loop.call_soon_threadsafe(asked.set)
+        loop.call_soon_threadsafe(requested.set)
         return silence(request)
 
     task = asyncio.create_task(rollout_of(model_on, words, never))
-    await asked.wait()
+    await requested.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -459,7 +459,7 @@ class QueueingWorld(WordEnvironment):
 async def test_the_clock_stands_in_a_queue_and_nowhere_else(
     in_queue: bool, model_on: ModelOn
 ) -> None:
-    found = await rollout_of(
+    rollout = await rollout_of(
         model_on,
         QueueingWorld(in_queue),
         LOOK_UP,
@@ -468,10 +468,10 @@ async def test_the_clock_stands_in_a_queue_and_nowhere_else(
         limits=Limits(max_turns=4, max_tokens=100_000, timeout_s=0.9),
     )
     if in_queue:
-        assert (found.stop, found.outcome.turns) == (StopReason.FINISHED, 3)
-        assert found.seconds > 2 * 0.5
+        assert (rollout.stop, rollout.outcome.turns) == (StopReason.FINISHED, 3)
+        assert rollout.seconds > 2 * 0.5
     else:
-        assert (found.stop, found.failure) == (StopReason.TIMEOUT, "timeout")
+        assert (rollout.stop, rollout.failure) == (StopReason.TIMEOUT, "timeout")
 
 
 def test_outside_a_rollout_there_is_no_clock_to_stop() -> None:

@@ -241,7 +241,7 @@ async def test_tinker_trains_on_the_sampled_tokens(tinker: World, tmp_path: Path
     async with await tinker.open(tmp_path / "art") as policy:
         trained = await group(policy)
         await policy.train([trained], learning_rate=1e-3)
-    found = sorted(
+    trained_tokens = sorted(
         [
             *(i for chunk in datum["model_input"]["chunks"] for i in chunk["tokens"]),
             datum["loss_fn_inputs"]["target_tokens"]["data"][-1],
@@ -249,7 +249,7 @@ async def test_tinker_trains_on_the_sampled_tokens(tinker: World, tmp_path: Path
         for datum in tinker.vendor.trained_on[0]
     )
     choices = [trajectory.messages_and_choices[1].model_extra for trajectory in trained]
-    assert found == sorted(c["prompt_token_ids"] + c["token_ids"] for c in choices)
+    assert trained_tokens == sorted(c["prompt_token_ids"] + c["token_ids"] for c in choices)
 
 
 async def test_tinker_learns_as_the_embedded_backend_does(tinker: World, tmp_path: Path) -> None:

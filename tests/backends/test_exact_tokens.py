@@ -78,13 +78,13 @@ def packed_by_local(folder: Path, rollouts: list[Rollout]) -> Any:
 def trained_tokens(packed: Any, sign: int) -> list[tuple[int, float]]:
     """The tokens with a loss and their log-probabilities, of the rows whose advantage has this
     sign; ART shuffles whole rows."""
-    found = []
+    pairs = []
     for row in range(len(packed["tokens"])):
         mask = packed["assistant_mask"][row].bool()
         if math.copysign(1, packed["advantages"][row][mask][0]) == sign:
             ids, logprobs = packed["tokens"][row][mask], packed["logprobs"][row][mask]
-            found += list(zip(ids.tolist(), logprobs.tolist(), strict=True))
-    return found
+            pairs += list(zip(ids.tolist(), logprobs.tolist(), strict=True))
+    return pairs
 
 
 def expected(sampled: list[tuple[list[int], Any]]) -> list[tuple[int, Any]]:
@@ -154,5 +154,5 @@ def test_whatever_was_sampled_is_what_is_trained_on(
     good, sampled = rollout_on(tokenizer, *scripts, answers("so it is", *last))
     bad, other = rollout_on(tokenizer, *scripts, writes("No.", last))
     packed = packed_by_local(tmp_path_factory.mktemp("art"), [good, bad])
-    for sign, found in ((1, sampled), (-1, other)):
-        assert sorted_ids(trained_tokens(packed, sign)) == sorted_ids(expected(found))
+    for sign, sampled_turns in ((1, sampled), (-1, other)):
+        assert sorted_ids(trained_tokens(packed, sign)) == sorted_ids(expected(sampled_turns))

@@ -126,10 +126,10 @@ async def test_what_is_reopened_continues_as_if_it_had_never_been_closed(tmp_pat
         async with await opened(tmp_path / "other") as policy:
             assert await policy.step() == number
             await train(policy, group)
-            found = weights(policy, 2 if number else 1)
+            reopened = weights(policy, 2 if number else 1)
             fingerprint = await surprise(policy, f"clerk@{number + 1}")
-    assert found.keys() == expected[0].keys()
-    for name, weight in found.items():
+    assert reopened.keys() == expected[0].keys()
+    for name, weight in reopened.items():
         assert torch.allclose(weight, expected[0][name], atol=1e-6), name
     for key, state in moments(policy, 2).items():
         assert int(state["step"]) == 2

@@ -105,10 +105,10 @@ def test_calls_and_content_are_what_was_written(client: OpenAI, served: Served) 
 
 @pytest.mark.parametrize("options", [{}, {"tools": TOOLS, "tool_choice": "none"}])
 def test_without_tools_a_call_is_text(client: OpenAI, options: dict[str, Any]) -> None:
-    told = [*conversation(QUESTIONS[0])]
-    without = exact(client, told, max_tokens=40, **options)
+    messages = [*conversation(QUESTIONS[0])]
+    without = exact(client, messages, max_tokens=40, **options)
     assert without.choices[0].message.tool_calls is None
-    assert without.prompt_token_ids == exact(client, told).prompt_token_ids
+    assert without.prompt_token_ids == exact(client, messages).prompt_token_ids
 
 
 def test_a_conversation_with_calls_and_answers_is_understood(

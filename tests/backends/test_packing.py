@@ -70,8 +70,8 @@ def test_rows_of_a_real_conversation_hold_exactly_what_was_sampled(served: Serve
         ]
     rows, sampled = rows_of(turns), [sampled_tokens(turn) for turn in turns]
     assert [t for row in rows for t in written(row)] == [t for _, ids, _ in sampled for t in ids]
-    found = [x for row in rows for x in row.logprobs if not math.isnan(x)]
-    assert found == [x for _, _, logprobs in sampled for x in logprobs]
+    logprobs_in_rows = [x for row in rows for x in row.logprobs if not math.isnan(x)]
+    assert logprobs_in_rows == [x for _, _, logprobs in sampled for x in logprobs]
     assert rows[-1].ids == sampled[-1][0] + sampled[-1][1]
 
 
@@ -105,9 +105,9 @@ def test_a_turn_without_its_tokens_is_refused(turn: Any, text: str) -> None:
 def test_advantages_are_relative_to_the_group(
     rewards: list[float], scale: bool, expected: list[float]
 ) -> None:
-    found = advantages(rewards, scale)
-    assert found == pytest.approx(expected, abs=5e-6)
-    assert sum(found) == pytest.approx(0, abs=1e-9)
+    relative = advantages(rewards, scale)
+    assert relative == pytest.approx(expected, abs=5e-6)
+    assert sum(relative) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("reward", [0.0, 0.1, 1 / 3, -1.7])
@@ -156,13 +156,15 @@ def test_advantages_keep_their_proportions_and_signs(policy: Policy) -> None:
     packed = pack(
         policy, [trajectory(r, choice([10], [t])) for t, r in rewards.items()], scale_rewards=False
     )
-    found = dict(
+    advantage_of = dict(
         zip(packed["tokens"][:, 1].tolist(), packed["advantages"][:, 1].tolist(), strict=True)
     )
     mean = sum(rewards.values()) / 3
     for token, reward in rewards.items():
-        assert found[token] / found[21] == pytest.approx((reward - mean) / (3.0 - mean), rel=1e-5)
-    assert found[21] > 0
+        assert advantage_of[token] / advantage_of[21] == pytest.approx(
+            (reward - mean) / (3.0 - mean), rel=1e-5
+        )
+    assert advantage_of[21] > 0
 
 
 def test_a_trajectory_at_its_groups_mean_is_left_out(policy: Policy) -> None:

@@ -113,12 +113,12 @@ def test_it_answers_with_the_weights_of_the_adapter(shared: Served, trained: Pol
     reply = ask(served.endpoint, served.name, logprobs=True, return_token_ids=True).json()
     choice = reply["choices"][0]
     ids = reply["prompt_token_ids"] + choice["token_ids"]
-    found = torch.tensor([entry["logprob"] for entry in choice["logprobs"]["content"]])
-    expected = logprobs_of(trained.trained, ids)[-len(found) :]
+    logprobs = torch.tensor([entry["logprob"] for entry in choice["logprobs"]["content"]])
+    expected = logprobs_of(trained.trained, ids)[-len(logprobs) :]
     with trained.trained.disable_adapter():
-        untrained = logprobs_of(trained.trained, ids)[-len(found) :]
-    assert torch.allclose(found, expected, atol=1e-3)
-    assert (found - untrained).abs().max() > 1e-2
+        untrained = logprobs_of(trained.trained, ids)[-len(logprobs) :]
+    assert torch.allclose(logprobs, expected, atol=1e-3)
+    assert (logprobs - untrained).abs().max() > 1e-2
 
 
 def test_it_has_one_name(shared: Served) -> None:

@@ -74,8 +74,8 @@ def test_what_is_no_call_leaves_the_text_as_it_is(text: str) -> None:
 
 
 def test_letters_of_all_languages_stay_as_they_are() -> None:
-    _, [found] = parse_tool_calls(call(SEARCH))
-    assert "été" in found["function"]["arguments"]
+    _, [tool_call] = parse_tool_calls(call(SEARCH))
+    assert "été" in tool_call["function"]["arguments"]
 
 
 def openai_call(arguments: object) -> dict[str, Any]:

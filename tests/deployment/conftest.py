@@ -74,7 +74,7 @@ class Inboxes(EmailSearchEnvironment):
 
     def __init__(self, database: EmailDatabase) -> None:
         super().__init__(database, [], EmailSearchConfig(), max_turns=6)
-        self.asked: list[EmailQuestion] = []
+        self.questions: list[EmailQuestion] = []
         self.closed: list[EmailSession] = []
         self._changed = threading.Condition()
 
@@ -82,7 +82,7 @@ class Inboxes(EmailSearchEnvironment):
         if self.fault:
             raise self.fault
         session = super().ask(question)
-        self.asked.append(question)
+        self.questions.append(question)
         session.close = lambda: self._close(session)  # type: ignore[method-assign]
         return session
 
@@ -94,7 +94,7 @@ class Inboxes(EmailSearchEnvironment):
     def idle(self, timeout: float = PATIENCE_S) -> bool:
         """Whether every session that was opened is closed, once; waits for it."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.closed) == len(self.asked), timeout)
+            return self._changed.wait_for(lambda: len(self.closed) == len(self.questions), timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Desk:
     inboxes: Inboxes
     answerer: Answerer
 
-    def ask(self, asked: Question | None = None, watch: Any = None) -> Answered:
-        return self.answerer.submit(asked or question(), watch).result(PATIENCE_S)
+    def ask(self, asked_question: Question | None = None, watch: Any = None) -> Answered:
+        return self.answerer.submit(asked_question or question(), watch).result(PATIENCE_S)
 
     def until_asked(self, times: int) -> None:
         """Waits until the model server has had so many requests."""

@@ -66,13 +66,13 @@ def app_of(desk: Desk) -> FastAPI:
     app.add_middleware(Guard)
 
     @app.post("/ask")
-    async def ask(asked: Asked) -> Answer:
-        return (await desk.answerer.answer(asked.parameters)).answer
+    async def ask(body: Asked) -> Answer:
+        return (await desk.answerer.answer(body.parameters)).answer
 
     @app.post("/stream")
-    async def stream(asked: Asked) -> EventSourceResponse:
-        desk.answerer.check(asked.parameters)
-        return answer_stream(desk.answerer, asked.parameters)
+    async def stream(body: Asked) -> EventSourceResponse:
+        desk.answerer.check(body.parameters)
+        return answer_stream(desk.answerer, body.parameters)
 
     @app.post("/broken")
     async def broken(text: Broken) -> None:
@@ -147,14 +147,14 @@ def parsed(text: str) -> list[tuple[str, Any]]:
     """The events of a stream by name, and its comments under no name."""
     blocks = text.split("\n\n")
     assert blocks.pop() == ""
-    found: list[tuple[str, Any]] = []
+    events: list[tuple[str, Any]] = []
     for block in blocks:
         if block.startswith(":"):
-            found.append(("", block))
+            events.append(("", block))
             continue
         name, data = block.split("\n")
-        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
-    return found
+        events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return events
 
 
 # The stream
@@ -244,9 +244,9 @@ def test_a_client_that_hangs_up_before_the_first_event_stops_its_agent(
 def test_a_model_that_fails_in_the_middle_ends_the_stream_with_an_error(
     open_site: OpenSite,
 ) -> None:
-    told = parsed(open_site(LOOK, fails(500)).ask("/stream").text)
-    assert [name for name, _ in told] == ["search", "error"]
-    assert told[1][1] == {"message": "the model server failed"}
+    events = parsed(open_site(LOOK, fails(500)).ask("/stream").text)
+    assert [name for name, _ in events] == ["search", "error"]
+    assert events[1][1] == {"message": "the model server failed"}
 
 
 def test_a_deployment_that_shuts_down_tells_the_clients_it_breaks_off(open_site: OpenSite) -> None:
@@ -255,10 +255,10 @@ def test_a_deployment_that_shuts_down_tells_the_clients_it_breaks_off(open_site:
     with site.stream() as response:
         site.desk.until_asked(2)
         site.desk.answerer.drain(0.1)
-        told = parsed(response.read().decode())
+        events = parsed(response.read().decode())
     gate.set()
-    assert [name for name, _ in told] == ["search", "error"]
-    assert "shut down" in told[1][1]["message"]
+    assert [name for name, _ in events] == ["search", "error"]
+    assert "shut down" in events[1][1]["message"]
 
 
 def test_an_unforeseen_fault_ends_the_stream_with_an_error_that_says_nothing_of_it(
@@ -275,9 +275,9 @@ def test_text_that_would_end_an_event_does_not(open_site: OpenSite) -> None:
     from tests.fakes.chat_server import calls
 
     odd = "a\n\nevent: answer\r\ndata: {}\u2028 😀"
-    told = parsed(open_site(calls((SEARCH, {"keywords": [odd]})), TELL).ask("/stream").text)
-    assert [name for name, _ in told] == ["search", "answer"]
-    assert told[0][1]["keywords"] == [odd]
+    events = parsed(open_site(calls((SEARCH, {"keywords": [odd]})), TELL).ask("/stream").text)
+    assert [name for name, _ in events] == ["search", "answer"]
+    assert events[0][1]["keywords"] == [odd]
 
 
 # Mistakes
@@ -287,11 +287,11 @@ def details(response: httpx.Response, status: int = 422) -> list[dict[str, Any]]
     """The details of a refusal, none of which holds what was sent."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
-    found = response.json()["detail"]
-    assert all(each.keys() == {"loc", "msg", "type"} for each in found)
-    assert all(isinstance(part, str) for each in found for part in each["loc"])
+    errors = response.json()["detail"]
+    assert all(each.keys() == {"loc", "msg", "type"} for each in errors)
+    assert all(isinstance(part, str) for each in errors for part in each["loc"])
     assert len(response.content) < 6_000
-    return found
+    return errors
 
 
 PARAMETERS = ["body", "parameters"]
@@ -322,8 +322,8 @@ def test_a_field_that_is_wrong_is_named(
 
 
 def test_many_mistakes_are_named_up_to_a_bound(unasked_site: Site) -> None:
-    found = details(unasked_site.ask(**{f"field{n}": n for n in range(50)}))
-    assert len(found) == 10
+    errors = details(unasked_site.ask(**{f"field{n}": n for n in range(50)}))
+    assert len(errors) == 10
 
 
 @pytest.mark.parametrize(
@@ -528,12 +528,12 @@ class Links(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.urls: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         wanted = {"link": "href", "script": "src", "img": "src"}.get(tag)
-        self.found += [value for name, value in attrs if name == wanted and value]
+        self.urls += [value for name, value in attrs if name == wanted and value]
 
 
 TYPES = {
@@ -547,7 +547,7 @@ def test_the_page_is_served_with_all_that_it_loads(shared_site: Site) -> None:
     page = shared_site.client.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.text == (WEB / "index.html").read_text()
-    links = Links(page.text).found
+    links = Links(page.text).urls
     assert links
     for link in links:
         response = shared_site.client.get(f"/{link}")

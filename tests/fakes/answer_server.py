@@ -83,9 +83,9 @@ def search(*keywords: str, **changes: Any) -> bytes:
 
 def read(message_id: str, subject: str | None = None) -> bytes:
     """A mail that was opened, or without a subject one that was not found."""
-    found = {"subject": subject, "sender": "ann@harbor.example", "date": "2001-05-03"}
+    opened = {"subject": subject, "sender": "ann@harbor.example", "date": "2001-05-03"}
     content = {"message_id": message_id, "found": subject is not None}
-    return event("read", content | (found if subject is not None else {}))
+    return event("read", content | (opened if subject is not None else {}))
 
 
 def mail(body: str, *marked: str, **changes: Any) -> dict[str, Any]:

@@ -107,15 +107,15 @@ class CoreWeaveSandboxes(sandbox_pb2_grpc.SandboxServiceServicer):
     def StreamExec(  # noqa: N802
         self, requests: Iterator[Any], context: grpc.ServicerContext
     ) -> Iterator[Any]:
-        asked = next(requests).init
-        container = self.containers.get(asked.sandbox_id)
+        start = next(requests).init
+        container = self.containers.get(start.sandbox_id)
         if container is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such sandbox")
             return
         if self.loses:
             context.abort(grpc.StatusCode.DATA_LOSS, "the runner is gone")
         try:
-            process = container.start(list(asked.command))
+            process = container.start(list(start.command))
         except OSError as error:
             context.abort(grpc.StatusCode.NOT_FOUND, str(error))
             return

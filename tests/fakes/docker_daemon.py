@@ -128,13 +128,13 @@ def _handler(daemon: DockerDaemon) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             url = urlsplit(self.path)
             path = re.sub(r"^/v\d+\.\d+/", "/", unquote(url.path))
-            found = daemon.answer(self.command, path, parse_qs(url.query), self._body())
-            self.send_response(404 if found is None else 200)
+            answer = daemon.answer(self.command, path, parse_qs(url.query), self._body())
+            self.send_response(404 if answer is None else 200)
             self.send_header("content-type", "application/json")
-            if isinstance(found, list):
-                self._stream(found)
+            if isinstance(answer, list):
+                self._stream(answer)
                 return
-            data = json.dumps(found or {"message": f"no such thing: {path}"}).encode()
+            data = json.dumps(answer or {"message": f"no such thing: {path}"}).encode()
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -81,7 +81,7 @@ class FakeContainer:
     def inside(self) -> dict[int, bytes]:
         """The command lines of what runs in it, by process."""
         ours = {process.pid for process in self.processes if process.poll() is None}
-        found: dict[int, bytes] = {}
+        commands: dict[int, bytes] = {}
         # In order of age, so that a parent is known before its children.
         for entry in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
             with contextlib.suppress(OSError):  # ended meanwhile
@@ -89,8 +89,8 @@ class FakeContainer:
                 if pid in ours or parent in ours or self._lives_here(entry):
                     ours.add(pid)
                     if state != "Z":
-                        found[pid] = (entry / "cmdline").read_bytes()
-        return found
+                        commands[pid] = (entry / "cmdline").read_bytes()
+        return commands
 
     def _lives_here(self, entry: Path) -> bool:
         try:
@@ -258,8 +258,8 @@ def _handler(daemon: DockerSandboxes) -> type[BaseHTTPRequestHandler]:
             if started := re.fullmatch(r"/exec/(\w+)/start", path):
                 self._stream(started[1])
                 return
-            status, found = daemon.answer(self.command, path, parse_qs(url.query), body)
-            data = b"" if status == 204 else json.dumps(found).encode()
+            status, answer = daemon.answer(self.command, path, parse_qs(url.query), body)
+            data = b"" if status == 204 else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))

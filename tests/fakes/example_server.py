@@ -13,14 +13,14 @@ Draft = tuple[str, str | None]
 Manner = Callable[[dict[str, Any]], list[Draft] | Response]
 
 
-def fresh(asked: dict[str, Any]) -> list[Draft]:
+def fresh(prompt: dict[str, Any]) -> list[Draft]:
     """Ten sums that no other batch has."""
-    first = asked["batch"] * 10
+    first = prompt["batch"] * 10
     return [(f"What is {n} + {n}?", str(2 * n)) for n in range(first, first + 10)]
 
 
 def always(*drafts: Draft) -> Manner:
-    return lambda asked: list(drafts)
+    return lambda prompt: list(drafts)
 
 
 class ExampleServer(LoopbackServer):
@@ -29,7 +29,7 @@ class ExampleServer(LoopbackServer):
     def __init__(self, *manners: Manner) -> None:
         super().__init__()
         self._manners = list(manners)
-        self.asked: list[dict[str, Any]] = []
+        self.prompts: list[dict[str, Any]] = []
 
     def follow(self, *manners: Manner) -> None:
         """Others from now on, and nothing was asked yet."""
@@ -37,12 +37,12 @@ class ExampleServer(LoopbackServer):
             self._manners = list(manners)
             self.requests.clear()
             self.headers.clear()
-            self.asked.clear()
+            self.prompts.clear()
 
     def respond(self, request: dict[str, Any]) -> Response:
         manner = self._manners.pop(0) if len(self._manners) > 1 else self._manners[0]
-        self.asked.append(json.loads(request["messages"][1]["content"]))
-        drafts = manner(self.asked[-1])
+        self.prompts.append(json.loads(request["messages"][1]["content"]))
+        drafts = manner(self.prompts[-1])
         if isinstance(drafts, Response):
             return drafts
         examples = [{"prompt": prompt, "answer": answer} for prompt, answer in drafts]

@@ -64,11 +64,11 @@ def _late(script: Script) -> Script:
 def judges(request: dict[str, Any]) -> Response:
     """A judge of correctness for whom an answer is right if the gold answer stands in it; of an
     answer that is wrong as ``WRONG`` is, it never gives a verdict."""
-    asked = json.loads(request["messages"][1]["content"])
-    answer = asked["answer_to_judge"]
+    prompt = json.loads(request["messages"][1]["content"])
+    answer = prompt["answer_to_judge"]
     if answer == WRONG:
         return says("I am not sure.")(request)
-    verdict = {"reason": "It says so.", "correct": asked["gold_answer"] in answer}
+    verdict = {"reason": "It says so.", "correct": prompt["gold_answer"] in answer}
     return says(json.dumps(verdict))(request)
 
 

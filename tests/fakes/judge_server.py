@@ -134,7 +134,7 @@ class JudgeServer(LoopbackServer):
     def respond(self, request: dict[str, Any]) -> Response:
         manner = self._manners.pop(0) if len(self._manners) > 1 else self._manners[0]
         deserved = {
-            attempt["id"]: float(found[1]) if (found := _QUALITY.search(str(attempt))) else 0.0
+            attempt["id"]: float(quality[1]) if (quality := _QUALITY.search(str(attempt))) else 0.0
             for attempt in shown(request)["attempts"]
         }
         return manner(deserved)

@@ -65,8 +65,8 @@ class KubernetesApi:
     def answer(
         self, method: str, path: str, query: dict[str, list[str]], body: bytes
     ) -> tuple[int, Manifest]:
-        if method == "GET" and (found := _discovery(path)):
-            return 200, found
+        if method == "GET" and (discovery := _discovery(path)):
+            return 200, discovery
         with self.lock:
             if method == "PATCH":
                 return self._apply(path, yaml.safe_load(body))

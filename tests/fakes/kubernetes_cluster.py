@@ -97,8 +97,8 @@ class KubernetesCluster(KubernetesApi):
         if kind == "jobs" and method == "GET":
             wanted = _pairs(query.get("labelSelector", [""])[0])
             with self.lock:
-                found = [j for j in self.jobs.values() if wanted <= _labels(j).items()]
-            return 200, {"kind": "JobList", "apiVersion": "batch/v1", "items": found}
+                jobs = [j for j in self.jobs.values() if wanted <= _labels(j).items()]
+            return 200, {"kind": "JobList", "apiVersion": "batch/v1", "items": jobs}
         if method == "DELETE" and "/jobs/" in path:
             return self._delete_job(parts[-1])
         if kind == "events" and method == "GET":

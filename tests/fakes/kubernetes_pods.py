@@ -185,8 +185,8 @@ def _handler(api: KubernetesPods) -> type[BaseHTTPRequestHandler]:
                 self._stream(run[1], parse_qs(url.query)["command"])
                 return
             body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or "{}")
-            status, found = api.answer(self.command, url.path, body)
-            data = json.dumps(found).encode()
+            status, answer = api.answer(self.command, url.path, body)
+            data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))

@@ -60,8 +60,8 @@ class TinkerServer(LoopbackServer):
             return Response(getattr(self, f"_{name.replace('/', '_')}")(request))
         if path == "/archive":
             return Response(self._archive(), content_type="application/gzip")
-        if found := _CHECKPOINT.fullmatch(path):
-            return self._checkpoint(method, found[1], found[2])
+        if checkpoint := _CHECKPOINT.fullmatch(path):
+            return self._checkpoint(method, checkpoint[1], checkpoint[2])
         return Response({"detail": f"no {method} {path}"}, 404)
 
     def _later(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -130,8 +130,10 @@ class TinkerServer(LoopbackServer):
         self._load(now)
         wanted = request["sampling_params"]
         prompt = [i for chunk in request["prompt"]["chunks"] for i in chunk["tokens"]]
-        asked = SampleRequest(prompt, wanted["max_tokens"], wanted["temperature"], wanted["seed"])
-        done = sampler.admit([asked])
+        sample_request = SampleRequest(
+            prompt, wanted["max_tokens"], wanted["temperature"], wanted["seed"]
+        )
+        done = sampler.admit([sample_request])
         while sampler.active:
             done += sampler.step()
         ((_, sample),) = done

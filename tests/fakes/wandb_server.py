@@ -39,8 +39,8 @@ class WandbServer(VllmServer):
             return Response(self._job(request))
         if (method, path) == ("POST", "/v1/chat/completions"):
             return self._chat(request)
-        if found := _CHECKPOINTS.fullmatch(path):
-            return Response(self._checkpoints(method, found[1], query, request))
+        if checkpoints := _CHECKPOINTS.fullmatch(path):
+            return Response(self._checkpoints(method, checkpoints[1], query, request))
         if _JOB.fullmatch(path):
             return Response({"data": self._events(), "has_more": False})
         return Response({"error": f"no {method} {path}"}, 404)

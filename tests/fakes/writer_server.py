@@ -52,8 +52,8 @@ def drafts(mails: Shown) -> list[dict[str, Any]]:
     ][:5]
 
 
-def questions(found: list[dict[str, Any]]) -> Response:
-    return says(json.dumps({"questions": found}))
+def questions(written: list[dict[str, Any]]) -> Response:
+    return says(json.dumps({"questions": written}))
 
 
 def good(mails: Shown) -> Response:
@@ -71,10 +71,10 @@ def changing(**fields: Any) -> Manner:
 
 def swaps_answers(mails: Shown) -> Response:
     """Every answer is that of another mail."""
-    found = drafts(mails)
-    answers = [draft["answer"] for draft in found]
+    written = drafts(mails)
+    answers = [draft["answer"] for draft in written]
     turned = answers[1:] + answers[:1]
-    return questions([d | {"answer": a} for d, a in zip(found, turned, strict=True)])
+    return questions([d | {"answer": a} for d, a in zip(written, turned, strict=True)])
 
 
 def repeats_itself(mails: Shown) -> Response:
@@ -120,11 +120,11 @@ def answering(text: str) -> Manner:
     return lambda _: says(json.dumps({"answer": text}))
 
 
-def reads(asked: Shown) -> Response:
+def reads(prompt: Shown) -> Response:
     """The value of the kind that the question asks for."""
-    kind = asked["question"].split()[1]
-    found = dict(values_in(asked["mail"]["body"]))
-    return answering(found.get(kind, DONT_KNOW))(asked)
+    kind = prompt["question"].split()[1]
+    values = dict(values_in(prompt["mail"]["body"]))
+    return answering(values.get(kind, DONT_KNOW))(prompt)
 
 
 class WriterServer(LoopbackServer):

@@ -86,7 +86,7 @@ async def test_it_solves_held_out_problems_of_every_family_but_not_all(
             verdicts.setdefault(kind, []).append(graded.attempt.verdict)
     for kind in ONE_OF_EACH:
         assert Verdict.PASSED in verdicts[kind], kind
-    assert any(found is not Verdict.PASSED for each in verdicts.values() for found in each)
+    assert any(verdict is not Verdict.PASSED for each in verdicts.values() for verdict in each)
 
 
 def test_its_tokenizer_is_the_one_that_the_build_makes(tokenizer: Any) -> None:

@@ -36,12 +36,12 @@ def model() -> Any:
 
 def replies(tokenizer: Any, model: Any, prompt: str, count: int, system: str = TASK) -> list[str]:
     """Sampled answers to a prompt."""
-    asked = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt")
+    chat = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+    ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt")
     start = ids["input_ids"]
     torch.manual_seed(0)
-    found = model.generate(start, max_new_tokens=32, do_sample=True, num_return_sequences=count)
-    return [str(t) for t in tokenizer.batch_decode(found[:, start.shape[1] :], True)]
+    generated = model.generate(start, max_new_tokens=32, do_sample=True, num_return_sequences=count)
+    return [str(t) for t in tokenizer.batch_decode(generated[:, start.shape[1] :], True)]
 
 
 def test_it_is_small() -> None:
@@ -138,10 +138,10 @@ def test_the_expert_is_right_and_the_habits_are_wrong() -> None:
 
 def test_a_question_names_the_numbers_of_its_sum() -> None:
     rng = random.Random(8)
-    asked = {question(Sum(37, "-", 21), rng) for _ in range(300)}
-    assert len(asked) > 50
-    assert {"What is 37 - 21?", "37 minus 21 = ?"} & asked
-    assert all("37" in text and "21" in text for text in asked)
+    questions = {question(Sum(37, "-", 21), rng) for _ in range(300)}
+    assert len(questions) > 50
+    assert {"What is 37 - 21?", "37 minus 21 = ?"} & questions
+    assert all("37" in text and "21" in text for text in questions)
 
 
 def test_its_card_says_how_it_was_built() -> None:

@@ -33,11 +33,11 @@ def inputs(step: Any) -> set[str]:
 def test_a_step_is_found_again_with_its_artifacts(variants: Any, artifacts: Any) -> None:
     """In a pod nothing but the path of its source is known of it."""
     step = variants.taking(artifacts)
-    found = BaseStep.load_from_source(step.resolve())
-    assert found.name == step.name == variants.taking(["other"]).name
-    assert inputs(found) == inputs(step)
+    loaded = BaseStep.load_from_source(step.resolve())
+    assert loaded.name == step.name == variants.taking(["other"]).name
+    assert inputs(loaded) == inputs(step)
     assert inputs(step) - inputs(variants.taking([])) == set(artifacts)
-    assert found.configuration == step.configuration
+    assert loaded.configuration == step.configuration
 
 
 @pytest.mark.parametrize("module", [train_agent, run_inference, rescore_rollouts, data])
@@ -52,10 +52,10 @@ def test_the_step_of_a_stage_is_found_again_with_what_it_makes_and_needs(name: s
     package = environment_package(name)
     for stage in package.stages(package.data(), package.config()):
         step = data.step_of(stage)
-        found = BaseStep.load_from_source(step.resolve())
-        assert found.name == step.name == stage.name
-        assert inputs(found) == inputs(step) >= set(stage.needs)
-        assert set(found.entrypoint_definition.outputs) == {stage.artifact}
+        loaded = BaseStep.load_from_source(step.resolve())
+        assert loaded.name == step.name == stage.name
+        assert inputs(loaded) == inputs(step) >= set(stage.needs)
+        assert set(loaded.entrypoint_definition.outputs) == {stage.artifact}
 
 
 def test_only_a_stage_that_asks_a_model_depends_on_where_replies_are_kept() -> None:

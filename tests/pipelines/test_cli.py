@@ -60,20 +60,20 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_work_is_refused_in_one_line(case: str, project: Project) -> None:
-    arguments, told = REFUSED[case]
-    assert_refused(project.run(*arguments), told)
+    arguments, phrases = REFUSED[case]
+    assert_refused(project.run(*arguments), phrases)
 
 
 def test_it_is_refused_by_a_new_python_too(project: Project) -> None:
-    arguments, told = REFUSED["a GPU that is not there"]
-    assert_refused(project.run_anew(*arguments), told)
+    arguments, phrases = REFUSED["a GPU that is not there"]
+    assert_refused(project.run_anew(*arguments), phrases)
 
 
-def assert_refused(ended: Ended, told: list[str]) -> None:
+def assert_refused(ended: Ended, phrases: list[str]) -> None:
     assert ended.code == 2
     (line,) = ended.message.splitlines()
     assert line.startswith("error: ")
-    assert all(words in line for words in told)
+    assert all(words in line for words in phrases)
     assert "Traceback" not in ended.out + ended.err
 
 
@@ -298,6 +298,6 @@ def test_a_signal_stops_a_run_that_can_be_continued(finished: Finished, project:
         (version,) = Client().list_model_versions(
             model="interrupted-agent", sort_by="desc:number", size=1
         )
-        told = version.run_metadata
-        assert (told["stopped_by"], told["step"]) == ("interrupted", reached)
-        assert told["checkpoints"].keys() >= {str(reached)}
+        metadata = version.run_metadata
+        assert (metadata["stopped_by"], metadata["step"]) == ("interrupted", reached)
+        assert metadata["checkpoints"].keys() >= {str(reached)}

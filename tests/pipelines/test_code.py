@@ -35,10 +35,10 @@ def command(project: Project, pipeline: str, name: str, *more: str) -> Ended:
 
 
 def summary_of(project: Project, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    summary: dict[str, Any] = json.loads(
         (project.folder / "runs" / name / "summary.json").read_text()
     )
-    return found
+    return summary
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +97,10 @@ def test_training_before_there_are_problems_names_the_command(project: Project) 
 
 def sandboxes(of: int) -> list[int]:
     """The processes below a process, sandboxes among them."""
-    found = subprocess.run(
+    ids = subprocess.run(
         ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
     ).stdout.split()
-    parents = {int(pid): int(parent) for pid, parent in zip(found[::2], found[1::2], strict=True)}
+    parents = {int(pid): int(parent) for pid, parent in zip(ids[::2], ids[1::2], strict=True)}
 
     def below(pid: int) -> bool:
         while pid in parents:

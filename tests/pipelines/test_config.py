@@ -81,7 +81,7 @@ def test_a_setting_is_read_as_yaml(setting: str, section: str, key: str, value: 
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("trainig.max_steps=1", "unknown key trainig: did you mean training?"),
         ("training.max_step=1", "unknown key training.max_step: did you mean max_steps?"),
@@ -99,14 +99,14 @@ def test_a_setting_is_read_as_yaml(setting: str, section: str, key: str, value: 
         ("xyzzy=1", "unknown key xyzzy: known keys: backend, data, deployment, environment, "),
     ],
 )
-def test_an_unknown_key_is_told_with_the_nearest_name(setting: str, told: str) -> None:
+def test_an_unknown_key_is_told_with_the_nearest_name(setting: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load_config([], [setting])
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("training.max_steps=many", "training.max_steps: "),
         ("training.max_steps=-1", "training.max_steps: "),
@@ -126,10 +126,10 @@ def test_an_unknown_key_is_told_with_the_nearest_name(setting: str, told: str) -
         ("environment=5", "environment.name: no environment '5'; available: "),
     ],
 )
-def test_a_value_that_does_not_fit_is_told_with_its_key(setting: str, told: str) -> None:
+def test_a_value_that_does_not_fit_is_told_with_its_key(setting: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load_config([], [setting])
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)
     assert "pydantic" not in str(refused.value)
 
 
@@ -198,7 +198,7 @@ def test_an_unknown_key_in_a_list_is_told_with_the_one_that_was_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "message"),
     [
         ([{"name": "a"}], "set either model, a LiteLLM name, or version"),
         ([{"name": "a b", "version": 1}], "should match pattern"),
@@ -207,8 +207,10 @@ def test_an_unknown_key_in_a_list_is_told_with_the_one_that_was_meant() -> None:
         ([{"name": "trained", "version": 1}], "are reserved for our own policies"),
     ],
 )
-def test_models_to_compare_with_that_make_no_sense_are_told(entries: list[Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_models_to_compare_with_that_make_no_sense_are_told(
+    entries: list[Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
         parse_config({"evaluation": {"models": entries}})
 
 

@@ -254,9 +254,9 @@ def test_all_probes_ask_for_the_health_of_the_app_on_its_port(cluster: World) ->
     app = deployment_settings("email_search")
     (port,) = cluster.container["ports"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        asked = cluster.container[probe]["httpGet"]
-        assert asked == {"path": "/health", "port": port["name"]}
-        (endpoint,) = [e for e in app.custom_endpoints if e.path == asked["path"]]
+        http_get = cluster.container[probe]["httpGet"]
+        assert http_get == {"path": "/health", "port": port["name"]}
+        (endpoint,) = [e for e in app.custom_endpoints if e.path == http_get["path"]]
         assert not endpoint.auth_required
     assert port["containerPort"] == app.uvicorn_port == 8000
     assert cluster.service_port["port"] == cluster.service_port["targetPort"] == 8000
@@ -351,7 +351,7 @@ def test_the_printed_ingress_leads_to_the_service(cluster: World) -> None:
 
 
 def test_deleted_it_leaves_nothing_but_the_namespace(cluster: World) -> None:
-    assert [found["kind"] for found in cluster.kubernetes.objects.values()] == ["Namespace"]
+    assert [kept["kind"] for kept in cluster.kubernetes.objects.values()] == ["Namespace"]
 
 
 # --- Docker ---------------------------------------------------------------------------------------
@@ -413,8 +413,8 @@ def builds(request: pytest.FixtureRequest) -> tuple[Build, Build]:
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
     lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    found = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
-    return [(keyword.upper(), rest) for keyword, rest in found]
+    parts = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
+    return [(keyword.upper(), rest) for keyword, rest in parts]
 
 
 def test_the_image_starts_from_a_pinned_python(builds: tuple[Build, Build]) -> None:
@@ -434,8 +434,8 @@ def test_the_image_has_the_cpu_build_of_the_locked_torch_and_the_lock(
     assert lock == "pip install --no-deps --only-binary :all: -r requirements.txt"
     assert check == "pip check"
     (named,) = re.findall(r"\$\((.*?)\)", torch)
-    found = subprocess.run(["sh", "-c", named], cwd=ROOT, capture_output=True, text=True)
-    assert found.stdout.split() == [f"torch=={locked()['torch']}"]
+    completed = subprocess.run(["sh", "-c", named], cwd=ROOT, capture_output=True, text=True)
+    assert completed.stdout.split() == [f"torch=={locked()['torch']}"]
     assert builds[0].files["requirements.txt"] == (ROOT / "requirements.txt").read_bytes()
     assert [rest for keyword, rest in steps if keyword in {"COPY", "ADD"}] == ["requirements.txt ."]
 
@@ -514,8 +514,8 @@ def test_what_lies_around_does_not_get_into_the_image(tmp_path: Path) -> None:
     for name in wanted | unwanted:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    found = BuildContext(root=str(tmp_path)).get_files()
-    assert {name for name, path in found.items() if Path(path).is_file()} == wanted
+    files = BuildContext(root=str(tmp_path)).get_files()
+    assert {name for name, path in files.items() if Path(path).is_file()} == wanted
 
 
 # --- the configurations ---------------------------------------------------------------------------

@@ -151,8 +151,8 @@ def test_bounds_follow_from_budgets_and_prices(
 ) -> None:
     text = shown(LOCAL, "train", *changes)
     rows = {line[2:22].strip(): line[23:] for line in text.splitlines()}
-    found = tuple(rows[name] for name in ("minutes", "GPU hours", "US dollars"))
-    assert all(value.startswith(bound) for value, bound in zip(found, bounds, strict=True)), found
+    values = tuple(rows[name] for name in ("minutes", "GPU hours", "US dollars"))
+    assert all(value.startswith(bound) for value, bound in zip(values, bounds, strict=True)), values
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_the_gpus_that_are_asked_for_are_counted(changes: Any, gpus: int) -> Non
 )
 def test_what_would_fail_is_told_once(changes: list[str], fault: str) -> None:
     faults = not_ready(load_config([], changes), parts_of("all"))
-    assert sum(fault in told for told in faults) == 1
+    assert sum(fault in message for message in faults) == 1
 
 
 @pytest.mark.usefixtures("keyless")

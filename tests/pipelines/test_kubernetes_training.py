@@ -190,12 +190,12 @@ def world(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def environment_of(docker: DockerDaemon) -> dict[str, str]:
     """What the Dockerfiles of the newest image set."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for build in docker.builds[-2:]:
         text = re.sub(r"\\\n\s*", "", build.dockerfile)
         for line in re.findall(r"^ENV (.*)$", text, re.MULTILINE):
-            found |= dict(re.findall(r'(\w+)="?([^"\s]*)"?', line))
-    return found
+            variables |= dict(re.findall(r'(\w+)="?([^"\s]*)"?', line))
+    return variables
 
 
 @pytest.fixture(scope="module")
@@ -221,10 +221,10 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def assert_same(found: list[dict[str, Any]], reference: list[dict[str, Any]]) -> None:
+def assert_same(trained_records: list[dict[str, Any]], reference: list[dict[str, Any]]) -> None:
     """All but times. Sums of floats depend a little on what is computed together."""
-    assert [record[STEP] for record in found] == list(range(1, STEPS + 1))
-    for record, expected in zip(found, reference, strict=True):
+    assert [record[STEP] for record in trained_records] == list(range(1, STEPS + 1))
+    for record, expected in zip(trained_records, reference, strict=True):
         names = [name for name in expected if not name.startswith(("time/", "budget/minutes"))]
         different = {
             name: (record.get(name), expected[name])

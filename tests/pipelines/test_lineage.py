@@ -47,10 +47,10 @@ def runs(version: Any) -> Mapping[str, Any]:
     """The newest runs of the version's pipelines, and the data run whose artifacts they took."""
     client = Client()
     of_version = client.list_pipeline_runs(model_version_id=version.id, sort_by="asc:created")
-    found = {run.pipeline.name: run for run in of_version.items}
-    database = found["training"].steps["train_agent"].inputs["database"][0]
-    found["data_preparation"] = client.get_pipeline_run(database.run.id)
-    return found
+    newest = {run.pipeline.name: run for run in of_version.items}
+    database = newest["training"].steps["train_agent"].inputs["database"][0]
+    newest["data_preparation"] = client.get_pipeline_run(database.run.id)
+    return newest
 
 
 def output(run: Any, step: str, name: str) -> Any:
@@ -146,7 +146,9 @@ def test_the_reports_can_be_seen_in_the_dashboard(
     runs: Mapping[str, Any], finished: Finished, pipeline: str, step: str, name: str, file: str
 ) -> None:
     report = output(runs[pipeline], step, name)
-    assert [found.type for found in report.visualizations] == [VisualizationType.HTML]
+    assert [visualization.type for visualization in report.visualizations] == [
+        VisualizationType.HTML
+    ]
     assert str(report.load()) == (finished.folder / file).read_text()
 
 
@@ -154,7 +156,7 @@ def test_the_models_page_names_the_version(
     runs: Mapping[str, Any], version: Any, finished: Finished
 ) -> None:
     card = output(runs["evaluation"], "describe_model", "model_card")
-    assert [found.type for found in card.visualizations] == [VisualizationType.HTML]
+    assert [visualization.type for visualization in card.visualizations] == [VisualizationType.HTML]
     text = unescape(str(card.load()))
     assert f"Where version {version.number} comes from" in text
     assert finished.summary["eval"]["decision"] in text

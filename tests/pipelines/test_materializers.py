@@ -61,8 +61,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_a_file_comes_back_with_its_name(uri: str, tmp_path: Path) -> None:
     file = tmp_path / "mails.db"
     file.write_bytes(b"\0\xff" * 1000)
-    found = through(uri, file)
-    assert (found.name, found.read_bytes()) == ("mails.db", file.read_bytes())
+    loaded = through(uri, file)
+    assert (loaded.name, loaded.read_bytes()) == ("mails.db", file.read_bytes())
 
 
 @pytest.mark.parametrize("names", [["one"], ["a", "b"], ["a", "in/b", "in/deep/c"]])

@@ -134,12 +134,12 @@ def test_the_report_shows_every_model(compared: Ended, project: Project) -> None
 
 @pytest.fixture(scope="module")
 def rescored(compared: Ended, project: Project, server: HostedModels) -> Ended:
-    asked = len(server.requests)
+    requests_before = len(server.requests)
     ended = project.run(
         "--pipeline", "eval", "--rescore", "compared", "--name", "again", *settings(*SMALL)
     )
     assert ended.code == 0, ended.out + ended.err
-    assert len(server.requests) == asked
+    assert len(server.requests) == requests_before
     return ended
 
 
@@ -157,13 +157,13 @@ def test_rollouts_are_scored_again_with_a_judge(
 ) -> None:
     copied = project.folder / "somewhere.parquet"
     shutil.copy(project.folder / "runs" / "compared" / "evaluation.parquet", copied)
-    asked = len(server.requests)
+    requests_before = len(server.requests)
     ended = project.run(
         "--pipeline", "eval", "--rescore", str(copied), "--name", "judged",
         *settings(*SMALL, *judged_by(judge, "judge")),
     )  # fmt: skip
     assert ended.code == 0, ended.out + ended.err
-    assert len(server.requests) == asked
+    assert len(server.requests) == requests_before
     table = table_of(project, "judged")
     assert table["wordy"]["success"] == table["right"]["success"] == 1
     # The judge gave no verdict: neither right nor wrong.
@@ -187,14 +187,14 @@ def test_judge_and_match_are_compared(
     entries = models(server, "right", "wordy", "wrong")
     ended = evaluate(project, "both", entries, *judged_by(judge, "both"))
     assert ended.code == 0, ended.out + ended.err
-    table, found = table_of(project, "both"), evaluation_of(project, "both")["judge"]
+    table, agreement = table_of(project, "both"), evaluation_of(project, "both")["judge"]
     # The match decides, so a judge without a verdict changes nothing.
     assert [table[m]["success"] for m in ("right", "wordy", "wrong")] == [1, 0, 0]
     assert table["wrong"]["errors"] == {}
-    assert found["failed"] == {"judge_failed": N}
-    assert found["only_judge"] >= N
-    assert 0 < found["share"] < 1
-    assert -1 <= found["kappa"] <= 1
+    assert agreement["failed"] == {"judge_failed": N}
+    assert agreement["only_judge"] >= N
+    assert 0 < agreement["share"] < 1
+    assert -1 <= agreement["kappa"] <= 1
     assert "judge and match agree on" in ended.out
     report = (project.folder / "runs" / "both" / "evaluation.html").read_text()
     assert "beyond any reasonable doubt" in report
@@ -210,10 +210,10 @@ def test_judge_and_match_are_compared(
 def test_several_samples_of_each_scenario_give_pass_at_k(
     compared: Ended, project: Project, server: HostedModels
 ) -> None:
-    asked = len(server.requests)
+    requests_before = len(server.requests)
     ended = evaluate(project, "samples", models(server, "plain"), "evaluation.samples=3")
     assert ended.code == 0, ended.out + ended.err
-    assert len(server.requests) == asked + 3 * N
+    assert len(server.requests) == requests_before + 3 * N
     table = table_of(project, "samples")
     for policy in ("base", "trained", "plain"):
         assert [p["k"] for p in table[policy]["pass_at_k"]] == [1, 2, 3]
@@ -237,12 +237,12 @@ def test_a_budget_that_is_spent_stops_the_asking_and_is_told(
     compared: Ended, project: Project, server: HostedModels
 ) -> None:
     priced = {"usd_per_million_in": 1e6, "usd_per_million_out": 1e6, "concurrency": 1}
-    asked = len(server.requests)
+    requests_before = len(server.requests)
     entries = models(server, "right", "wrong", **priced)
     ended = evaluate(project, "budget", entries, "evaluation.max_cost_usd=1")
     assert ended.code == 0, ended.out + ended.err
     # One reply has spent it all: nothing else is asked.
-    assert len(server.requests) == asked + 1
+    assert len(server.requests) == requests_before + 1
     table = table_of(project, "budget")
     assert table["right"]["errors"] == table["wrong"]["errors"] == {"budget": N}
     assert table["trained"]["success"] is not None
@@ -289,15 +289,15 @@ REFUSED = {
 def test_what_cannot_be_compared_is_refused_before_any_work(
     case: str, project: Project, finished: Finished
 ) -> None:
-    values, told = REFUSED[case]
+    values, fault = REFUSED[case]
     ended = project.run("--pipeline", "eval", "--name", "refused", *settings(*SMALL, *values))
     assert ended.code == 2
     (line,) = ended.message.splitlines()
-    assert told in line
+    assert fault in line
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "fault"),
     [
         (["--pipeline", "eval", "--rescore", "nothing"], "neither a run nothing"),
         (["--pipeline", "eval", "--rescore", "run.py"], "run.py holds no evaluation"),
@@ -305,9 +305,9 @@ def test_what_cannot_be_compared_is_refused_before_any_work(
     ],
 )
 def test_what_cannot_be_scored_again_is_refused(
-    arguments: list[str], told: str, project: Project, finished: Finished
+    arguments: list[str], fault: str, project: Project, finished: Finished
 ) -> None:
     ended = project.run(*arguments, "--name", "refused")
     assert ended.code == 2
-    assert told in ended.message.splitlines()[-1]
+    assert fault in ended.message.splitlines()[-1]
     assert "Traceback" not in ended.out + ended.err

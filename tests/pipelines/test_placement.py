@@ -183,11 +183,11 @@ def test_zenml_knows_every_setting_of_skypilot() -> None:
     config = load_config([ROOT / "configs" / "training_skypilot.yaml"])
     written = config.settings["orchestrator.vm_aws"]
     assert written.keys() <= SkypilotAWSOrchestratorSettings.model_fields.keys()
-    found = SkypilotAWSOrchestratorSettings.model_validate(written)
-    assert found.accelerators == "A100-80GB:1"
+    validated = SkypilotAWSOrchestratorSettings.model_validate(written)
+    assert validated.accelerators == "A100-80GB:1"
     # It is taken down, and soon; whatever happens to the client.
-    assert found.down
-    assert found.idle_minutes_to_autostop == 10
+    assert validated.down
+    assert validated.idle_minutes_to_autostop == 10
     assert config.training.budget.minutes == 210
     assert f"zenml stack register {config.stack} -o sky " in PAGE
     assert "zenml orchestrator register sky --flavor=vm_aws" in PAGE

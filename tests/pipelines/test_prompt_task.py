@@ -38,10 +38,10 @@ def command(project: Project, pipeline: str, name: str, source: Path, *more: str
 
 
 def summary_of(project: Project, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    summary: dict[str, Any] = json.loads(
         (project.folder / "runs" / name / "summary.json").read_text()
     )
-    return found
+    return summary
 
 
 @pytest.fixture(scope="module")

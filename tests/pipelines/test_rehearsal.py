@@ -19,8 +19,8 @@ def rehearse(project: Project, name: str, *more: str, **environment: str) -> Any
 def rollouts_of(project: Project, name: str) -> dict[str, Any]:
     summary = json.loads((project.folder / "runs" / name / "summary.json").read_text())
     assert (summary["train"], summary["checkpoint"]) == (None, None)
-    found: dict[str, Any] = summary["rollouts"]
-    return found
+    rollouts: dict[str, Any] = summary["rollouts"]
+    return rollouts
 
 
 def test_our_own_policy_plays_and_learns_nothing(finished: Finished, project: Project) -> None:
@@ -28,9 +28,9 @@ def test_our_own_policy_plays_and_learns_nothing(finished: Finished, project: Pr
     assert ended.code == 0, ended.err
     lines = [line for line in ended.out.splitlines() if line.startswith("step ")]
     assert [line.partition(":")[0] for line in lines] == ["step 1 of 2", "step 2 of 2"]
-    found = rollouts_of(project, "rehearsed")
-    assert (found["model"], found["count"]) == ("models/pocket", 2 * 3 * 6)
-    assert sum(found["reasons"].values()) == found["count"]
+    rollouts = rollouts_of(project, "rehearsed")
+    assert (rollouts["model"], rollouts["count"]) == ("models/pocket", 2 * 3 * 6)
+    assert sum(rollouts["reasons"].values()) == rollouts["count"]
     folder = project.folder / "runs" / "rehearsed"
     assert len(list((folder / "trajectories").iterdir())) == 2
     assert not (folder / "art").exists()
@@ -40,12 +40,12 @@ def test_any_other_model_plays_too(finished: Finished, project: Project) -> None
     with ChatServer(by_turn(calls(ANSWER))) as server:
         ended = rehearse(project, "asked", "--model", "some/model", "--base-url", server.base_url)
     assert ended.code == 0, ended.err
-    found = rollouts_of(project, "asked")
-    assert found == {
+    rollouts = rollouts_of(project, "asked")
+    assert rollouts == {
         "model": "some/model",
         "count": 36,
         "solved": 0,
-        "reward": found["reward"],
+        "reward": rollouts["reward"],
         "reasons": {"gave_up": 36},
     }
     assert "0 of 3 groups differ" in ended.out

@@ -66,9 +66,9 @@ def start(project: Project, name: str, *values: str) -> Service:
         "--pipeline", "deploy", "--name", name, "--model-version", "1", *settings(*values)
     )
     assert ended.code == 0, ended.out + ended.err
-    found = _URL.search(ended.out)
-    assert found
-    return Service(name, found[1], ended.out, Client().get_deployment(name).auth_key)
+    url = _URL.search(ended.out)
+    assert url
+    return Service(name, url[1], ended.out, Client().get_deployment(name).auth_key)
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +204,9 @@ def test_the_stream_shows_the_work_and_ends_with_the_same_answer(service: Servic
     assert "search" in [name for name, _ in events]
     last = json.loads(events[-1][1])
     sources = last.pop("sources")
-    asked = service.ask().json()["outputs"]
-    assert last | {"latency_ms": 0} == asked | {"latency_ms": 0}
-    assert [source["message_id"] for source in sources] == asked["source_ids"]
+    outputs = service.ask().json()["outputs"]
+    assert last | {"latency_ms": 0} == outputs | {"latency_ms": 0}
+    assert [source["message_id"] for source in sources] == outputs["source_ids"]
 
 
 def test_a_submitted_question_becomes_a_run_of_its_model_version(service: Service) -> None:
@@ -241,8 +241,8 @@ def test_another_name_for_this_machine_is_refused(service: Service) -> None:
 
 def test_only_who_shows_the_key_is_answered(guarded: Service) -> None:
     question = {"parameters": guarded.example}
-    asked = [("POST", path, {"json": question}) for path in ("/invoke", "/submit", "/stream")]
-    for method, path, body in [*asked, ("GET", "/examples", {})]:
+    posts = [("POST", path, {"json": question}) for path in ("/invoke", "/submit", "/stream")]
+    for method, path, body in [*posts, ("GET", "/examples", {})]:
         for key in (None, "wrong", guarded.key + "x"):  # type: ignore[operator]
             assert guarded.request(method, path, key, **body).status_code == 401
     for path in ("/", "/about", "/health"):
@@ -265,7 +265,7 @@ def test_where_runs_are_recorded_an_answer_names_its_run(guarded: Service) -> No
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "fault"),
     [
         (["deployment.host=0.0.0.0"], "deployment.key is required"),
         (["deployment.key=hunter2"], "keys do not belong in files"),
@@ -275,11 +275,11 @@ def test_where_runs_are_recorded_an_answer_names_its_run(guarded: Service) -> No
     ids=str,
 )
 def test_what_must_not_be_deployed_is_refused_first(
-    project: Project, finished: Finished, values: list[str], told: str
+    project: Project, finished: Finished, values: list[str], fault: str
 ) -> None:
     ended = project.run("--pipeline", "deploy", "--model-version", "1", *settings(*values))
     assert ended.code == 2
-    assert told in ended.message
+    assert fault in ended.message
     assert "hunter2" not in ended.err.replace("--set", "")
 
 
@@ -304,7 +304,7 @@ def test_a_service_that_does_not_start_says_why(
     assert ended.code == 2
     assert "does not fit" in ended.message
     assert "zenml deployment logs broken" in ended.message
-    assert time.monotonic() - started < DeploymentConfig().start_timeout_s / 2
+    assert time.monotonic() - started < 60
 
 
 def test_a_key_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,8 +341,8 @@ def test_zenml_settings_are_handed_on() -> None:
 
 
 def test_a_service_out_of_reach_is_still_told_of() -> None:
-    found = deployed.Deployed("far", "http://10.0.0.9:8000", "k", 3.2, None, None)
-    text = "\n".join(deployed.lines(found))
+    unreachable = deployed.Deployed("far", "http://10.0.0.9:8000", "k", 3.2, None, None)
+    text = "\n".join(deployed.lines(unreachable))
     assert "far at http://10.0.0.9:8000" in text
     assert "Authorization: Bearer k" in text
 
@@ -419,9 +419,11 @@ def test_sigterm_under_load_loses_no_request(project: Project, finished: Finishe
     with ThreadPoolExecutor(24) as clients:
         asking = clients.map(ask, range(120))
         time.sleep(1)
+        started = time.monotonic()
         os.kill(process.pid, signal.SIGTERM)
         answers = list(asking)
-    psutil.wait_procs([process, *below], timeout=60)
+    psutil.wait_procs([process, *below], timeout=10)  # configs/deployment_k8s.yaml counts on ten
+    assert time.monotonic() - started < 10
     assert not any(each.is_running() and each.status() != "zombie" for each in [process, *below])
     assert answers.count(200) > 0
     assert set(answers) <= {200, 503, "closed"}

@@ -25,9 +25,9 @@ def service(project: Project, finished: Finished) -> Iterator[Service]:
 @pytest.fixture
 def page(service: Service) -> Iterator[Page]:
     with sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
+        installed = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(
-            executable_path=found or playwright.chromium.executable_path, args=["--no-sandbox"]
+            executable_path=installed or playwright.chromium.executable_path, args=["--no-sandbox"]
         )
         page = browser.new_page()
         page.goto(service.url)

@@ -175,8 +175,8 @@ def test_what_only_failed_has_a_dash_for_its_success() -> None:
 
 
 def test_the_agreement_of_judge_and_match_is_told() -> None:
-    found = {"share": 0.9, "kappa": None, "answers": 1200, "failed": {"a": 2, "b": 1}}
-    text = text_of(eval=SUMMARY["eval"] | {"judge": found})
+    agreement = {"share": 0.9, "kappa": None, "answers": 1200, "failed": {"a": 2, "b": 1}}
+    text = text_of(eval=SUMMARY["eval"] | {"judge": agreement})
     assert "judge and match agree on 90.0% of 1,200 answers, kappa -; 3 without a verdict" in text
 
 
@@ -191,8 +191,8 @@ def test_without_sources_nothing_is_said_of_them() -> None:
 
 
 def pass_at(k: int, mean: float, left_out: int = 0) -> dict[str, Any]:
-    found = {"k": k, "mean": mean, "low": mean - 0.1, "high": mean + 0.1}
-    return found | {"scenarios": 6 - left_out, "left_out": left_out}
+    estimate = {"k": k, "mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+    return estimate | {"scenarios": 6 - left_out, "left_out": left_out}
 
 
 def test_samples_give_a_line_of_pass_at_k_for_every_policy() -> None:

@@ -179,7 +179,7 @@ def test_nothing_to_train_on_is_raised_as_it_is(second: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("model", "version", "told"),
+    ("model", "version", "message"),
     [
         ("nobody", None, "no trained version of nobody yet: run python run.py --pipeline train"),
         ("nobody", "1", "there is no version 1 of nobody"),
@@ -188,12 +188,12 @@ def test_nothing_to_train_on_is_raised_as_it_is(second: Run, tmp_path: Path) -> 
     ],
 )
 def test_a_version_that_is_not_there_is_told(
-    second: Run, model: str, version: str | None, told: str
+    second: Run, model: str, version: str | None, message: str
 ) -> None:
     client = Client()
     if version == "empty":
         client.create_model_version(client.get_model(model).id, name="empty")
-    with pytest.raises(MissingArtifact, match=told):
+    with pytest.raises(MissingArtifact, match=message):
         launch.trained_version(model, version)
     assert launch.trained_version(MODEL, None).number >= 2
     assert production_version("nobody") is None

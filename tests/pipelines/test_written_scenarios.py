@@ -103,10 +103,10 @@ def test_a_second_run_is_cached_and_asks_for_nothing(
 ) -> None:
     first = prepare(server)
     assert "write_scenarios" in executed()
-    asked = len(server.requests)
+    requests_before = len(server.requests)
     again = prepare(server)
     assert executed() == []
-    assert len(server.requests) == asked
+    assert len(server.requests) == requests_before
     assert again["data"] == first["data"] | {"cached": True}
 
 
@@ -114,11 +114,11 @@ def test_without_the_cache_the_replies_are_still_not_paid_for_again(
     prepare: Prepare, server: WriterServer
 ) -> None:
     first = prepare(server)["data"]["scenarios"]
-    asked = len(server.requests)
+    requests_before = len(server.requests)
     again = prepare(server, use_cache=False)["data"]["scenarios"]
     assert executed() == list(STEPS)
-    assert len(server.requests) == asked
-    assert (again["writer"]["requests"], again["writer"]["cached"]) == (0, asked)
+    assert len(server.requests) == requests_before
+    assert (again["writer"]["requests"], again["writer"]["cached"]) == (0, requests_before)
     assert again["train"] == first["train"]
 
 
@@ -143,10 +143,10 @@ def test_a_spent_budget_keeps_what_was_made_and_a_higher_one_goes_on(
     assert cut["ended_by"] == "budget"
     assert cut["kept"] > 0
     assert cut["cost_usd"] == pytest.approx(1.6), "eight replies at 0.2"
-    asked = len(server.requests)
+    requests_before = len(server.requests)
     whole = prepare(server, eight, **PRICES)["data"]["scenarios"]["writer"]
     assert whole["ended_by"] == "done"
-    assert whole["cached"] == asked
+    assert whole["cached"] == requests_before
     assert whole["kept"] > cut["kept"]
 
 

@@ -58,7 +58,7 @@ _KEYS = ("OPENAI_API_KEY", "WANDB_API_KEY", "WANDB_MODE")
 
 def request(name: str = "m", **changes: Any) -> TrainRequest:
     """A job of the pocket policy in the inboxes, small enough for a test."""
-    asked: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "model_name": name,
         "base_model": POCKET,
         "environment": "email_search",
@@ -67,28 +67,28 @@ def request(name: str = "m", **changes: Any) -> TrainRequest:
         "batch_size": 8,
         "learning_rate": 1e-3,
     }
-    return TrainRequest.model_validate(asked | changes)
+    return TrainRequest.model_validate(fields | changes)
 
 
 def sums(name: str = "m", **changes: Any) -> TrainRequest:
     """A job of the arithmetic policy: nothing to prepare, and a step in a fraction of a second."""
-    asked: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "base_model": POCKET_MATH,
         "environment": "prompt_task",
         "task_prompt": "Solve it.",
         "verifier": "numeric",
         "training_data": [example.model_dump() for example in draw_sums(64, seed=0)],
     }
-    return request(name, **asked | changes)
+    return request(name, **fields | changes)
 
 
 def until(reached: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """Wait for something to become true, and return it."""
     deadline = time.monotonic() + patience_s
-    while not (found := reached()):
+    while not (outcome := reached()):
         assert time.monotonic() < deadline, "it did not come to that in time"
         time.sleep(0.05)
-    return found
+    return outcome
 
 
 class Service:
@@ -167,15 +167,15 @@ class Service:
 
     def group_of(self, pid: int) -> list[int]:
         """The live processes of a worker's group."""
-        found = []
+        pids = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if int(fields[2]) == pid and fields[0] != "Z":
-                found.append(int(stat.parent.name))
-        return found
+                pids.append(int(stat.parent.name))
+        return pids
 
     def close(self) -> None:
         self.client.close()
@@ -210,8 +210,8 @@ def occupied(folder: Path) -> Iterator[str]:
     other jobs wait. Gives the job's id."""
     folders = Folders(folder / "data")
     store = Store(folders.database)
-    asked = request("busy", num_steps=50).model_dump(mode="json", exclude={"idempotency_key"})
-    job = store.begin(store.submit(asked, {}, None, 1)[0].id)
+    body = request("busy", num_steps=50).model_dump(mode="json", exclude={"idempotency_key"})
+    job = store.begin(store.submit(body, {}, None, 1)[0].id)
     store.close()
     folders.run(job.run).mkdir(parents=True)
     with acting(folders.lock(job.run)):
@@ -228,9 +228,9 @@ def assert_whole(service: Service, name: str, steps: int) -> list[dict[str, Any]
     finally:
         store.close()
     assert [event.id for event in events] == list(range(1, len(events) + 1))
-    told = [event.data["step"] for event in events if event.event == "step"]
-    assert told == list(range(1, steps + 1))
+    streamed_steps = [event.data["step"] for event in events if event.event == "step"]
+    assert streamed_steps == list(range(1, steps + 1))
     log = service.folders.run(job.run) / "training" / "metrics.jsonl"
     records = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [record["training_step"] for record in records] == told
+    assert [record["training_step"] for record in records] == streamed_steps
     return records

@@ -51,10 +51,10 @@ def http(service: Service) -> Iterator[httpx.Client]:
 
 def nested(depth: int) -> Any:
     """Lists in a list."""
-    found: list[Any] = []
+    lists: list[Any] = []
     for _ in range(depth):
-        found = [found]
-    return found
+        lists = [lists]
+    return lists
 
 
 def faults(response: httpx.Response) -> dict[str, str]:
@@ -77,9 +77,9 @@ def test_a_job_is_taken_waits_and_is_found_again(service: Service) -> None:
     assert (status.job_id, status.step, status.num_steps) == (accepted.job_id, 0, 2)
     assert status.queue_position is not None
     assert (status.attempts, status.last_step, status.last_event_id) == (0, None, 1)
-    found = client.model("default", "waits")
-    assert found.request == request("waits")
-    assert [job.job_id for job in found.jobs] == [accepted.job_id]
+    model = client.model("default", "waits")
+    assert model.request == request("waits")
+    assert [job.job_id for job in model.jobs] == [accepted.job_id]
     assert ("default", "waits") in [(m.project, m.model_name) for m in client.models().models]
 
 
@@ -145,8 +145,8 @@ def test_cancelling_what_has_ended_is_refused(service: Service) -> None:
 
 def test_a_model_of_another_version_of_the_service_is_not_continued(service: Service) -> None:
     store = service.store()
-    asked = request("old").model_dump(mode="json", exclude={"idempotency_key"})
-    job, _ = store.submit(asked, {"seed": 0, "method": "magic"}, None, 10_000)
+    body = request("old").model_dump(mode="json", exclude={"idempotency_key"})
+    job, _ = store.submit(body, {"seed": 0, "method": "magic"}, None, 10_000)
     store.close()
     ended(service, job.id)
     with pytest.raises(ServiceError, match="another version of the service planned") as refused:
@@ -246,15 +246,15 @@ def test_a_request_that_cannot_be_is_refused_by_field(
 
 def test_what_a_refusal_says_is_what_to_do(http: httpx.Client) -> None:
     mistyped = {"environment_settings": {"max_hit": 4}}
-    (told,) = faults(http.post("/train", json=BODY | mistyped)).values()
-    assert told == "unknown key max_hit: did you mean max_hits?"
-    told = faults(http.post("/train", json=BODY | {"use_ruler": True}))
-    assert "OPENAI_API_KEY" in told["body.judge_model"]
-    assert "use_ruler: false" in told["body.judge_model"]
-    told = faults(http.post("/train", json=BODY | {"environment": "nowhere"}))
-    assert "email_search" in told["body.environment"]
-    told = faults(http.post("/train", json=BODY | {"environment": "prompt_task"}))
-    assert "task_prompt" in told["body"]
+    (message,) = faults(http.post("/train", json=BODY | mistyped)).values()
+    assert message == "unknown key max_hit: did you mean max_hits?"
+    refused = faults(http.post("/train", json=BODY | {"use_ruler": True}))
+    assert "OPENAI_API_KEY" in refused["body.judge_model"]
+    assert "use_ruler: false" in refused["body.judge_model"]
+    refused = faults(http.post("/train", json=BODY | {"environment": "nowhere"}))
+    assert "email_search" in refused["body.environment"]
+    refused = faults(http.post("/train", json=BODY | {"environment": "prompt_task"}))
+    assert "task_prompt" in refused["body"]
 
 
 @pytest.mark.parametrize(
@@ -338,11 +338,11 @@ def test_a_thousand_jobs_wait_and_all_are_listed(service: Service, http: httpx.C
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(post, range(1_000))) == {202}
     assert service.client.models().total == before + 1_000
-    found, offset = [], 0
+    names, offset = [], 0
     while page := service.client.models(limit=300, offset=offset).models:
-        found += [m.model_name for m in page if m.project == "crowd"]
+        names += [m.model_name for m in page if m.project == "crowd"]
         offset += 300
-    assert found == [f"m{n:04}" for n in range(1_000)]
+    assert names == [f"m{n:04}" for n in range(1_000)]
     assert service.client.health().queue_depth >= 1_000
 
 
@@ -361,27 +361,27 @@ def test_who_waits_for_a_slow_check_keeps_nobody_else_waiting(
     os.kill(checker, signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(60) as pool:
-            asked = [
+            futures = [
                 pool.submit(http.post, "/train", json=BODY | {"model_name": f"slow{n}"})
                 for n in range(60)
             ]
             try:
-                until(lambda: sum(future.running() for future in asked) == 60)
+                until(lambda: sum(future.running() for future in futures) == 60)
                 for _ in range(20):
                     assert http.get("/models").status_code == 200
             finally:
                 os.kill(checker, signal.SIGCONT)
-            assert {future.result().status_code for future in asked} == {202}
+            assert {future.result().status_code for future in futures} == {202}
     finally:
         os.kill(checker, signal.SIGCONT)
 
 
 def test_the_defaults_are_those_of_the_asked_system() -> None:
-    asked = TrainRequest(model_name="m", task_prompt="Solve it.")
-    assert (asked.project, asked.base_model) == ("default", "Qwen/Qwen2.5-7B-Instruct")
-    assert (asked.num_steps, asked.batch_size, asked.learning_rate) == (10, 8, 1e-5)
-    assert (asked.use_ruler, asked.judge_model) == (True, "gpt-4o")
-    assert (asked.environment, asked.rollouts_per_group) == ("prompt_task", 4)
+    defaults = TrainRequest(model_name="m", task_prompt="Solve it.")
+    assert (defaults.project, defaults.base_model) == ("default", "Qwen/Qwen2.5-7B-Instruct")
+    assert (defaults.num_steps, defaults.batch_size, defaults.learning_rate) == (10, 8, 1e-5)
+    assert (defaults.use_ruler, defaults.judge_model) == (True, "gpt-4o")
+    assert (defaults.environment, defaults.rollouts_per_group) == ("prompt_task", 4)
 
 
 def test_a_token_is_asked_for_and_appears_nowhere(start_service: Any, tmp_path: Path) -> None:

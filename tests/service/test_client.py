@@ -52,7 +52,7 @@ def test_what_is_written_is_trained_on_and_what_is_said_is_judged(
         client.rollout(ASKED.model_copy(update={"temperature": None}))
         examples = client.rollout(ASKED).examples
         # None is said, and no default put in its place.
-        assert [asked.get("temperature") for asked in writer.requests] == [None, 0.8]
+        assert [chat_request.get("temperature") for chat_request in writer.requests] == [None, 0.8]
         scored = client.evaluate(to_judge())
     assert [one.answer for one in examples] == ["20", "22", "24", "26", "28"]
     assert [(one.id, one.score) for one in scored.scores] == [("mine", 0.7)]

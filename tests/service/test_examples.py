@@ -48,26 +48,26 @@ def running(example: str, *options: str, **environ: str) -> Iterator[subprocess.
 def run(example: str, *options: str, rc: int = 0) -> str:
     """What an example prints."""
     with running(example, *options) as process:
-        told, _ = process.communicate(timeout=3 * PATIENCE_S)
-    assert process.returncode == rc, told
-    return told
+        output, _ = process.communicate(timeout=3 * PATIENCE_S)
+    assert process.returncode == rc, output
+    return output
 
 
-def trained_in_steps(told: str) -> list[tuple[int, int]]:
-    return [(int(step), int(trained)) for step, trained in STEP.findall(told)]
+def trained_in_steps(output: str) -> list[tuple[int, int]]:
+    return [(int(step), int(trained)) for step, trained in STEP.findall(output)]
 
 
 def test_the_math_agent_trains_and_is_evaluated_on_sums_held_out(tmp_path: Path) -> None:
     options = ("--steps", "2", "--sums", "60", "--folder", str(tmp_path / "own"))
-    told = run(MATH, *options, "--model-name", "m")
-    assert [step for step, _ in trained_in_steps(told)] == [1, 2]
-    assert all(trained for _, trained in trained_in_steps(told))
-    held_out = re.search(r"success rate on (\d+) held-out sums", told)
+    output = run(MATH, *options, "--model-name", "m")
+    assert [step for step, _ in trained_in_steps(output)] == [1, 2]
+    assert all(trained for _, trained in trained_in_steps(output))
+    held_out = re.search(r"success rate on (\d+) held-out sums", output)
     assert held_out
     assert 5 <= int(held_out[1]) <= 30
-    assert re.search(r"^base +0\.\d{3} +0\.\d{3}$", told, re.MULTILINE)
-    assert re.search(r"^trained +0\.\d{3} +0\.\d{3}$", told, re.MULTILINE)
-    assert re.search(r"^gain [+-]0\.\d{3} sampled, 95% interval", told, re.MULTILINE)
+    assert re.search(r"^base +0\.\d{3} +0\.\d{3}$", output, re.MULTILINE)
+    assert re.search(r"^trained +0\.\d{3} +0\.\d{3}$", output, re.MULTILINE)
+    assert re.search(r"^gain [+-]0\.\d{3} sampled, 95% interval", output, re.MULTILINE)
     store = Store(Folders(tmp_path / "own" / "data").database)
     job = store.newest("examples", "m")
     store.close()
@@ -79,20 +79,20 @@ def test_the_math_agent_trains_on_a_service_that_runs(start_service: StartServic
     service = start_service({"ART_SERVICE_TOKEN": TOKEN})
     options = ("--url", service.url, "--steps", "1", "--sums", "40", "--model-name", "m")
     assert "the service refused: 401" in run(MATH, *options, rc=1)
-    told = run(MATH, *options, "--token", TOKEN)
-    assert "own" not in told
-    assert len(trained_in_steps(told)) == 1
+    output = run(MATH, *options, "--token", TOKEN)
+    assert "own" not in output
+    assert len(trained_in_steps(output)) == 1
     assert service.client.status("examples", "m").status is Status.SUCCEEDED
 
 
 def test_summaries_without_a_key_have_scripted_models_and_say_so(tmp_path: Path) -> None:
     options = ("--steps", "2", "--texts", "12", "--folder", str(tmp_path))
-    told = run(SUMMARIES, *options)
-    assert "judge and writer are SCRIPTED" in told
-    assert "openai/scripted wrote 12 texts in 2 requests" in told
-    assert [step for step, _ in trained_in_steps(told)] == [1, 2]
-    assert all(trained for _, trained in trained_in_steps(told))
-    scores = [float(s) for s in re.findall(r"^  (\d\.\d\d)  [\w ]+:", told, re.MULTILINE)]
+    output = run(SUMMARIES, *options)
+    assert "judge and writer are SCRIPTED" in output
+    assert "openai/scripted wrote 12 texts in 2 requests" in output
+    assert [step for step, _ in trained_in_steps(output)] == [1, 2]
+    assert all(trained for _, trained in trained_in_steps(output))
+    scores = [float(s) for s in re.findall(r"^  (\d\.\d\d)  [\w ]+:", output, re.MULTILINE)]
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 0.9
@@ -102,15 +102,15 @@ def test_summaries_without_a_key_have_scripted_models_and_say_so(tmp_path: Path)
 def test_summaries_of_own_texts_on_a_service_that_runs(start_service: StartService) -> None:
     with ScriptedModels() as models:
         service = start_service(judge={"api_base": models.base_url})
-        told = run(
+        output = run(
             SUMMARIES,
             *("--url", service.url, "--data", "own", "--steps", "1"),
             *("--judge-model", "openai/scripted", "--model-name", "m"),
         )
-        asked = str(models.requests)
-    assert "8 texts from this example" in told
-    assert "SCRIPTED" not in told
-    assert "The harbor is closed for two days" in asked
+        prompts = str(models.requests)
+    assert "8 texts from this example" in output
+    assert "SCRIPTED" not in output
+    assert "The harbor is closed for two days" in prompts
     assert service.client.model("examples", "m").jobs[0].step == 1
 
 
@@ -120,14 +120,14 @@ def test_a_job_that_fails_fails_its_example(start_service: StartService) -> None
             judge={"api_base": judge.base_url}, training={"empty_steps_limit": 1}
         )
         options = ("--data", "own", "--judge-model", "openai/judge")
-        told = run(SUMMARIES, "--url", service.url, *options, rc=1)
-    assert re.search(r"^job [0-9a-f]{32} failed: .*nothing to train on", told, re.MULTILINE)
+        output = run(SUMMARIES, "--url", service.url, *options, rc=1)
+    assert re.search(r"^job [0-9a-f]{32} failed: .*nothing to train on", output, re.MULTILINE)
 
 
 def test_an_address_where_nobody_answers_is_said() -> None:
-    told = run(MATH, "--url", "http://127.0.0.1:9", rc=1)
-    assert "the service at http://127.0.0.1:9 cannot be reached" in told
-    assert "Traceback" not in told
+    output = run(MATH, "--url", "http://127.0.0.1:9", rc=1)
+    assert "the service at http://127.0.0.1:9 cannot be reached" in output
+    assert "Traceback" not in output
 
 
 def test_whoever_ends_an_example_ends_its_service_and_its_worker(tmp_path: Path) -> None:

@@ -84,13 +84,16 @@ def test_a_job_that_cannot_go_on_says_why(service: Service, tmp_path: Path) -> N
     service.client.train(sums("lost", base_model=str(model)))
     shutil.rmtree(model)
     store = service.store()
-    asked = request("outdated").model_dump(mode="json", exclude={"idempotency_key"})
-    store.submit(asked, {"seed": 0}, None, 9)
+    body = request("outdated").model_dump(mode="json", exclude={"idempotency_key"})
+    store.submit(body, {"seed": 0}, None, 9)
     store.close()
     for name in ("one", "other"):
         service.client.delete("default", name)
-    for name, told in (("lost", "no such folder"), ("outdated", "another version of the service")):
+    for name, reason in (
+        ("lost", "no such folder"),
+        ("outdated", "another version of the service"),
+    ):
         failed = end_of(service, name)
         assert failed.data["status"] == "failed"
-        assert told in failed.data["error"]
+        assert reason in failed.data["error"]
         assert service.client.status("default", name).error == failed.data["error"]

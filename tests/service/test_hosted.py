@@ -49,12 +49,12 @@ def service(
     tmp_path_factory: pytest.TempPathFactory, writer: ExampleServer, judge: JudgeServer
 ) -> Iterator[Service]:
     """A service that asks these two, whose manners each test says."""
-    asked = {
+    hosted = {
         "writer": {"model": "openai/writer", "api_base": writer.base_url},
         "judge": {"second_order_share": 0, "api_base": judge.base_url},
     }
     folder = tmp_path_factory.mktemp("hosted")
-    service = Service(folder, asked, {"OPENAI_API_KEY": SECRET}).start()
+    service = Service(folder, hosted, {"OPENAI_API_KEY": SECRET}).start()
     yield service
     service.close()
 
@@ -65,7 +65,7 @@ def test_examples_are_written_and_are_training_data(
     writer.follow(fresh)
     answer = post(service, "/rollout", SUMS | {"temperature": 0.3})
     assert writer.requests[0]["temperature"] == 0.3
-    assert writer.asked[0]["task"] == SUMS["task_prompt"]
+    assert writer.prompts[0]["task"] == SUMS["task_prompt"]
     assert [example["answer"] for example in answer["examples"]] == ["20", "22", "24", "26", "28"]
     assert (answer["model_name"], answer["project"]) == ("data-gen", "default")
     assert (answer["report"]["kept"], answer["report"]["ended_by"]) == (5, "done")
@@ -95,12 +95,12 @@ def test_a_writer_that_repeats_itself_is_reported(service: Service, writer: Exam
 def test_scores_go_to_their_ids(service: Service, judge: JudgeServer) -> None:
     judge.follow(judges.backwards)
     given = [trajectory(0.2, id="poor"), trajectory(0.9, reward=3), trajectory(0.4, id="fair")]
-    asked = {
+    body = {
         "trajectories": given,
         "judge_model": "openai/judge",
         "evaluation_prompt": CRITERIA,
     }
-    answer = post(service, "/evaluate", asked)
+    answer = post(service, "/evaluate", body)
     assert shown(judge.requests[0])["criteria"] == CRITERIA
     assert judge.requests[0]["model"] == "judge"
     assert "poor" not in str(judge.requests)
@@ -119,9 +119,9 @@ def test_a_score_out_of_bounds_is_refused(
     service: Service, judge: JudgeServer, score: float
 ) -> None:
     judge.follow(judges.scoring(score))
-    asked = {"trajectories": [trajectory(0.2)], "judge_model": "openai/judge"}
+    body = {"trajectories": [trajectory(0.2)], "judge_model": "openai/judge"}
     response = httpx.post(
-        f"{service.url}/evaluate", json=asked | {"evaluation_prompt": CRITERIA}, timeout=60
+        f"{service.url}/evaluate", json=body | {"evaluation_prompt": CRITERIA}, timeout=60
     )
     assert response.status_code == 502
     assert "are not between 0 and 1" in response.json()["detail"]
@@ -179,9 +179,9 @@ def test_without_a_key_there_is_no_writer_and_it_says_what_to_set(unready: Servi
 def test_a_key_that_a_provider_repeats_is_in_no_answer(
     service: Service, writer: ExampleServer
 ) -> None:
-    told = http_error(401)
-    told.body["error"]["message"] = f"Incorrect API key provided: {SECRET}"
-    writer.follow(lambda _: told)
+    refusal = http_error(401)
+    refusal.body["error"]["message"] = f"Incorrect API key provided: {SECRET}"
+    writer.follow(lambda _: refusal)
     response = httpx.post(f"{service.url}/rollout", json=SUMS, timeout=60)
     assert SECRET in writer.headers[0]["authorization"]
     assert response.status_code == 502
@@ -190,9 +190,9 @@ def test_a_key_that_a_provider_repeats_is_in_no_answer(
 
 
 def test_a_request_leads_to_no_server_of_this_machine(unready: Service) -> None:
-    asked = {"trajectories": [trajectory(1)], "evaluation_prompt": CRITERIA}
-    asked["judge_model"] = "llamafile/any"
-    response = httpx.post(f"{unready.url}/evaluate", json=asked, timeout=60)
+    body = {"trajectories": [trajectory(1)], "evaluation_prompt": CRITERIA}
+    body["judge_model"] = "llamafile/any"
+    response = httpx.post(f"{unready.url}/evaluate", json=body, timeout=60)
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body", "judge_model"]
     assert "judge_providers" in response.text

@@ -147,8 +147,8 @@ def test_a_cancelled_job_can_be_continued_and_a_deleted_model_takes_its_worker_w
     thread.join(60)
     assert not thread.is_alive()
     assert [event.id for event in seen] == list(range(1, len(seen) + 1))
-    told = [event.data["step"] for event in seen if event.event == "step"]
-    assert told == list(range(reached + 1, reached + 1 + len(told)))
+    steps = [event.data["step"] for event in seen if event.event == "step"]
+    assert steps == list(range(reached + 1, reached + 1 + len(steps)))
     service.client.train(sums("next", num_steps=1))
     assert end_of(service, "next").data["status"] == "succeeded"
     assert_whole(service, "next", 1)

@@ -42,12 +42,12 @@ def test_every_operation_says_what_it_answers(service: Service) -> None:
         "/train/{project}/{model_name}/stream",
     }
     for path, methods in description["paths"].items():
-        for method, told in methods.items():
-            assert told["summary"], (method, path)
-            assert told["description"], (method, path)
-            assert {"401", "422", "429", "503"} <= told["responses"].keys()
+        for method, operation in methods.items():
+            assert operation["summary"], (method, path)
+            assert operation["description"], (method, path)
+            assert {"401", "422", "429", "503"} <= operation["responses"].keys()
             for refusal in ("401", "422", "429", "503"):
-                assert list(told["responses"][refusal]["content"]) == ["application/json"]
+                assert list(operation["responses"][refusal]["content"]) == ["application/json"]
     stream = description["paths"]["/train/{project}/{model_name}/stream"]["get"]
     assert list(stream["responses"]["200"]["content"]) == ["text/event-stream"]
 

@@ -48,8 +48,8 @@ def step(n: int, of: int = 3, **changes: Any) -> dict[str, Any]:
 
 
 def submit(store: Store, name: str, **changes: Any) -> Job:
-    asked = request(name, **{"num_steps": 3} | changes)
-    plain = asked.model_dump(mode="json", exclude={"idempotency_key"})
+    train_request = request(name, **{"num_steps": 3} | changes)
+    plain = train_request.model_dump(mode="json", exclude={"idempotency_key"})
     return store.submit(plain, {}, None, 10 * MANY)[0]
 
 
@@ -175,8 +175,8 @@ def test_models_are_listed_with_their_states_those_in_training_first(
     expect(row(page, "done", "ended")).to_contain_text(re.compile("email_search · started \\d+ "))
     bar = row(page, "done", "ended").locator("progress")
     assert bar.evaluate("(bar) => [bar.value, bar.max]") == [2, 3]
-    told = re.compile(r"Version \S+ · embedded( on cpu)? · 1 running, 1 queued")
-    expect(page.locator("#health")).to_have_text(told)
+    health = re.compile(r"Version \S+ · embedded( on cpu)? · 1 running, 1 queued")
+    expect(page.locator("#health")).to_have_text(health)
     expect(page.locator("#pages")).to_be_hidden()
     store.delete("default", "waits")
     expect(row(page, "default", "waits")).to_have_count(0)
@@ -236,9 +236,9 @@ def test_a_job_that_trains_is_followed_to_its_end(
     row(page, "default", "pocket").click()
     expect(page.locator("#state")).to_have_text("succeeded", timeout=120_000)
     expect_points(page, 2)
-    told = service.client.status("default", "pocket").last_step
-    assert told is not None
-    reward = told.metrics["train/reward"]
+    last_step = service.client.status("default", "pocket").last_step
+    assert last_step is not None
+    reward = last_step.metrics["train/reward"]
     assert reward is not None
     reading = page.locator("#reading").inner_text().replace("\u2212", "-")
     shown = re.fullmatch(r"Step 2 · reward (\S+) · success \S+", reading)
@@ -369,6 +369,18 @@ def test_a_model_that_others_delete_is_gone(
     expect_points(page, 1)
 
 
+def test_a_model_deleted_while_the_page_opens_it_is_gone(
+    service: Service, visit: Visit, running: Running
+) -> None:
+    """Its details came, and its events do not."""
+    running("vanishing")
+    page = visit(service, "#/")
+    no_job = {"detail": "there is no job 5739bf72eb074e4ebf004be886e38d3a"}
+    page.route("**/stream*", lambda route: route.fulfill(status=404, json=no_job))
+    page.goto(f"{service.url}/#/default/vanishing")
+    expect(page.locator("#gone")).to_have_text("This model was deleted.")
+
+
 def test_an_earlier_job_has_its_own_curve_and_a_new_one_is_followed(
     service: Service, store: Store, visit: Visit, running: Running
 ) -> None:
@@ -420,14 +432,14 @@ def test_the_token_is_asked_for_and_kept_in_the_tab(guarded: Service, visit: Vis
     expect(field).to_be_focused()
     expect(page.locator("#board")).to_be_hidden()
     expect(page.locator("#health")).to_contain_text("0 running")  # which all may know
-    for wrong, told in (
+    for wrong, reason in (
         ("", "Enter the token."),
         ("clé", "A token has no spaces or accented letters."),
         ("guess", "This token is wrong."),
     ):
         field.fill(wrong)
         field.press("Enter")
-        expect(field).to_have_accessible_description(re.compile(told))
+        expect(field).to_have_accessible_description(re.compile(reason))
         expect(field).to_be_focused()
         assert page.evaluate("Object.values(sessionStorage).join()") == ""
     field.fill(TOKEN)
@@ -477,9 +489,9 @@ def test_without_a_token_the_page_itself_is_open_and_nothing_else(guarded: Servi
 def test_what_a_stranger_wrote_stays_text(
     service: Service, store: Store, visit: Visit, running: Running
 ) -> None:
-    asked = {"task_prompt": EVIL, "training_data": [{"prompt": EVIL, "answer": EVIL}]}
-    asked |= {"environment": "prompt_task", "verifier": "exact"}
-    job = running("evil", base_model=EVIL, **asked)
+    changes = {"task_prompt": EVIL, "training_data": [{"prompt": EVIL, "answer": EVIL}]}
+    changes |= {"environment": "prompt_task", "verifier": "exact"}
+    job = running("evil", base_model=EVIL, **changes)
     store.add_event(job.id, "warning", {"message": EVIL})
     store.add_event(job.id, "odd", {EVIL: EVIL})
     store.add_step(job.id, 1, step(1, dropped={EVIL: 2}, first_error=EVIL))
@@ -553,7 +565,7 @@ def test_the_gain_on_held_out_scenarios_is_shown(
     job = running("better")
     train(store, job, 3)
     scores = {"greedy": None, "rollouts": 80, "errors": {}}
-    found = {
+    evaluation = {
         "scenarios": 20,
         "samples": 4,
         "confidence": 0.95,
@@ -566,16 +578,16 @@ def test_the_gain_on_held_out_scenarios_is_shown(
         "report": "runs/r/evaluation/report.html",
     }
     store.add_event(job.id, "examples", {"kept": 50, "model": "openai/writer"})
-    store.add_event(job.id, "evaluation", found)
-    store.end(job.id, Status.SUCCEEDED, result=RESULT | {"evaluation": found})
+    store.add_event(job.id, "evaluation", evaluation)
+    store.end(job.id, Status.SUCCEEDED, result=RESULT | {"evaluation": evaluation})
     page = visit(service, "#/default/better")
     expect(page.locator(".gain")).to_have_text(
         "25% → 62.5% of 20 held-out scenarios solved, +37.5 points, 95% interval −5 to +50"
     )
     expect(page.locator("#result")).to_contain_text("It is better. Report: runs/r/evaluation/")
-    told = page.locator("#notices")
-    expect(told).to_contain_text("50 examples written by openai/writer")
-    expect(told).to_contain_text("Evaluated on 20 held-out scenarios")
+    notices = page.locator("#notices")
+    expect(notices).to_contain_text("50 examples written by openai/writer")
+    expect(notices).to_contain_text("Evaluated on 20 held-out scenarios")
 
 
 def test_a_service_that_starts_no_jobs_is_told_from_one_that_works(

@@ -70,7 +70,7 @@ def test_a_token_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("prot: 1", "unknown key prot: did you mean port?"),
         ("port: many", "port"),
@@ -79,10 +79,10 @@ def test_a_token_is_not_repeated(tmp_path: Path) -> None:
         ("backend: {kind: skypilot}", "backend.kind"),
     ],
 )
-def test_a_bad_configuration_is_named(tmp_path: Path, text: str, told: str) -> None:
+def test_a_bad_configuration_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load_settings(file)
 
 
@@ -98,8 +98,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_workers_get_neither_the_token_nor_empty_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"ART_SERVICE_TOKEN": TOKEN, "WANDB_API_KEY": "", "CUDA_VISIBLE_DEVICES": ""}
-    for name, value in told.items():
+    variables = {"ART_SERVICE_TOKEN": TOKEN, "WANDB_API_KEY": "", "CUDA_VISIBLE_DEVICES": ""}
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     environ = worker_environ("debug")
     assert not {"ART_SERVICE_TOKEN", "WANDB_API_KEY"} & environ.keys()

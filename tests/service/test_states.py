@@ -139,10 +139,10 @@ class Life(RuleBasedStateMachine):
             assert (job.ended_at is not None) == status.ended
             events = self.store.events(id_, 0, 1_000)
             assert [event.id for event in events] == list(range(1, len(events) + 1))
-            told = [Status(e.data["status"]) for e in events if e.event == "status"]
-            assert told[0] is Status.QUEUED
-            assert told[-1] is status
-            assert all(pair in LEGAL for pair in pairwise(told))
+            statuses = [Status(e.data["status"]) for e in events if e.event == "status"]
+            assert statuses[0] is Status.QUEUED
+            assert statuses[-1] is status
+            assert all(pair in LEGAL for pair in pairwise(statuses))
             steps = [event.data["step"] for event in events if event.event == "step"]
             assert steps == sorted(set(steps))
 

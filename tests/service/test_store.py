@@ -24,50 +24,50 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def asked(name: str = "m", **changes: Any) -> dict[str, Any]:
+def body(name: str = "m", **changes: Any) -> dict[str, Any]:
     names = {"project": "p", "model_name": name, "base_model": "b", "environment": "e"}
     return names | {"num_steps": 3} | changes
 
 
 def test_the_same_key_gives_the_same_job_and_another_request_may_not_have_it(store: Store) -> None:
-    first, new = store.submit(asked(), {}, "key", 9)
-    again, not_new = store.submit(asked(), {}, "key", 9)
+    first, new = store.submit(body(), {}, "key", 9)
+    again, not_new = store.submit(body(), {}, "key", 9)
     assert (new, not_new) == (True, False)
     assert again == first
     store.request_cancel(first.id)
-    assert store.submit(asked(), {}, "key", 9)[0].id == first.id
+    assert store.submit(body(), {}, "key", 9)[0].id == first.id
     with pytest.raises(KeyReused, match=first.id):
-        store.submit(asked(num_steps=4), {}, "key", 9)
+        store.submit(body(num_steps=4), {}, "key", 9)
 
 
 def test_a_deleted_models_key_is_free_and_its_next_job_begins_anew(store: Store) -> None:
-    first, _ = store.submit(asked(), {}, "key", 9)
+    first, _ = store.submit(body(), {}, "key", 9)
     assert store.delete("p", "m") == {first.run}
     assert store.doomed() == [first.run]
-    second, new = store.submit(asked(num_steps=4), {}, "key", 9)
+    second, new = store.submit(body(num_steps=4), {}, "key", 9)
     assert new
     assert second.run != first.run
 
 
 def test_names_that_differ_in_case_are_two_models_in_two_folders(store: Store) -> None:
-    one, _ = store.submit(asked("Model"), {}, None, 9)
-    other, _ = store.submit(asked("model"), {}, None, 9)
+    one, _ = store.submit(body("Model"), {}, None, 9)
+    other, _ = store.submit(body("model"), {}, None, 9)
     assert one.run != other.run
 
 
 def test_a_model_in_training_and_a_full_queue_take_no_job(store: Store) -> None:
-    job, _ = store.submit(asked(), {}, None, 1)
+    job, _ = store.submit(body(), {}, None, 1)
     with pytest.raises(ModelBusy, match=job.id):
-        store.submit(asked(), {}, None, 9)
+        store.submit(body(), {}, None, 9)
     with pytest.raises(QueueFull):
-        store.submit(asked("other"), {}, None, 1)
+        store.submit(body("other"), {}, None, 1)
     store.begin(job.id)
     with pytest.raises(ModelBusy):
-        store.submit(asked(), {}, None, 9)
+        store.submit(body(), {}, None, 9)
 
 
 def test_the_queue_is_in_the_order_of_arrival(store: Store) -> None:
-    jobs = [store.submit(asked(f"m{n}"), {}, None, 99)[0] for n in (3, 1, 2)]
+    jobs = [store.submit(body(f"m{n}"), {}, None, 99)[0] for n in (3, 1, 2)]
     assert [job.id for job in store.in_status(Status.QUEUED)] == [job.id for job in jobs]
     assert [store.position(job) for job in jobs] == [1, 2, 3]
     store.begin(jobs[0].id)
@@ -75,7 +75,7 @@ def test_the_queue_is_in_the_order_of_arrival(store: Store) -> None:
 
 
 def test_models_are_listed_by_name_or_those_in_training_and_then_the_newest(store: Store) -> None:
-    jobs = {n: store.submit(asked(f"m{n}"), {}, None, 99)[0] for n in (1, 3, 2)}
+    jobs = {n: store.submit(body(f"m{n}"), {}, None, 99)[0] for n in (1, 3, 2)}
     store.begin(jobs[1].id)
     assert [j.model_name for j in store.newest_of_models(9, 0, True)] == ["m1", "m2", "m3"]
     assert [j.model_name for j in store.newest_of_models(9, 0, False)] == ["m1", "m2", "m3"]
@@ -97,7 +97,7 @@ for n in range(100):
 def test_processes_that_write_at_once_leave_no_gap_and_no_duplicate(
     store: Store, tmp_path: Path
 ) -> None:
-    job, _ = store.submit(asked(), {}, None, 9)
+    job, _ = store.submit(body(), {}, None, 9)
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path / "s.db"), job.id, str(n)], cwd=ROOT
@@ -113,7 +113,7 @@ def test_processes_that_write_at_once_leave_no_gap_and_no_duplicate(
 
 
 def test_what_cannot_be_written_is_undone_whole(store: Store) -> None:
-    job, _ = store.submit(asked(), {}, None, 9)
+    job, _ = store.submit(body(), {}, None, 9)
     store.begin(job.id)
     with pytest.raises(ValueError, match="JSON"):
         store.add_step(job.id, 1, {"step": 1, "value": float("nan")})
@@ -125,7 +125,7 @@ def test_secrets_reach_neither_events_nor_errors(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_API_KEY", "hidden-value-123")
-    job, _ = store.submit(asked(), {}, None, 9)
+    job, _ = store.submit(body(), {}, None, 9)
     store.begin(job.id)
     store.add_event(job.id, "warning", {"hidden-value-123": ["x hidden-value-123 y"]})
     store.end(job.id, Status.FAILED, error="401: hidden-value-123 or Bearer abcdefgh12345")

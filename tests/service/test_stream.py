@@ -113,11 +113,11 @@ async def test_sigterm_ends_streams_between_two_events_and_a_client_goes_on_with
         await asyncio.to_thread(
             until, lambda: f"art_service_streams {len(silent) + 1}.0" in service.client.metrics()
         )
-        asked = time.monotonic()
+        terminated_at = time.monotonic()
         service.process.terminate()
         # Cut off, each would be a RemoteProtocolError.
         ended = await asyncio.gather(*silent)
-        assert time.monotonic() - asked < 15
+        assert time.monotonic() - terminated_at < 4
         assert {response.text.count("id: ") for response in ended} == {2}
         await asyncio.to_thread(service.process.wait, PATIENCE_S)
         await asyncio.to_thread(service.start)

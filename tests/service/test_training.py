@@ -168,8 +168,8 @@ def test_a_judge_scores_where_it_is_asked_for(service: Service, judge: Judge) ->
 def test_a_key_that_a_judge_repeats_is_nowhere(service: Service, judge: Judge) -> None:
     events = events_of(service, "told")
     assert SECRET in judge.headers[-1]["authorization"]
-    told = [e for e in events if "Incorrect API key" in str(e.data)]
-    assert {e.event for e in told} >= {"step", "warning"}
+    telling_events = [e for e in events if "Incorrect API key" in str(e.data)]
+    assert {e.event for e in telling_events} >= {"step", "warning"}
     assert SECRET not in str(events)
     assert SECRET not in service.client.status("default", "told").model_dump_json()
     files = [file for file in service.folders.root.parent.rglob("*") if file.is_file()]
@@ -182,8 +182,8 @@ def test_a_key_that_a_judge_repeats_is_nowhere(service: Service, judge: Judge) -
 
 
 def test_a_budget_is_within_what_the_service_allows(service: Service) -> None:
-    asked = {"minutes": 600, "gpu_hours": 1}
-    service.client.train(sums("spends", budget=asked))
+    excessive = {"minutes": 600, "gpu_hours": 1}
+    service.client.train(sums("spends", budget=excessive))
     store = service.store()
     job = store.newest("default", "spends")
     assert job is not None
@@ -198,23 +198,23 @@ def test_a_trained_policy_is_compared_with_its_base(service: Service) -> None:
     assert kinds(events)[-2:] == ["evaluation", "succeeded"], events[-1]
     result = service.client.status("default", "compared").result
     assert result is not None
-    found = result.evaluation
-    assert found is not None
-    assert events[-2].data == found.model_dump(mode="json")
-    assert (found.scenarios, found.samples) == (4, 2)
-    for scores in (found.base, found.trained):
+    evaluation = result.evaluation
+    assert evaluation is not None
+    assert events[-2].data == evaluation.model_dump(mode="json")
+    assert (evaluation.scenarios, evaluation.samples) == (4, 2)
+    for scores in (evaluation.base, evaluation.trained):
         assert scores.rollouts == 4 * 2 + 4
         assert scores.errors == {}
-    rows = read_rows((service.folders.root / found.report).with_name("rollouts.parquet"))
-    for policy, scores in (("base", found.base), ("trained", found.trained)):
+    rows = read_rows((service.folders.root / evaluation.report).with_name("rollouts.parquet"))
+    for policy, scores in (("base", evaluation.base), ("trained", evaluation.trained)):
         for mode in ("sampled", "greedy"):
             of = [row.success for row in rows if (row.policy, row.mode) == (policy, mode)]
             assert getattr(scores, mode) == pytest.approx(sum(of) / len(of))
-    assert found.gain == pytest.approx(found.trained.sampled - found.base.sampled)
+    assert evaluation.gain == pytest.approx(evaluation.trained.sampled - evaluation.base.sampled)
     held_out = {row.scenario_id for row in rows}
     trajectories = (service.folders.root / result.adapter).parents[2] / "training/trajectories"
     trained_on = set(pq.read_table(trajectories)["scenario_id"].to_pylist())
-    assert found.report.split("/")[-3] == service.client.status("default", "compared").job_id
+    assert evaluation.report.split("/")[-3] == service.client.status("default", "compared").job_id
     (before,) = [e.data["metrics"]["budget/minutes"] for e in events if e.data.get("step") == 2]
     assert result.spent["minutes"] - before >= max(row.seconds for row in rows) / 60
     assert len(held_out) == 4
@@ -224,7 +224,7 @@ def test_a_trained_policy_is_compared_with_its_base(service: Service) -> None:
 
 def test_examples_are_written_where_none_are_given(service: Service, writer: ExampleServer) -> None:
     events = events_of(service, "written")
-    asked = len(writer.requests)
+    requests_before = len(writer.requests)
     assert kinds(events) == ["queued", "running", "examples", "step", "succeeded"], events[-1]
     report = events[2].data
     assert (report["kept"], report["ended_by"]) == (15, "done")
@@ -238,19 +238,19 @@ def test_examples_are_written_where_none_are_given(service: Service, writer: Exa
     events = events_of(service, "written")
     assert kinds(events) == ["queued", "running", "succeeded"], events[-1]
     assert events[-1].data["result"]["stopped_by"] == "cost_usd"
-    assert len(writer.requests) == asked
+    assert len(writer.requests) == requests_before
 
 
 def test_an_evaluation_that_could_say_nothing_is_refused(service: Service) -> None:
     one = [{"prompt": "1 + 1 =", "answer": "2"}]
     two = [*one, {"prompt": "1 + 2 =", "answer": "3"}]
-    for changes, told in (
+    for changes, message in (
         ({"training_data": one}, "at least two examples"),
         ({"training_data": one * 2}, "at least two examples"),
         ({**WRITTEN, "verifier": None, "use_ruler": True}, "requires a verifier"),
         ({"training_data": two, "verifier": None, "use_ruler": True}, "requires a verifier"),
     ):
-        with pytest.raises(ServiceError, match=told) as refused:
+        with pytest.raises(ServiceError, match=message) as refused:
             service.client.train(sums(evaluation=True, **changes))
         assert refused.value.status == 422
 

@@ -71,8 +71,8 @@ def test_a_verifier_trains(tmp_path: Path) -> None:
 
 
 def test_a_judge_trains_where_no_answers_are_known_and_nothing_is_held_out(tmp_path: Path) -> None:
-    asked = [Example(prompt=example.prompt) for example in sums(8, 0)]
-    environment = opened(tmp_path, asked, held_out_share=0)
+    examples = [Example(prompt=example.prompt) for example in sums(8, 0)]
+    environment = opened(tmp_path, examples, held_out_share=0)
     with JudgeServer(first_is_best) as server:
         judge = JudgeConfig(model="openai/judge", api_base=server.base_url, second_order_share=0)
         records = train(tmp_path, environment, judge)

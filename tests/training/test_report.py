@@ -241,9 +241,10 @@ def test_bars_are_well_formed_and_stay_in_their_frame() -> None:
 
 
 def test_numbers_in_a_table_are_set_right() -> None:
-    source = training_report("t", [record(1)], [], [], {"a": 3})
+    source = training_report("t", [record(1)], [], [], {"a": 3, "b": None})
     assert "<td>zero_variance</td><td class='n'>3</td><td class='n'>0.375</td>" in source
     assert "<td>a</td><td>3</td>" in source
+    assert "<td>b</td><td>None</td>" in source
 
 
 def test_the_models_page_shows_where_every_version_stands() -> None:
@@ -330,6 +331,7 @@ def test_points_and_intervals_stay_in_the_chart() -> None:
     evaluated = [*rows("base", "----"), *rows("trained", "++++")]
     compared = compare(evaluated, 0.99)
     source = evaluation_report("t", compared, decide(compared), evaluated, {})
+    assert_self_contained(source)
     ends = [float(x) for x in re.findall(r"(?:x[12]|cx)='([\d.]+)'", source)]
     assert {190.0, 660.0} <= set(ends)
     assert all(190 <= x <= 660 for x in ends)

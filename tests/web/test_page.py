@@ -352,11 +352,11 @@ def test_enter_asks_from_every_field(serve: Serve, visit: Visit, press: str) -> 
     server = serve(stream(DUE))
     page = visit(server)
     fill(page)
-    for asked, name in enumerate(FIELDS, 1):
+    for count, name in enumerate(FIELDS, 1):
         with page.expect_response("**/stream"):
             page.locator(f"#{name}").press(press)
         heading(page, "Answer")
-        assert server.requests == [QUESTION] * asked
+        assert server.requests == [QUESTION] * count
 
 
 def test_shift_and_enter_start_a_new_line(serve: Serve, visit: Visit) -> None:

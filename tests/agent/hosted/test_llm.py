@@ -194,11 +194,11 @@ async def test_no_more_requests_run_at_once_than_allowed() -> None:
     with CompletionsServer(answer) as server:
         answer.gate = gate = threading.Event()
         model = model_on(server, concurrency=2)
-        asked = [asyncio.create_task(ask(model, str(n))) for n in range(5)]
+        tasks = [asyncio.create_task(ask(model, str(n))) for n in range(5)]
         await asyncio.sleep(0.5)
         assert len(server.requests) == 2
         gate.set()
-        assert await asyncio.gather(*asked) == [7] * 5
+        assert await asyncio.gather(*tasks) == [7] * 5
     assert len(server.requests) == 5
 
 
@@ -293,8 +293,8 @@ async def test_nothing_is_asked_once_the_cost_is_reached() -> None:
     """Nor by those that were waiting for their turn when it was."""
     with CompletionsServer(number(7, tokens=(1_000_000, 0))) as server:
         model = model_on(server, **PRICE, max_cost_usd=2, concurrency=1)
-        asked = [ask(model, str(n)) for n in range(5)]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
+        requests = [ask(model, str(n)) for n in range(5)]
+        answers = await asyncio.gather(*requests, return_exceptions=True)
         assert answers[:2] == [7, 7]
         assert all(isinstance(answer, LlmBudgetSpent) for answer in answers[2:])
         assert "2.0000 USD; max_cost_usd is 2" in str(answers[-1])

@@ -303,12 +303,12 @@ async def test_the_content_decides_which_groups_are_judged_twice() -> None:
 async def test_the_judge_is_asked_for_the_form_of_its_answer() -> None:
     with JudgeServer(judges.good) as server:
         await scores_of(server)
-    asked = server.requests[0]["response_format"]
-    assert asked["type"] == "json_schema"
-    assert "scores" in str(asked["json_schema"])
+    response_format = server.requests[0]["response_format"]
+    assert response_format["type"] == "json_schema"
+    assert "scores" in str(response_format["json_schema"])
     # OpenAI refuses defaults in a strict form, and wants all fields required.
-    assert "default" not in str(asked["json_schema"])
-    assert asked["json_schema"]["strict"]
+    assert "default" not in str(response_format["json_schema"])
+    assert response_format["json_schema"]["strict"]
     assert '{"scores": [{"id": ' in server.requests[0]["messages"][0]["content"]
 
 

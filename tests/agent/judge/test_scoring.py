@@ -22,9 +22,9 @@ CRITERIA = "Rate the accuracy of this mathematical response."
 
 
 def trajectory(quality: float, task: str = "What is 2+2?") -> Trajectory:
-    asked = {"role": "user", "content": task}
+    question = {"role": "user", "content": task}
     said = {"role": "assistant", "content": f"An answer of quality {quality}"}
-    return Trajectory.model_validate({"messages": [asked, said]})
+    return Trajectory.model_validate({"messages": [question, said]})
 
 
 def some(count: int) -> list[Trajectory]:
@@ -175,8 +175,8 @@ async def test_calls_of_tools_may_lack_their_ids() -> None:
     with JudgeServer(judges.good) as server:
         given = [Trajectory.model_validate({"messages": messages, "reward": 1})]
         assert values(await judge_at(server).score(given, CRITERIA)) == [0.5]
-    told = shown(server.requests[0])["attempts"][0]["messages"]
-    assert told[1]["tool_calls"][0]["function"]["name"] == "add"
+    messages_shown = shown(server.requests[0])["attempts"][0]["messages"]
+    assert messages_shown[1]["tool_calls"][0]["function"]["name"] == "add"
     assert "reward" not in str(shown(server.requests[0]))
 
 

@@ -54,8 +54,8 @@ def test_what_fits_is_shown_whole() -> None:
 
 
 def test_the_longest_results_are_cut_first_and_to_the_same_length() -> None:
-    told = [conversation("a" * 9000, "short"), conversation("b" * 7000, "c" * 600)]
-    long, short, other, middling = results(cut(told, 2000))
+    conversations = [conversation("a" * 9000, "short"), conversation("b" * 7000, "c" * 600)]
+    long, short, other, middling = results(cut(conversations, 2000))
     assert (short, middling) == ("short", "c" * 600)
     assert len(MARK.sub("", long)) == len(MARK.sub("", other)) > 600
 
@@ -78,9 +78,9 @@ texts = st.text(max_size=3000).map(lambda text: text * 3)
     st.lists(st.tuples(st.lists(texts, max_size=3), st.text(max_size=60)), min_size=1, max_size=3)
 )
 def test_what_is_cut_fits_and_the_agents_own_words_stay(
-    told: list[tuple[list[str], str]],
+    drawn: list[tuple[list[str], str]],
 ) -> None:
-    whole = [conversation(*found, answer=answer) for found, answer in told]
+    whole = [conversation(*tool_results, answer=answer) for tool_results, answer in drawn]
     window = 2500
     short = cut(whole, window)
     assert len(as_data(short).encode()) <= 3 * window
@@ -91,14 +91,14 @@ def test_what_is_cut_fits_and_the_agents_own_words_stay(
 
 
 def test_no_more_is_cut_than_needed() -> None:
-    told = [conversation("a" * 9000)]
-    assert len(as_data(cut(told, 2000)).encode()) > 3 * 2000 - 10
+    conversations = [conversation("a" * 9000)]
+    assert len(as_data(cut(conversations, 2000)).encode()) > 3 * 2000 - 10
 
 
 def test_what_cannot_fit_fails_the_judgement_with_the_numbers() -> None:
-    told = [conversation("a" * 9000, answer="z" * 4000)]
+    conversations = [conversation("a" * 9000, answer="z" * 4000)]
     with pytest.raises(LlmFailed, match=r"need about 1,\d+ tokens .*window_tokens is 1,000"):
-        cut(told, 1000)
+        cut(conversations, 1000)
 
 
 async def test_the_judge_is_shown_what_it_can_read() -> None:

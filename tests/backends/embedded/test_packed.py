@@ -24,9 +24,9 @@ def test_every_number_of_rows_gives_the_plain_product(rows: int, bias: bool) -> 
     model, x = layers(bias), torch.randn(1, rows, 48)
     expected = model(x)
     pack_linears(model)
-    found = model(x)
-    assert found.shape == expected.shape
-    assert torch.allclose(found, expected, atol=1e-5)
+    product = model(x)
+    assert product.shape == expected.shape
+    assert torch.allclose(product, expected, atol=1e-5)
 
 
 def test_weights_that_change_are_packed_again() -> None:

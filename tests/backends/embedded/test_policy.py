@@ -300,11 +300,11 @@ def test_no_code_of_a_model_is_run_and_nobody_is_asked_whether(
     settings["auto_map"] = own | {"AutoTokenizer": ["own.Own", "own.Own"]}
     (base / file).write_text(json.dumps(settings))
     (base / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: ...\n")
-    asked = []
-    monkeypatch.setattr("builtins.input", lambda *told: asked.append(told) or "y")
+    inputs = []
+    monkeypatch.setattr("builtins.input", lambda *prompt: inputs.append(prompt) or "y")
     with suppress(BackendError):
         new_policy(base_model=str(base))
-    assert not asked
+    assert not inputs
     assert not (tmp_path / "ran").exists()
 
 
@@ -347,12 +347,12 @@ def test_the_number_format_is_as_asked(
     assert {p.dtype for p in new_policy(dtype=dtype).sampling_model(0).parameters()} == {expected}
 
 
-@pytest.mark.parametrize(("asked", "given"), [(100, 100), (1_000_000, None)])
+@pytest.mark.parametrize(("setting", "given"), [(100, 100), (1_000_000, None)])
 def test_the_longest_conversation_is_the_lower_of_two_bounds(
-    new_policy: NewPolicy, asked: int, given: int | None
+    new_policy: NewPolicy, setting: int, given: int | None
 ) -> None:
     own = Qwen2Config.from_pretrained(POCKET).max_position_embeddings
-    assert new_policy(max_sequence_tokens=asked).max_tokens == (given or own)
+    assert new_policy(max_sequence_tokens=setting).max_tokens == (given or own)
 
 
 def test_a_turn_ends_with_the_templates_end(policy: Policy) -> None:

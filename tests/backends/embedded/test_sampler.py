@@ -76,8 +76,8 @@ def test_a_batch_of_mixed_lengths_is_transformers_greedy_search(
 
 def test_so_it_is_in_float32(policy: Policy, prompts: list[list[int]]) -> None:
     model = policy.sampling_model(0)
-    found = tokens(sample(Sampler(model, policy.end_ids), requests_for(prompts)))
-    assert found == [generate(model, prompt) for prompt in prompts]
+    sampled = tokens(sample(Sampler(model, policy.end_ids), requests_for(prompts)))
+    assert sampled == [generate(model, prompt) for prompt in prompts]
 
 
 def test_requests_may_join_a_running_batch(
@@ -100,11 +100,11 @@ def test_a_conversation_is_continued_from_its_cache(
     sample(sampler, requests_for(prompts))
     before = sampler.stats.prefilled_tokens
     later = [p + g + prompts[1] for p, g in zip(prompts, greedy, strict=True)]
-    found = tokens(sample(sampler, requests_for(later)))
+    sampled = tokens(sample(sampler, requests_for(later)))
     # The last sampled token was never run through the model: it counts as new.
     new = len(prompts) * (len(prompts[1]) + 1)
     assert sampler.stats.prefilled_tokens - before == new
-    assert found == [generate(model, prompt) for prompt in later]
+    assert sampled == [generate(model, prompt) for prompt in later]
 
 
 def test_a_conversation_that_turns_off_is_continued_from_where_it_did(
@@ -114,9 +114,9 @@ def test_a_conversation_that_turns_off_is_continued_from_where_it_did(
     kept = prompts[2] + first.token_ids[:2]
     other = next(token for token in range(3, 100) if token != first.token_ids[2])
     before = sampler.stats.prefilled_tokens
-    [found] = sample(sampler, requests_for([[*kept, other, *prompts[1]]]))
+    [completion] = sample(sampler, requests_for([[*kept, other, *prompts[1]]]))
     assert sampler.stats.prefilled_tokens - before == 1 + len(prompts[1])
-    assert found.token_ids == generate(model, [*kept, other, *prompts[1]])
+    assert completion.token_ids == generate(model, [*kept, other, *prompts[1]])
 
 
 def test_the_same_prompt_again_runs_its_last_token_only(
@@ -132,12 +132,12 @@ def test_equal_prompts_are_prefilled_once(
     sampler: Sampler, prompts: list[list[int]], greedy: list[list[int]]
 ) -> None:
     mixed = [prompts[0]] * 5 + [prompts[1]] + [prompts[0]] * 3
-    found = tokens(sample(sampler, requests_for(mixed)))
-    assert found == [greedy[0]] * 5 + [greedy[1]] + [greedy[0]] * 3
+    sampled = tokens(sample(sampler, requests_for(mixed)))
+    assert sampled == [greedy[0]] * 5 + [greedy[1]] + [greedy[0]] * 3
     assert sampler.stats.prefilled_tokens == len(prompts[0]) + len(prompts[1])
     assert sampler.stats.prompt_tokens == 8 * len(prompts[0]) + len(prompts[1])
     assert sampler.stats.requests == 9
-    assert sampler.stats.sampled_tokens == sum(map(len, found))
+    assert sampler.stats.sampled_tokens == sum(map(len, sampled))
 
 
 def test_a_seed_gives_the_same_tokens_alone_and_in_company(
@@ -190,12 +190,12 @@ def test_requests_of_one_batch_have_temperatures_of_their_own(
         SampleRequest(prompt, LENGTH, temperature, seed=3)
         for prompt, temperature in zip(prompts, temperatures, strict=True)
     ]
-    found = sample(sampler, requests)
+    completions = sample(sampler, requests)
     for n in (0, 3, 5):
-        assert found[n].token_ids == greedy[n]
+        assert completions[n].token_ids == greedy[n]
     for n in (1, 2, 4):
         alone = new_sampler()
-        assert sample(alone, [requests[n]])[0].token_ids == found[n].token_ids
+        assert sample(alone, [requests[n]])[0].token_ids == completions[n].token_ids
 
 
 @pytest.mark.parametrize("temperature", [0.02, 1e-6, 1e-40])
@@ -204,11 +204,11 @@ def test_a_temperature_near_zero_is_nearly_greedy(
     sampler: Sampler, prompts: list[list[int]], temperature: float, seed: int
 ) -> None:
     [best] = sample(sampler, requests_for(prompts[:1], max_tokens=1))
-    [found] = sample(
+    [completion] = sample(
         sampler, requests_for(prompts[:1], max_tokens=1, temperature=temperature, seed=seed)
     )
-    assert math.isfinite(found.logprobs[0])
-    assert found.token_ids == best.token_ids
+    assert math.isfinite(completion.logprobs[0])
+    assert completion.token_ids == best.token_ids
 
 
 def test_frequencies_are_the_models_probabilities(
@@ -229,10 +229,10 @@ def test_frequencies_are_the_models_probabilities(
 @pytest.fixture(scope="module")
 def free(model: Any, prompts: list[list[int]]) -> list[int]:
     """What comes where nothing ends a completion but its limit."""
-    [found] = sample(Sampler(model, end_ids=[]), requests_for(prompts[:1]))
-    assert len(found.token_ids) == len(found.logprobs) == LENGTH
-    assert not found.ended
-    return found.token_ids
+    [completion] = sample(Sampler(model, end_ids=[]), requests_for(prompts[:1]))
+    assert len(completion.token_ids) == len(completion.logprobs) == LENGTH
+    assert not completion.ended
+    return completion.token_ids
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2, 7])
@@ -240,9 +240,9 @@ def test_a_completion_is_cut_at_its_limit(
     model: Any, prompts: list[list[int]], free: list[int], max_tokens: int
 ) -> None:
     endless = Sampler(model, end_ids=[])
-    [found] = sample(endless, requests_for(prompts[:1], max_tokens=max_tokens))
-    assert found.token_ids == free[:max_tokens]
-    assert not found.ended
+    [completion] = sample(endless, requests_for(prompts[:1], max_tokens=max_tokens))
+    assert completion.token_ids == free[:max_tokens]
+    assert not completion.ended
 
 
 @pytest.mark.parametrize("places", [[4], [8, 4], [8, 2], [LENGTH - 1]])
@@ -250,16 +250,16 @@ def test_each_of_several_end_ids_ends_a_completion(
     model: Any, prompts: list[list[int]], free: list[int], places: list[int]
 ) -> None:
     ends = [free[place] for place in places]
-    [found] = sample(Sampler(model, ends), requests_for(prompts[:1]))
-    assert found.token_ids == free[: min(map(free.index, ends)) + 1]
-    assert found.ended
+    [completion] = sample(Sampler(model, ends), requests_for(prompts[:1]))
+    assert completion.token_ids == free[: min(map(free.index, ends)) + 1]
+    assert completion.ended
 
 
 def test_an_end_in_the_last_token_allowed_is_an_end(
     model: Any, prompts: list[list[int]], free: list[int]
 ) -> None:
-    [found] = sample(Sampler(model, [free[0]]), requests_for(prompts[:1], max_tokens=1))
-    assert found.ended
+    [completion] = sample(Sampler(model, [free[0]]), requests_for(prompts[:1], max_tokens=1))
+    assert completion.ended
 
 
 def test_after_an_abort_nothing_is_left(

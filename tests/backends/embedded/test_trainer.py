@@ -81,8 +81,8 @@ def test_the_gradient_is_that_of_arts_loss(shaken: Policy, ppo: bool, moved: boo
     assert norm_of(expected) > 0.1
     assert metrics["loss/train"] == pytest.approx(loss, abs=1e-5)
     assert metrics["loss/grad_norm"] == pytest.approx(norm_of(expected), rel=1e-4)
-    for found, wanted in zip(gradients(shaken), clipped(expected), strict=True):
-        assert torch.allclose(found, wanted, atol=1e-5)
+    for gradient, wanted in zip(gradients(shaken), clipped(expected), strict=True):
+        assert torch.allclose(gradient, wanted, atol=1e-5)
 
 
 def test_the_split_into_passes_changes_nothing(shaken: Policy) -> None:
@@ -93,10 +93,10 @@ def test_the_split_into_passes_changes_nothing(shaken: Policy) -> None:
         shaken.config = config
         results.append((train(shaken, packed), gradients(shaken)))
     assert results[0][0]["data/padded_tokens"] < results[2][0]["data/padded_tokens"]
-    for metrics, found in results[:2]:
+    for metrics, split_gradients in results[:2]:
         for name in {name for name in metrics if name.startswith("loss/")}:
             assert metrics[name] == pytest.approx(results[2][0][name], abs=1e-5, rel=1e-5)
-        for one, other in zip(found, results[2][1], strict=True):
+        for one, other in zip(split_gradients, results[2][1], strict=True):
             assert torch.allclose(one, other, atol=1e-5)
 
 

@@ -32,8 +32,8 @@ from environment.code.assertions import NotSeparable, take_apart
 def test_the_calls_of_the_program_are_split_off(
     test: str, calls: tuple[str, ...], rest: str
 ) -> None:
-    found = take_apart(test, "import math")
-    assert (found.calls, found.rest) == (calls, rest)
+    parts = take_apart(test, "import math")
+    assert (parts.calls, parts.rest) == (calls, rest)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,15 @@ def test_a_name_of_the_setup_is_not_the_programs_unless_the_solution_binds_it() 
     assert take_apart("assert helper(f(1)) == 2", "def helper(x): return x").calls == ("f(1)",)
     with pytest.raises(NotSeparable):
         take_apart("assert sum([1, 2]) == 3", "")
-    found = take_apart("assert sum([1, 2]) == 3", "", solution="def sum(xs): return 3")
-    assert found.calls == ("sum([1, 2])",)
+    parts = take_apart("assert sum([1, 2]) == 3", "", solution="def sum(xs): return 3")
+    assert parts.calls == ("sum([1, 2])",)
 
 
 @pytest.mark.parametrize("setup", ["", "import math"])
 def test_what_the_solution_imports_is_not_the_programs(setup: str) -> None:
     solution = "import math\ndef f(x): return math.sqrt(x)"
-    found = take_apart("assert math.isclose(f(2), 1.41, rel_tol=0.1)", setup, solution)
-    assert (found.calls, found.rest) == (("f(2)",), "math.isclose(_0, 1.41, rel_tol=0.1)")
+    parts = take_apart("assert math.isclose(f(2), 1.41, rel_tol=0.1)", setup, solution)
+    assert (parts.calls, parts.rest) == (("f(2)",), "math.isclose(_0, 1.41, rel_tol=0.1)")
 
 
 def test_a_broken_solution_binds_nothing() -> None:
@@ -87,8 +87,8 @@ def test_a_broken_solution_binds_nothing() -> None:
 def test_what_a_test_expects_is_known_where_it_is_a_comparison(
     test: str, expected: str | None
 ) -> None:
-    found = take_apart(test, "").expected
-    assert (ast.unparse(found) if found else None) == expected
+    expression = take_apart(test, "").expected
+    assert (ast.unparse(expression) if expression else None) == expected
 
 
 VALUES = st.recursive(
@@ -100,11 +100,11 @@ VALUES = st.recursive(
 
 @given(argument=VALUES, expected=VALUES)
 def test_nothing_that_is_expected_reaches_the_sandbox(argument: object, expected: object) -> None:
-    found = take_apart(f"assert f({argument!r}) == {expected!r}", "")
+    parts = take_apart(f"assert f({argument!r}) == {expected!r}", "")
     assert [
-        ast.literal_eval(ast.parse(call, mode="eval").body.args[0]) for call in found.calls
+        ast.literal_eval(ast.parse(call, mode="eval").body.args[0]) for call in parts.calls
     ] == [  # type: ignore[attr-defined]
         argument
     ]
-    assert found.expected is not None
-    assert ast.literal_eval(found.expected) == expected
+    assert parts.expected is not None
+    assert ast.literal_eval(parts.expected) == expected

@@ -97,13 +97,13 @@ def test_every_wrong_program_of_a_written_problem_fails_a_hidden_test(written: W
 
 
 def test_no_combination_of_the_test_split_occurs_in_train() -> None:
-    found: dict[str, set[str]] = {"train": set(), "test": set()}
+    combinations_of: dict[str, set[str]] = {"train": set(), "test": set()}
     for problem in PROBLEMS:
         if problem.kind in COMPOSED:
             for recipe in recipes_of(problem):
                 assert recipe.split == problem.split
-                found[problem.split].add(recipe.combination)
-    assert not found["train"] & found["test"]
+                combinations_of[problem.split].add(recipe.combination)
+    assert not combinations_of["train"] & combinations_of["test"]
 
 
 def test_every_part_of_a_test_problem_is_shown_in_train() -> None:
@@ -143,8 +143,8 @@ def test_a_recipe_means_what_its_parts_say(
     kind: str, parts: tuple[str, ...], k: str, m: str, call: str, expected: object
 ) -> None:
     family = COMPOSED[kind]
-    (found,) = [c for c in combinations(family) if tuple(part.name for part in c) == parts]
-    assert value_of(Recipe(family, *found, k, m).program("f"), call) == expected
+    (combination,) = [c for c in combinations(family) if tuple(part.name for part in c) == parts]
+    assert value_of(Recipe(family, *combination, k, m).program("f"), call) == expected
 
 
 def test_a_wording_names_the_function_and_its_arguments() -> None:

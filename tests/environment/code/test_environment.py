@@ -84,10 +84,10 @@ def final(verdict: Verdict, passed: int, total: int = 4) -> CodeOutcome:
 def test_the_reward_is_of_the_hidden_tests(
     outcome: CodeOutcome, shaping: float, value: float, reason: str
 ) -> None:
-    found = code_reward(outcome, shaping)
-    assert (found.value, found.reason) == (pytest.approx(value), reason)
-    assert found.success == (value == 1.0)
-    assert found.metrics.keys() == METRICS.keys()
+    reward = code_reward(outcome, shaping)
+    assert (reward.value, reward.reason) == (pytest.approx(value), reason)
+    assert reward.success == (value == 1.0)
+    assert reward.metrics.keys() == METRICS.keys()
 
 
 def test_every_verdict_of_a_program_is_a_reason_it_declares() -> None:

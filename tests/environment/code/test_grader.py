@@ -81,16 +81,16 @@ async def attempt(
 
 
 async def test_a_right_program_passes(sandbox: Sandbox) -> None:
-    found = await attempt(sandbox, RIGHT)
-    assert (found.verdict, found.passed, found.total, found.feedback) == ("passed", 2, 2, "")
-    assert found.seconds > 0
+    graded = await attempt(sandbox, RIGHT)
+    assert (graded.verdict, graded.passed, graded.total, graded.feedback) == ("passed", 2, 2, "")
+    assert graded.seconds > 0
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=str)
 async def test_no_cheat_pays(cheat: str, sandbox: Sandbox) -> None:
-    found = await attempt(sandbox, CHEATS[cheat])
-    assert found.verdict is not Verdict.PASSED
-    assert found.passed < found.total
+    graded = await attempt(sandbox, CHEATS[cheat])
+    assert graded.verdict is not Verdict.PASSED
+    assert graded.passed < graded.total
     assert (await attempt(sandbox, RIGHT)).verdict is Verdict.PASSED, "the next one is not hurt"
 
 
@@ -99,8 +99,8 @@ async def test_no_cheat_pays_where_the_rest_of_the_test_is_evaluated_too(
     cheat: str, sandbox: Sandbox
 ) -> None:
     of = problem("assert abs(f(1)) == 2 and f(5) > 5.5 and f(5) < 6.5")
-    found = await attempt(sandbox, CHEATS[cheat], of)
-    assert (found.verdict is not Verdict.PASSED, found.passed) == (True, 0)
+    graded = await attempt(sandbox, CHEATS[cheat], of)
+    assert (graded.verdict is not Verdict.PASSED, graded.passed) == (True, 0)
     assert (await attempt(sandbox, RIGHT, of)).verdict is Verdict.PASSED
 
 
@@ -133,11 +133,11 @@ async def test_no_cheat_pays_where_the_rest_of_the_test_is_evaluated_too(
 async def test_a_failure_is_told_by_its_kind(
     program: str, verdict: Verdict, feedback: str, sandbox: Sandbox
 ) -> None:
-    found = await attempt(sandbox, program)
-    assert found.verdict is verdict
-    assert found.feedback.startswith(feedback)
-    assert len(found.feedback) < 600
-    assert found.passed == 0
+    graded = await attempt(sandbox, program)
+    assert graded.verdict is verdict
+    assert graded.feedback.startswith(feedback)
+    assert len(graded.feedback) < 600
+    assert graded.passed == 0
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ async def test_a_failure_is_told_by_its_kind(
     ],
 )
 async def test_feedback_is_text_that_can_be_sent_and_stored(program: str, sandbox: Sandbox) -> None:
-    found = await attempt(sandbox, program)
-    assert "\\ud" in found.feedback
-    found.feedback.encode()
+    graded = await attempt(sandbox, program)
+    assert "\\ud" in graded.feedback
+    graded.feedback.encode()
 
 
 async def test_an_annotation_that_python_cannot_evaluate_is_an_error(sandbox: Sandbox) -> None:
-    found = await attempt(sandbox, "def f(x: List[int]) -> int:\n    return x + 1")
-    assert found.feedback == "the program raised NameError: name 'List' is not defined"
+    graded = await attempt(sandbox, "def f(x: List[int]) -> int:\n    return x + 1")
+    assert graded.feedback == "the program raised NameError: name 'List' is not defined"
 
 
 @pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
@@ -170,21 +170,21 @@ async def test_a_program_may_have_dataclasses(future: str, sandbox: Sandbox) -> 
         f"{future}from dataclasses import dataclass\n@dataclass\nclass Next:\n    of: int\n"
         "def f(x):\n    return Next(x).of + 1"
     )
-    found = await attempt(sandbox, program)
-    assert found.verdict is Verdict.PASSED, found.feedback
+    graded = await attempt(sandbox, program)
+    assert graded.verdict is Verdict.PASSED, graded.feedback
 
 
 async def test_the_first_failure_is_told_and_all_are_counted(sandbox: Sandbox) -> None:
     of = problem("assert f(1) == 1", "assert f(2) == 9", "assert f(3) == 3", "assert f(0) == 1")
-    found = await attempt(sandbox, "def f(x):\n    return x // x * x", of)
-    assert (found.verdict, found.passed, found.total) == (Verdict.WRONG_ANSWER, 2, 4)
-    assert found.feedback == "f(2) is 2, not 9"
+    graded = await attempt(sandbox, "def f(x):\n    return x // x * x", of)
+    assert (graded.verdict, graded.passed, graded.total) == (Verdict.WRONG_ANSWER, 2, 4)
+    assert graded.feedback == "f(2) is 2, not 9"
 
 
 async def test_a_time_limit_keeps_what_was_there_before(sandbox: Sandbox) -> None:
     program = "def f(x):\n    while x > 2: pass\n    return x + 1"
-    found = await attempt(sandbox, program, None, "assert f(1) == 2", "assert f(5) == 6")
-    assert (found.verdict, found.passed, found.feedback) == (
+    graded = await attempt(sandbox, program, None, "assert f(1) == 2", "assert f(5) == 6")
+    assert (graded.verdict, graded.passed, graded.feedback) == (
         Verdict.TIMEOUT,
         1,
         "f(5) took too long",
@@ -222,8 +222,8 @@ async def test_a_module_that_the_solution_imports_is_not_the_programs_to_replace
 
 async def test_a_test_that_nothing_can_pass_is_failed(sandbox: Sandbox) -> None:
     of = problem("assert f(1) == {[1]: 2}", "assert f(1) == 2")
-    found = await attempt(sandbox, RIGHT, of)
-    assert (found.verdict, found.passed) == (Verdict.WRONG_ANSWER, 1)
+    graded = await attempt(sandbox, RIGHT, of)
+    assert (graded.verdict, graded.passed) == (Verdict.WRONG_ANSWER, 1)
 
 
 async def test_the_setup_is_there_for_the_program_and_for_the_test(sandbox: Sandbox) -> None:
@@ -237,8 +237,8 @@ async def test_a_setup_may_make_objects_of_the_program(sandbox: Sandbox) -> None
         "class Node:\n    def __init__(self, v):\n        self.v, self.left = v, None\n"
         "def depth(node):\n    return 1 + depth(node.left) if node else 0"
     )
-    found = await attempt(sandbox, program, of)
-    assert found.verdict is Verdict.PASSED, found.feedback
+    graded = await attempt(sandbox, program, of)
+    assert graded.verdict is Verdict.PASSED, graded.feedback
     missing = await attempt(sandbox, "def depth(node): return 2", of)
     assert missing.feedback == "the program raised NameError: name 'Node' is not defined"
 
@@ -255,14 +255,14 @@ async def test_what_a_test_makes_a_list_of_may_be_any_iterable(
     made = "assert list(f()) == [0, 1, 2]"
     assert (await attempt(sandbox, program, None, made)).verdict is Verdict.PASSED
     assert (await attempt(sandbox, program, None, "assert sum(f()) == 3")).verdict == "passed"
-    found = await attempt(sandbox, program, None, "assert f() == [0, 1, 2]")
-    assert found.feedback == "f() is an iterator, not [0, 1, 2]"
+    graded = await attempt(sandbox, program, None, "assert f() == [0, 1, 2]")
+    assert graded.feedback == "f() is an iterator, not [0, 1, 2]"
 
 
 async def test_an_iterator_without_end_is_no_value(sandbox: Sandbox) -> None:
     program = "import itertools\ndef f():\n    return itertools.count()"
-    found = await attempt(sandbox, program, None, "assert list(f()) == [0]")
-    assert (found.verdict, found.feedback) == ("wrong_answer", "f() is a count without end")
+    graded = await attempt(sandbox, program, None, "assert list(f()) == [0]")
+    assert (graded.verdict, graded.feedback) == ("wrong_answer", "f() is a count without end")
 
 
 async def test_names_of_the_setup_are_not_hidden_by_ours(sandbox: Sandbox) -> None:
@@ -289,8 +289,8 @@ async def test_what_a_program_did_before_is_not_there_any_more(sandbox: Sandbox)
     program = (
         "import os, builtins\ndef f(x):\n    return [os.listdir('.'), hasattr(builtins, 'LEFT')]"
     )
-    found = await attempt(sandbox, program, None, "assert f(1) == [[], False]")
-    assert found.verdict is Verdict.PASSED, found.feedback
+    graded = await attempt(sandbox, program, None, "assert f(1) == [[], False]")
+    assert graded.verdict is Verdict.PASSED, graded.feedback
 
 
 PLAIN = st.recursive(
@@ -316,8 +316,8 @@ async def test_the_verdict_is_pythons_own_equality(
     value: object, other: object, sandbox: Sandbox
 ) -> None:
     program = f"def f():\n    return {value!r}"
-    found = await attempt(sandbox, program, None, f"assert f() == {other!r}")
-    assert (found.verdict is Verdict.PASSED) == (value == other)
+    graded = await attempt(sandbox, program, None, f"assert f() == {other!r}")
+    assert (graded.verdict is Verdict.PASSED) == (value == other)
     same = await attempt(sandbox, program, None, f"assert [f()] == [{value!r}]")
     assert same.verdict is Verdict.PASSED, same.feedback
 
@@ -349,5 +349,5 @@ class Garbled(Broken):
 
 @pytest.mark.parametrize("keep", [0, 1, 20, 35, 60, 80])
 async def test_half_a_report_is_no_report(keep: int, sandbox: Sandbox) -> None:
-    found = await attempt(Garbled(sandbox, keep), RIGHT, None, "assert f(1) == 2")
-    assert found.passed == 0
+    graded = await attempt(Garbled(sandbox, keep), RIGHT, None, "assert f(1) == 2")
+    assert graded.passed == 0

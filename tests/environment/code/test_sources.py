@@ -96,32 +96,32 @@ def test_other_splits_may_be_asked_for(hub: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"test_split": "none"}, "cannot load the dataset .*split none"),
         ({"dataset": "nobody/mbpp-of-nobody"}, "source: jsonl with the file mbpp.jsonl"),
     ],
 )
 def test_a_data_set_that_is_not_there_is_named(
-    settings: dict[str, str], told: str, hub: Path
+    settings: dict[str, str], message: str, hub: Path
 ) -> None:
-    with pytest.raises(ProblemError, match=told):
+    with pytest.raises(ProblemError, match=message):
         load(CodeDataConfig(**{"source": "mbpp", "dataset": str(hub)} | settings))  # type: ignore[arg-type]
 
 
 def test_the_revision_is_pinned_and_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    asked: list[Any] = []
+    loads: list[Any] = []
 
     def load_dataset(*args: Any, **kwargs: Any) -> Any:
-        asked.append((args, kwargs["revision"]))
+        loads.append((args, kwargs["revision"]))
         raise datasets.exceptions.DatasetNotFoundError("no network")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(ProblemError, match="no network"):
         load(CodeDataConfig(source="mbpp"))
-    assert asked == [
+    assert loads == [
         (("google-research-datasets/mbpp", "full"), "4bb6404fdc6cacfda99d4ac4205087b89d32030c")
     ]
 
@@ -143,24 +143,25 @@ def test_a_file_may_name_its_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "fault"),
     [
         (FULL | {"task_id": 2000}, 'task_id 2000 is not one of MBPP\'s: add "split"'),
         (FULL | {"split": "dev"}, "split must be train or test, not 'dev'"),
         ([1], "line 1: a problem must be an object"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_where(row: object, told: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_says_where(row: object, fault: str, tmp_path: Path) -> None:
     with pytest.raises(ProblemError, match="line 1") as error:
         load(jsonl(tmp_path / "p.jsonl", row))
-    assert told in str(error.value)
+    assert fault in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["{", "\ud800", "[" * 100_000])
 def test_a_file_that_is_no_jsonl_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
-    path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(ProblemError, match=r"p\.jsonl"):
+    good = json.dumps(FULL | {"split": "train"}).encode()
+    path.write_bytes(good + b"\n" + text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ProblemError, match=r"p\.jsonl, line 2: not JSON"):
         load(CodeDataConfig(source="jsonl", path=path))
     with pytest.raises(ProblemError, match="cannot read"):
         load(CodeDataConfig(source="jsonl", path=tmp_path / "none"))

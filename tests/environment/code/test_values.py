@@ -42,9 +42,9 @@ def there_and_back(value: object) -> Any:
 
 @given(VALUES)
 def test_a_plain_value_comes_back_as_it_was(value: object) -> None:
-    found = there_and_back(value)
-    assert found == value
-    assert type(found) is type(value)
+    returned = there_and_back(value)
+    assert returned == value
+    assert type(returned) is type(value)
 
 
 def test_numbers_of_any_size_come_back() -> None:
@@ -75,15 +75,15 @@ def nested(depth: int) -> object:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (object(), "a object"),
         (print, "a builtin_function_or_method"),
         (nested(60), "a value nested too deep"),
     ],
 )
-def test_what_is_not_plain_is_named(value: object, told: str) -> None:
-    with pytest.raises(NotPlain, match=told):
+def test_what_is_not_plain_is_named(value: object, message: str) -> None:
+    with pytest.raises(NotPlain, match=message):
         there_and_back(value)
 
 

@@ -368,7 +368,7 @@ def test_ten_hits_are_the_most_unless_asked_otherwise(open_database):
 
 
 @pytest.mark.parametrize(
-    ("after", "before", "found"),
+    ("after", "before", "numbers"),
     [
         ("2001-05-02", None, [3, 2]),
         (None, "2001-05-02", [1]),
@@ -381,7 +381,7 @@ def test_ten_hits_are_the_most_unless_asked_otherwise(open_database):
         ("", "", [3, 2, 1, 4]),
     ],
 )
-def test_sent_after_is_inclusive_and_sent_before_exclusive(open_database, after, before, found):
+def test_sent_after_is_inclusive_and_sent_before_exclusive(open_database, after, before, numbers):
     database = open_database(
         [
             mail(1, date="2001-05-01 23:59:59"),
@@ -391,7 +391,7 @@ def test_sent_after_is_inclusive_and_sent_before_exclusive(open_database, after,
         ]
     )
     hits = database.search(ANN, "hello", sent_after=after, sent_before=before)
-    assert ids(hits) == [f"<{n}@x>" for n in found]
+    assert ids(hits) == [f"<{n}@x>" for n in numbers]
 
 
 @pytest.mark.parametrize("bound", [{"sent_after": "1999-01-01"}, {"sent_before": "2009-01-01"}])
@@ -535,13 +535,13 @@ def tokens(text):
 
 
 def has_phrase(text, phrase):
-    found, wanted = tokens(text), tokens(phrase)
-    return any(found[at : at + len(wanted)] == wanted for at in range(len(found)))
+    text_words, wanted = tokens(text), tokens(phrase)
+    return any(text_words[at : at + len(wanted)] == wanted for at in range(len(text_words)))
 
 
 def scan(mails, query):
     """What ``search`` should find, the slow way."""
-    found = []
+    matching = []
     for m in mails:
         to = {*m.to, *m.cc, *m.bcc}
         fits = query["inbox"] in to | {m.sender}
@@ -553,8 +553,8 @@ def scan(mails, query):
             fits &= m.date[:10] >= query.get("sent_after", "")
             fits &= m.date[:10] < query.get("sent_before", "9")
         if fits:
-            found.append(m)
-    return found
+            matching.append(m)
+    return matching
 
 
 def stored(mails):
@@ -569,17 +569,17 @@ def stored(mails):
 
 
 @settings(max_examples=60)
-@given(mails=mailboxes, asked=st.lists(queries, min_size=5, max_size=10))
-def test_a_search_finds_what_a_plain_scan_finds(mails, asked):
+@given(mails=mailboxes, searches=st.lists(queries, min_size=5, max_size=10))
+def test_a_search_finds_what_a_plain_scan_finds(mails, searches):
     kept = list(stored(mails))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mails.db"
         report = build_database(path, mails)
         database = EmailDatabase(path)
-        answers = [database.search(**query) for query in asked]
+        answers = [database.search(**query) for query in searches]
         database.close()
     assert report.stored == len(kept)
-    for query, hits in zip(asked, answers, strict=True):
+    for query, hits in zip(searches, answers, strict=True):
         expected = scan(kept, query)
         newest = sorted((m.date for m in expected), reverse=True)[: query.get("limit", 10)]
         assert [hit.date for hit in hits] == newest

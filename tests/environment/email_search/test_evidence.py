@@ -201,10 +201,10 @@ near_text = st.lists(
 
 @given(answer=any_text | near_text, text=any_text | near_text)
 def test_marks_are_ranges_of_whole_words_in_order(answer: str, text: str) -> None:
-    found = marks(answer, text)
-    edges = [edge for pair in found for edge in pair]
+    ranges = marks(answer, text)
+    edges = [edge for pair in ranges for edge in pair]
     assert edges == sorted(set(edges))
-    for start, end in found:
+    for start, end in ranges:
         assert 0 <= start < end <= len(text)
         assert text[start].isalnum()
         assert text[end - 1].isalnum() or combining(text[end - 1])

@@ -221,14 +221,14 @@ def test_a_question_names_the_entity_that_its_mail_names(inboxes):
 
 def test_no_other_mail_of_an_inbox_tells_the_same_fact_otherwise(inboxes):
     """Facts of a colleague that were copied to the inbox count as well."""
-    told = [
+    facts = [
         (fact.key, s.message_ids[0], next(m for m in box.mails if m.message_id == s.message_ids[0]))
         for box in inboxes
         for fact, s in zip(box.facts, box.scenarios, strict=True)
     ]
     for box in inboxes:
         mails_of = defaultdict(set)
-        for key, message_id, m in told:
+        for key, message_id, m in facts:
             if box.address in m.participants():
                 mails_of[key].add(message_id)
         assert mails_of

@@ -158,12 +158,12 @@ async def test_mails_that_cannot_be_shown_are_counted(opened: Open) -> None:
 
 
 async def test_whoever_waits_is_told_of_every_question_wanted(opened: Open) -> None:
-    told: list[int] = []
+    advances: list[int] = []
     database = opened(prices(30))
     with WriterServer() as server:
-        await write(server, database, advance=told.append, questions_per_inbox=50)
+        await write(server, database, advance=advances.append, questions_per_inbox=50)
         config = WriterConfig(questions_per_inbox=50)
-    assert sum(told) == scenario_writer.questions_wanted(config, database) == 50
+    assert sum(advances) == scenario_writer.questions_wanted(config, database) == 50
 
 
 # Writers that do it wrong
@@ -360,18 +360,18 @@ async def test_a_run_that_goes_on_pays_for_nothing_twice(opened: Open, tmp_path:
     database = opened(prices(60))
     with WriterServer() as server:
         whole, _ = await write(server, database)
-        asked = len(server.requests)
+        requests_made = len(server.requests)
         bounded = PRICES | {"max_cost_usd": 6.5 * EACH, "concurrency": 1}
         _, cut = await write(server, database, tmp_path, **bounded)
         assert cut.ended_by == "budget"
         scenarios, rest = await write(server, database, tmp_path, **PRICES)
         assert scenarios == whole
         assert rest.ended_by == "done"
-        assert len(server.requests) == 2 * asked
+        assert len(server.requests) == 2 * requests_made
         assert rest.cached == 7
         again, last = await write(server, database, tmp_path, **PRICES)
     assert again == whole
-    assert (last.requests, last.cost_usd, last.cached) == (0, 0, asked)
+    assert (last.requests, last.cost_usd, last.cached) == (0, 0, requests_made)
 
 
 async def test_a_slightly_higher_budget_loses_nothing_that_was_paid_for(
@@ -396,7 +396,7 @@ async def test_more_questions_ask_for_no_batch_again(opened: Open, tmp_path: Pat
     database = opened(prices(60))
     with WriterServer() as server:
         few, _ = await write(server, database, tmp_path, questions_per_inbox=5)
-        asked = len(server.requests)
+        requests_made = len(server.requests)
         more, report = await write(server, database, tmp_path, questions_per_inbox=10)
     assert more[:5] == few
-    assert (report.cached, report.requests) == (asked, asked)
+    assert (report.cached, report.requests) == (requests_made, requests_made)

@@ -59,12 +59,12 @@ def values(text: str) -> list[Fraction]:
     ],
 )
 def test_a_number_alone(text: str, value: Fraction | int | None) -> None:
-    found = only_number(text)
-    assert (found and found.value) == value
+    number = only_number(text)
+    assert (number and number.value) == value
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "numbers"),
     [
         ("17 + 25 = 42", [17, 25, 42]),
         ("17-5=12", [17, 5, 12]),
@@ -90,8 +90,8 @@ def test_a_number_alone(text: str, value: Fraction | int | None) -> None:
         ("one, two", []),
     ],
 )
-def test_the_numbers_of_a_text(text: str, found: list[Fraction | int]) -> None:
-    assert values(text) == found
+def test_the_numbers_of_a_text(text: str, numbers: list[Fraction | int]) -> None:
+    assert values(text) == numbers
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_the_numbers_of_a_text(text: str, found: list[Fraction | int]) -> None:
     ],
 )
 def test_the_number_that_an_answer_comes_to(text: str, value: Fraction | int) -> None:
-    found = final_number(text)
-    assert found is not None
-    assert found.value == value
+    number = final_number(text)
+    assert number is not None
+    assert number.value == value
 
 
 def test_words_come_to_no_number() -> None:

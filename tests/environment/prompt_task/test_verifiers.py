@@ -37,7 +37,7 @@ def test_exact(said: str, answer: str, ignore_case: bool, same: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "answer", "ignore_case", "found"),
+    ("said", "answer", "ignore_case", "matched"),
     [
         ("It is Paris.", "Paris", False, True),
         ("It is New\n York.", "New York", False, True),
@@ -47,8 +47,8 @@ def test_exact(said: str, answer: str, ignore_case: bool, same: bool) -> None:
         ("", "Paris", True, False),
     ],
 )
-def test_contains(said: str, answer: str, ignore_case: bool, found: bool) -> None:
-    assert contains(said, answer, ignore_case) is found
+def test_contains(said: str, answer: str, ignore_case: bool, matched: bool) -> None:
+    assert contains(said, answer, ignore_case) is matched
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_numeric(said: str, answer: str, tolerance: float, right: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "pattern", "ignore_case", "found"),
+    ("said", "pattern", "ignore_case", "matched"),
     [
         ("Order A-17 is late", r"[A-Z]-\d+", False, True),
         ("order a-17", r"[A-Z]-\d+", False, False),
@@ -83,8 +83,8 @@ def test_numeric(said: str, answer: str, tolerance: float, right: bool) -> None:
         ("x" * 50_000 + " END", r"END$", False, True),
     ],
 )
-def test_regex(said: str, pattern: str, ignore_case: bool, found: bool) -> None:
-    assert matches(said, pattern, ignore_case) is found
+def test_regex(said: str, pattern: str, ignore_case: bool, matched: bool) -> None:
+    assert matches(said, pattern, ignore_case) is matched
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ async def test_as_many_as_asked_for_are_written() -> None:
     assert report.left_out == {"more_than_asked": 5}
     assert (report.prompt_tokens, report.completion_tokens, report.cost_usd) == (3_000, 300, None)
     assert [request["temperature"] for request in server.requests] == [0.8] * 3
-    assert [asked["task"] for asked in server.asked] == [TASK] * 3
+    assert [prompt["task"] for prompt in server.prompts] == [TASK] * 3
 
 
 async def test_what_is_kept_depends_on_no_order_of_the_replies() -> None:
@@ -101,8 +101,8 @@ async def test_what_is_of_no_use_is_counted_by_reason() -> None:
 async def test_a_later_round_is_shown_what_there_is() -> None:
     with ExampleServer(always(("What is 1 + 1?", "2")), fresh) as server:
         await write(server, 10)
-    assert [asked["there_are"] for asked in server.asked] == [[], ["What is 1 + 1?"]]
-    assert [asked["batch"] for asked in server.asked] == [1, 2]
+    assert [prompt["there_are"] for prompt in server.prompts] == [[], ["What is 1 + 1?"]]
+    assert [prompt["batch"] for prompt in server.prompts] == [1, 2]
 
 
 async def test_a_model_that_repeats_itself_is_not_asked_for_ever() -> None:
@@ -133,14 +133,14 @@ async def test_a_bad_reply_is_shown_its_fault_once(bad: Response) -> None:
 
 
 async def test_more_than_a_batch_holds_is_a_bad_reply() -> None:
-    with ExampleServer(lambda asked: fresh(asked) * 2, fresh) as server:
+    with ExampleServer(lambda prompt: fresh(prompt) * 2, fresh) as server:
         await write(server, 10)
     assert "From 1 to 10" in server.requests[1]["messages"][-1]["content"]
 
 
 async def test_a_batch_that_fails_is_counted_and_the_others_go_on() -> None:
-    def fails_first(asked: dict[str, Any]) -> list[Draft] | Response:
-        return http_error(400) if asked["batch"] == 1 else fresh(asked)
+    def fails_first(prompt: dict[str, Any]) -> list[Draft] | Response:
+        return http_error(400) if prompt["batch"] == 1 else fresh(prompt)
 
     with ExampleServer(fails_first) as server:
         examples, report = await write(server, 30)

@@ -22,7 +22,7 @@ def evaluated(
     finished: Finished, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> list[EvaluationRow]:
     environment = RankedEnvironment(files)
-    found = asyncio.run(
+    rows = asyncio.run(
         run_policies(
             {"base": None, "trained": finished.output.adapter},
             environment,
@@ -34,7 +34,7 @@ def evaluated(
         )
     )
     environment.close()
-    return found
+    return rows
 
 
 def test_every_policy_meets_the_same_held_out_scenarios_in_both_modes(
@@ -48,11 +48,11 @@ def test_every_policy_meets_the_same_held_out_scenarios_in_both_modes(
         for scenario in scenarios
     ]
     assert expected == [(r.policy, r.mode, r.scenario_id, r.question, r.gold) for r in evaluated]
-    for found in evaluated:
-        assert found.turns >= 1
-        assert found.tokens > 100
-        assert found.seconds > 0
-        assert set(found.metrics) >= {"source_precision", "source_recall"}
+    for evaluated_row in evaluated:
+        assert evaluated_row.turns >= 1
+        assert evaluated_row.tokens > 100
+        assert evaluated_row.seconds > 0
+        assert set(evaluated_row.metrics) >= {"source_precision", "source_recall"}
     assert compare(evaluated, 0.95).differences.keys() == {"base"}
 
 
@@ -102,16 +102,16 @@ def test_more_samples_leave_the_first_as_it_is(
 ) -> None:
     config = EvaluationConfig(scenarios=4, samples=3)
     run = run_policies({"base": None}, environment, BACKEND, ROLLOUT, config, 3, tmp_path)
-    found = asyncio.run(run)
-    by_mode = [[(r.scenario_id, r.sample) for r in found if r.mode == mode] for mode in MODES]
+    rows = asyncio.run(run)
+    by_mode = [[(r.scenario_id, r.sample) for r in rows if r.mode == mode] for mode in MODES]
     ids = [scenario.id for scenario in environment.scenarios("test", 4, 3)]
     assert by_mode == [[(i, 0) for i in ids], [(i, n) for i in ids for n in range(3)]]
-    first = [r.model_dump(exclude=CHANCE) for r in found if r.sample == 0]
+    first = [r.model_dump(exclude=CHANCE) for r in rows if r.sample == 0]
     assert first == [r.model_dump(exclude=CHANCE) for r in evaluated if r.policy == "base"]
     # The others are not the same once more.
-    sampled = [r for r in found if r.mode == "sampled"]
+    sampled = [r for r in rows if r.mode == "sampled"]
     assert len({(r.scenario_id, r.tokens, str(r.answer)) for r in sampled}) > len(ids)
-    summary = compare(found, 0.95).policies["base"]["sampled"]
+    summary = compare(rows, 0.95).policies["base"]["sampled"]
     assert (summary.scenarios, summary.rollouts) == (4, 12)
     assert [p.k for p in summary.pass_at_k] == [1, 2, 3]
     assert summary.pass_at_k[0].mean == pytest.approx(summary.success)
@@ -132,14 +132,14 @@ def test_a_hosted_model_is_sampled_as_often_and_only_once_if_greedy(
             EvaluatedModel(name="cold", temperature=0, **own),
         )
         config = EvaluationConfig(scenarios=3, samples=2, models=models)
-        found = asyncio.run(run_policies({}, environment, BACKEND, ROLLOUT, config, 3, tmp_path))
-        assert len(server.requests) == len(found) == 3 * 2 + 3
+        rows = asyncio.run(run_policies({}, environment, BACKEND, ROLLOUT, config, 3, tmp_path))
+        assert len(server.requests) == len(rows) == 3 * 2 + 3
     ids = [scenario.id for scenario in environment.scenarios("test", 3, 3)]
-    assert [(r.policy, r.mode, r.scenario_id, r.sample) for r in found] == [
+    assert [(r.policy, r.mode, r.scenario_id, r.sample) for r in rows] == [
         *(("warm", "sampled", i, n) for i in ids for n in (0, 1)),
         *(("cold", "greedy", i, 0) for i in ids),
     ]
-    assert len({r.messages[-1]["content"] for r in found}) == len(found)
+    assert len({r.messages[-1]["content"] for r in rows}) == len(rows)
 
 
 def test_a_file_from_before_there_were_samples_still_loads(

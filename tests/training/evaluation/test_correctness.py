@@ -42,27 +42,27 @@ def judged(
 
 
 def test_the_judge_decides_where_it_is_asked_to(server: ChatServer) -> None:
-    found = {r.scenario_id: r for r in judged(server, ROWS)}
-    assert [r.success for r in found.values()] == [True, True, False, False, False, False]
-    assert [r.judged for r in found.values()] == [True, True, False, None, None, None]
-    assert found["wordy"].reason == "right_by_judge"
-    assert found["lucky"].reason == "wrong_by_judge"
-    assert found["right"] == RIGHT.model_copy(update={"judged": True})
-    assert (found["silent"], found["failed"]) == (SILENT, FAILED)
+    row_of = {r.scenario_id: r for r in judged(server, ROWS)}
+    assert [r.success for r in row_of.values()] == [True, True, False, False, False, False]
+    assert [r.judged for r in row_of.values()] == [True, True, False, None, None, None]
+    assert row_of["wordy"].reason == "right_by_judge"
+    assert row_of["lucky"].reason == "wrong_by_judge"
+    assert row_of["right"] == RIGHT.model_copy(update={"judged": True})
+    assert (row_of["silent"], row_of["failed"]) == (SILENT, FAILED)
 
 
 def test_an_answer_without_a_verdict_is_neither_right_nor_wrong(server: ChatServer) -> None:
-    found = judged(server, [RIGHT, UNSURE])
-    assert (found[1].error, found[1].reason) == ("judge_failed", "judge_failed")
-    summary = compare(found, 0.95).policies["a"]["sampled"]
+    rows = judged(server, [RIGHT, UNSURE])
+    assert (rows[1].error, rows[1].reason) == ("judge_failed", "judge_failed")
+    summary = compare(rows, 0.95).policies["a"]["sampled"]
     assert (summary.success, summary.errors) == (1, {"judge_failed": 1})
 
 
 def test_beside_the_match_the_judge_changes_nothing_but_its_own_word(server: ChatServer) -> None:
-    found = judged(server, ROWS, "match")
+    rows = judged(server, ROWS, "match")
     own = {"judged", "judge_error"}
-    assert [r.model_dump(exclude=own) for r in found] == [r.model_dump(exclude=own) for r in ROWS]
-    assert [r.judge_error for r in found] == ["", "", "", "judge_failed", "", ""]
+    assert [r.model_dump(exclude=own) for r in rows] == [r.model_dump(exclude=own) for r in ROWS]
+    assert [r.judge_error for r in rows] == ["", "", "", "judge_failed", "", ""]
 
 
 def test_the_same_answer_is_judged_once(server: ChatServer) -> None:
@@ -73,17 +73,17 @@ def test_the_same_answer_is_judged_once(server: ChatServer) -> None:
 
 def test_a_judge_whose_budget_is_spent_gives_no_more_verdicts(server: ChatServer) -> None:
     prices = {"usd_per_million_in": 1e6, "usd_per_million_out": 1e6}
-    found = judged(server, [RIGHT, LUCKY], max_cost_usd=1, concurrency=1, **prices)
-    assert sorted(r.error for r in found) == ["", "judge_budget"]
+    rows = judged(server, [RIGHT, LUCKY], max_cost_usd=1, concurrency=1, **prices)
+    assert sorted(r.error for r in rows) == ["", "judge_budget"]
 
 
 def test_agreement_is_counted_over_the_answers_with_both_verdicts(server: ChatServer) -> None:
-    found = agreement(judged(server, ROWS, "match"))
-    assert found is not None
-    assert (found.answers, found.only_judge, found.only_match) == (3, 1, 1)
-    assert found.share == pytest.approx(1 / 3)
-    assert found.kappa == pytest.approx(-0.5)  # 1/3 where chance gives 5/9
-    assert found.failed == {"judge_failed": 1}
+    agreed = agreement(judged(server, ROWS, "match"))
+    assert agreed is not None
+    assert (agreed.answers, agreed.only_judge, agreed.only_match) == (3, 1, 1)
+    assert agreed.share == pytest.approx(1 / 3)
+    assert agreed.kappa == pytest.approx(-0.5)  # 1/3 where chance gives 5/9
+    assert agreed.failed == {"judge_failed": 1}
 
 
 def test_without_a_judge_there_is_no_agreement() -> None:
@@ -91,12 +91,12 @@ def test_without_a_judge_there_is_no_agreement() -> None:
 
 
 def test_a_judge_that_always_fails_agrees_with_nobody(server: ChatServer) -> None:
-    found = agreement(judged(server, [UNSURE]))
-    assert found is not None
-    assert (found.answers, found.share, found.kappa) == (0, None, None)
+    agreed = agreement(judged(server, [UNSURE]))
+    assert agreed is not None
+    assert (agreed.answers, agreed.share, agreed.kappa) == (0, None, None)
 
 
 def test_each_answer_on_which_they_differ_is_shown_once(server: ChatServer) -> None:
     twice = [WORDY, WORDY.model_copy(update={"policy": "b"}), LUCKY, RIGHT, UNSURE]
-    found = disagreements(judged(server, twice))
-    assert sorted(r.scenario_id for r in found) == ["lucky", "wordy"]
+    rows = disagreements(judged(server, twice))
+    assert sorted(r.scenario_id for r in rows) == ["lucky", "wordy"]

@@ -9,7 +9,7 @@ from training.evaluation.summaries import compare
 
 
 def test_a_summary_describes_one_policy_in_one_mode() -> None:
-    found = compare(
+    compared = compare(
         [
             row("base", "a", True, kind="due", turns=2, tokens=100, seconds=1.0),
             row("base", "b", False, kind="due", turns=4, tokens=200, seconds=9.0),
@@ -18,7 +18,7 @@ def test_a_summary_describes_one_policy_in_one_mode() -> None:
         ],
         0.9,
     )
-    summary = found.policies["base"]["sampled"]
+    summary = compared.policies["base"]["sampled"]
     expected = proportion([True, False, True], 0.9)
     assert (summary.success, summary.success_low, summary.success_high) == (
         expected.mean,
@@ -29,12 +29,12 @@ def test_a_summary_describes_one_policy_in_one_mode() -> None:
     assert summary.reasons == {"right": 2, "gave_up": 1}
     assert summary.by_kind == {"due": 0.5, "phone": 1.0}
     assert summary.metrics["source_recall"].mean == pytest.approx(2 / 3)
-    assert found.policies["base"]["greedy"].success == 0
-    assert (found.confidence, found.differences) == (0.9, {})
+    assert compared.policies["base"]["greedy"].success == 0
+    assert (compared.confidence, compared.differences) == (0.9, {})
 
 
 def test_the_trained_policy_is_compared_with_every_other_in_every_mode() -> None:
-    found = compare(
+    compared = compare(
         [
             *rows("base", "+-+-"),
             *rows("base", "+++-", "greedy"),
@@ -47,14 +47,14 @@ def test_the_trained_policy_is_compared_with_every_other_in_every_mode() -> None
     )
     means = {
         other: {mode: interval["mean"] for mode, interval in modes.items()}
-        for other, modes in found.differences.items()
+        for other, modes in compared.differences.items()
     }
     assert means == {
         "base": {"sampled": 0.5, "greedy": 0.0},
         "incumbent": {"sampled": 0.25, "greedy": 0.75},
     }
     expected = paired_difference([1, 1, 1, 1], [1, 0, 1, 0], ["q0", "q1", "q2", "q3"])
-    assert found.differences["base"]["sampled"] == expected.as_dict()
+    assert compared.differences["base"]["sampled"] == expected.as_dict()
 
 
 def test_questions_about_the_same_mail_are_one_cluster() -> None:
@@ -81,7 +81,7 @@ def test_other_scenarios_cannot_be_compared(trained: list[EvaluationRow]) -> Non
 
 
 def test_a_metric_that_only_some_rollouts_have_is_averaged_over_those() -> None:
-    found = compare(
+    compared = compare(
         [
             row("base", "a", True, metrics={"seen": 1.0}),
             row("base", "b", False, metrics={}),
@@ -89,14 +89,14 @@ def test_a_metric_that_only_some_rollouts_have_is_averaged_over_those() -> None:
         ],
         0.95,
     )
-    metrics = found.policies["base"]["sampled"].metrics
+    metrics = compared.policies["base"]["sampled"].metrics
     assert {name: interval.mean for name, interval in metrics.items()} == {"seen": 0.5, "asked": 3}
     assert (metrics["seen"].low, metrics["seen"].high) == (0, 1)
     assert (metrics["asked"].low, metrics["asked"].high) == (3, 3)
 
 
 def test_a_rollout_with_an_error_is_counted_apart() -> None:
-    found = compare(
+    summary = compare(
         [
             row("o3", "a", True, seconds=1.0),
             row("o3", "b", False, seconds=3.0),
@@ -106,19 +106,24 @@ def test_a_rollout_with_an_error_is_counted_apart() -> None:
         ],
         0.95,
     ).policies["o3"]["sampled"]
-    assert (found.scenarios, found.success, found.turns, found.seconds_p50) == (5, 0.5, 3, 2)
-    assert found.errors == {"rate_limit": 2, "refused": 1}
-    assert found.by_kind == {"due": 0.5}
-    assert found.reasons == {"rate_limit": 2, "right": 1, "gave_up": 1, "refused": 1}
+    assert (summary.scenarios, summary.success, summary.turns, summary.seconds_p50) == (
+        5,
+        0.5,
+        3,
+        2,
+    )
+    assert summary.errors == {"rate_limit": 2, "refused": 1}
+    assert summary.by_kind == {"due": 0.5}
+    assert summary.reasons == {"rate_limit": 2, "right": 1, "gave_up": 1, "refused": 1}
 
 
 def test_where_nothing_but_errors_came_there_is_no_success() -> None:
     failed = row("o3", "a", False, error="timeout", cost_usd=0.0)
-    found = compare([failed, row("trained", "a", True)], 0.95)
-    summary = found.policies["o3"]["sampled"]
+    compared = compare([failed, row("trained", "a", True)], 0.95)
+    summary = compared.policies["o3"]["sampled"]
     assert summary.success is summary.success_low is summary.seconds_p99 is None
     assert summary.usd_per_1000 is None
-    assert found.differences == {"o3": {}}
+    assert compared.differences == {"o3": {}}
 
 
 def test_pairs_with_an_error_are_left_out_of_a_difference() -> None:
@@ -128,12 +133,12 @@ def test_pairs_with_an_error_are_left_out_of_a_difference() -> None:
 
 
 def test_source_accuracy_is_of_the_right_answers() -> None:
-    found = [
+    rollouts = [
         row("o3", "a", True, cites_source=True),
         row("o3", "b", True, cites_source=False),
         row("o3", "c", False, cites_source=True),
     ]
-    assert compare(found, 0.95).policies["o3"]["sampled"].source_accuracy == 0.5
+    assert compare(rollouts, 0.95).policies["o3"]["sampled"].source_accuracy == 0.5
     nothing_cited = [row("o3", "a", True, cites_source=None)]
     assert compare(nothing_cited, 0.95).policies["o3"]["sampled"].source_accuracy is None
 
@@ -149,15 +154,15 @@ def test_source_accuracy_is_of_the_right_answers() -> None:
 def test_the_cost_is_that_of_a_thousand_questions(
     costs: tuple[float | None, ...], expected: float | None
 ) -> None:
-    found = [row("o3", str(n), True, cost_usd=cost) for n, cost in enumerate(costs)]
+    rollouts = [row("o3", str(n), True, cost_usd=cost) for n, cost in enumerate(costs)]
     # What the budget left unasked would make it look cheap.
-    found.append(row("o3", "unasked", False, error="budget", cost_usd=0.0))
-    assert compare(found, 0.95).policies["o3"]["sampled"].usd_per_1000 == expected
+    rollouts.append(row("o3", "unasked", False, error="budget", cost_usd=0.0))
+    assert compare(rollouts, 0.95).policies["o3"]["sampled"].usd_per_1000 == expected
 
 
 def test_latency_is_told_by_its_middle_and_its_tail() -> None:
-    found = [row("o3", str(n), True, seconds=float(n)) for n in range(101)]
-    summary = compare(found, 0.95).policies["o3"]["sampled"]
+    rollouts = [row("o3", str(n), True, seconds=float(n)) for n in range(101)]
+    summary = compare(rollouts, 0.95).policies["o3"]["sampled"]
     assert (summary.seconds_p50, summary.seconds_p99) == (50, 99)
 
 
@@ -167,17 +172,17 @@ def test_one_sample_of_each_scenario_gives_no_pass_at_k() -> None:
 
 
 def test_each_scenario_counts_alike_however_many_of_its_rollouts_do() -> None:
-    found = compare(samples("base", "++++", "-!!!", "+--!"), 0.9).policies["base"]["sampled"]
+    summary = compare(samples("base", "++++", "-!!!", "+--!"), 0.9).policies["base"]["sampled"]
     shares, scenarios = [1, 0, 1 / 3], ["q0", "q1", "q2"]
     expected = clustered_proportion(shares, scenarios, 8, 0.9)
-    assert (found.success, found.success_low, found.success_high) == pytest.approx(
+    assert (summary.success, summary.success_low, summary.success_high) == pytest.approx(
         (expected.mean, expected.low, expected.high)
     )
-    assert (found.scenarios, found.rollouts, found.samples) == (3, 12, 4)
-    assert found.errors == {"timeout": 4}
-    assert found.by_kind == {"due": pytest.approx(4 / 9)}
+    assert (summary.scenarios, summary.rollouts, summary.samples) == (3, 12, 4)
+    assert summary.errors == {"timeout": 4}
+    assert summary.by_kind == {"due": pytest.approx(4 / 9)}
     # Of q2, two of its three rollouts hold the right one with a chance of two thirds.
-    assert [(f.k, f.mean, f.left_out) for f in found.pass_at_k] == [
+    assert [(f.k, f.mean, f.left_out) for f in summary.pass_at_k] == [
         (1, pytest.approx(4 / 9), 0),
         (2, pytest.approx((1 + 2 / 3) / 2), 1),
         (4, 1.0, 2),
@@ -185,8 +190,8 @@ def test_each_scenario_counts_alike_however_many_of_its_rollouts_do() -> None:
 
 
 def test_the_number_of_samples_is_known_where_some_failed() -> None:
-    found = compare(samples("base", "+!!!", "-!!!"), 0.95).policies["base"]["sampled"]
-    assert (found.samples, [f.k for f in found.pass_at_k]) == (4, [1])
+    summary = compare(samples("base", "+!!!", "-!!!"), 0.95).policies["base"]["sampled"]
+    assert (summary.samples, [f.k for f in summary.pass_at_k]) == (4, [1])
     failed = compare(samples("base", "!!"), 0.95).policies["base"]["sampled"]
     assert (failed.success, failed.pass_at_k, failed.endings) == (None, [], {})
 
@@ -203,7 +208,7 @@ def test_samples_of_a_scenario_are_no_scenarios_of_their_own() -> None:
         0.95,
     )
     assert often.differences == once.differences
-    one, other = (found.policies["trained"]["sampled"] for found in (once, often))
+    one, other = (compared.policies["trained"]["sampled"] for compared in (once, often))
     assert (other.success, other.success_low, other.success_high) == pytest.approx(
         (one.success, one.success_low, one.success_high)
     )
@@ -230,9 +235,11 @@ def test_samples_of_one_cluster_are_resampled_together() -> None:
 def test_a_difference_is_of_the_shares_of_each_scenario() -> None:
     base = samples("base", "+--!", "----", "!!!!", "++++")
     trained = samples("trained", "++-+", "+!!!", "++++", "++++")
-    found = compare([*base, *trained], 0.95).differences["base"]["sampled"]
+    difference = compare([*base, *trained], 0.95).differences["base"]["sampled"]
     gains = [3 / 4 - 1 / 3, 1, 0]
-    assert found == pytest.approx(paired_difference(gains, [0, 0, 0], ["q0", "q1", "q3"]).as_dict())
+    assert difference == pytest.approx(
+        paired_difference(gains, [0, 0, 0], ["q0", "q1", "q3"]).as_dict()
+    )
 
 
 def test_policies_sampled_otherwise_are_not_compared() -> None:
@@ -252,12 +259,12 @@ def test_endings_are_shares_of_the_rollouts_without_an_error() -> None:
 
 
 def test_metrics_have_intervals_over_scenarios() -> None:
-    found = [
+    rollouts = [
         row("base", f"q{n}", False, sample=sample, metrics={"attempts": 1.0 + n % 3})
         for n in range(30)
         for sample in range(4)
     ]
-    attempts = compare(found, 0.95).policies["base"]["sampled"].metrics["attempts"]
+    attempts = compare(rollouts, 0.95).policies["base"]["sampled"].metrics["attempts"]
     assert attempts.mean == 2
     # The deviation of 1, 2, 3 is 0.816; over 30 scenarios, and not 120 rollouts.
     assert attempts.high - attempts.low == pytest.approx(2 * 1.96 * 0.816 / 30**0.5, rel=0.1)

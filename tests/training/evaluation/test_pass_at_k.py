@@ -65,8 +65,8 @@ def test_it_is_a_mean_over_scenarios_each_with_its_own_number_of_rollouts() -> N
     assert two.mean == pytest.approx((1 / 2 + 0) / 2)
     assert four.mean == 1
     assert [(f.scenarios, f.left_out) for f in (one, two, four)] == [(3, 1), (2, 2), (1, 3)]
-    for found in (one, two, four):
-        assert 0 <= found.low < found.mean <= found.high <= 1
+    for estimate in (one, two, four):
+        assert 0 <= estimate.low < estimate.mean <= estimate.high <= 1
 
 
 def test_where_no_scenario_has_enough_rollouts_nothing_is_said() -> None:
@@ -84,6 +84,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(k: int) -> None
     for _ in range(200):
         solved = rng.binomial(4, rng.beta(0.2, 0.8, size=80))
         tallies = {str(n): Tally(int(c), 4, str(n)) for n, c in enumerate(solved)}
-        found = next(f for f in pass_at_k(tallies, 4, 0.95) if f.k == k)
-        covered += found.low <= truth <= found.high
+        estimate = next(f for f in pass_at_k(tallies, 4, 0.95) if f.k == k)
+        covered += estimate.low <= truth <= estimate.high
     assert 0.9 <= covered / 200 <= 0.99

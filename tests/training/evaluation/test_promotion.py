@@ -57,7 +57,7 @@ def test_a_sure_gain_says_nothing_of_what_is_in_doubt() -> None:
 
 
 def test_greedy_gains_do_not_promote() -> None:
-    found = compare(
+    compared = compare(
         [
             *rows("base", "----", "greedy"),
             *rows("base", "----"),
@@ -66,16 +66,16 @@ def test_greedy_gains_do_not_promote() -> None:
         ],
         0.95,
     )
-    assert not decide(found).promote
+    assert not decide(compared).promote
 
 
 @pytest.mark.parametrize("policy", ["base", "trained", "incumbent"])
 def test_a_policy_whose_rollouts_failed_decides_nothing(policy: str) -> None:
-    found = [*rows("base", "-" * 18), *rows("trained", "+" * 18), *rows("incumbent", "-" * 18)]
-    assert decide(compare(found, 0.95)).promote
+    evaluated = [*rows("base", "-" * 18), *rows("trained", "+" * 18), *rows("incumbent", "-" * 18)]
+    assert decide(compare(evaluated, 0.95)).promote
     failed = {"error": "timeout", "success": False}
-    lost = [r for r in found if r.policy == policy][:2]
-    kept = [r.model_copy(update=failed) if r in lost else r for r in found]
+    lost = [r for r in evaluated if r.policy == policy][:2]
+    kept = [r.model_copy(update=failed) if r in lost else r for r in evaluated]
     decision = decide(compare(kept, 0.95))
     assert not decision.promote
     assert decision.reason == (
@@ -84,9 +84,9 @@ def test_a_policy_whose_rollouts_failed_decides_nothing(policy: str) -> None:
 
 
 def test_one_failure_among_many_does_not_stand_in_the_way() -> None:
-    found = [*rows("base", "-" * 20), *rows("trained", "+" * 20)]
-    found[3] = found[3].model_copy(update={"error": "timeout"})
-    assert decide(compare(found, 0.95)).promote
+    evaluated = [*rows("base", "-" * 20), *rows("trained", "+" * 20)]
+    evaluated[3] = evaluated[3].model_copy(update={"error": "timeout"})
+    assert decide(compare(evaluated, 0.95)).promote
 
 
 def test_many_samples_of_few_scenarios_promote_nothing() -> None:
@@ -100,19 +100,19 @@ def test_many_samples_of_few_scenarios_promote_nothing() -> None:
 
 def test_a_gain_in_the_chances_of_many_scenarios_promotes() -> None:
     base, trained = ["+---"] * 20, ["++--"] * 19 + ["!!--"]
-    found = [*samples("base", *base), *samples("trained", *trained)]
-    decision = decide(compare(found, 0.95))
+    evaluated = [*samples("base", *base), *samples("trained", *trained)]
+    decision = decide(compare(evaluated, 0.95))
     assert decision.promote, decision.reason
     # One sample of each would not have done.
-    assert not decide(compare([r for r in found if r.sample == 2], 0.95)).promote
+    assert not decide(compare([r for r in evaluated if r.sample == 2], 0.95)).promote
 
 
 def test_failures_are_counted_by_rollouts() -> None:
     base, trained = ["----"] * 10, ["++++"] * 10
-    found = [*samples("base", *base), *samples("trained", *trained)]
-    lost = [r.model_copy(update={"error": "timeout", "reason": "timeout"}) for r in found[-3:]]
-    assert decide(compare([*found[:-2], *lost[1:]], 0.95)).promote
-    decision = decide(compare([*found[:-3], *lost], 0.95))
+    evaluated = [*samples("base", *base), *samples("trained", *trained)]
+    lost = [r.model_copy(update={"error": "timeout", "reason": "timeout"}) for r in evaluated[-3:]]
+    assert decide(compare([*evaluated[:-2], *lost[1:]], 0.95)).promote
+    decision = decide(compare([*evaluated[:-3], *lost], 0.95))
     assert decision.reason == (
         "not promoted: 3 of 40 rollouts of the trained policy failed (timeout)"
     )

@@ -51,10 +51,10 @@ def test_the_same_reward_gives_the_same_rows(stored: Path, environment: RankedEn
 
 def test_another_reward_scores_what_was_done_then(stored: Path, files: dict[str, Path]) -> None:
     environment = Stricter(files)
-    found = rescore(read_stored(stored), environment)
+    rescored = rescore(read_stored(stored), environment)
     environment.close()
-    assert {(r.success, r.matched, r.reason) for r in found} == {(False, False, "too_easy")}
-    assert [r.turns for r in found] == [r.turns for r in read_stored(stored)]
+    assert {(r.success, r.matched, r.reason) for r in rescored} == {(False, False, "too_easy")}
+    assert [r.turns for r in rescored] == [r.turns for r in read_stored(stored)]
 
 
 def test_a_rollout_that_failed_stays_failed_and_a_judges_word_is_dropped(
@@ -66,17 +66,17 @@ def test_a_rollout_that_failed_stays_failed_and_a_judges_word_is_dropped(
         update={"error": "judge_failed", "judge_error": "judge_failed", "success": False}
     )
     overruled = one.model_copy(update={"judged": False, "success": False})
-    found = rescore([failed, unjudged, overruled], environment)
-    assert (found[0].error, found[0].reason) == ("timeout", "timeout")
-    assert found[1] == found[2] == one
+    rescored = rescore([failed, unjudged, overruled], environment)
+    assert (rescored[0].error, rescored[0].reason) == ("timeout", "timeout")
+    assert rescored[1] == rescored[2] == one
 
 
 def test_what_a_rollout_said_is_stored_with_it(stored: Path) -> None:
-    for found in read_stored(stored):
-        roles = [message["role"] for message in found.messages]
+    for stored_row in read_stored(stored):
+        roles = [message["role"] for message in stored_row.messages]
         assert roles[:3] == ["system", "user", "assistant"]
-        assert found.question in found.messages[1]["content"]
-        assert found.outcome["turns"] == found.turns == roles.count("assistant")
+        assert stored_row.question in stored_row.messages[1]["content"]
+        assert stored_row.outcome["turns"] == stored_row.turns == roles.count("assistant")
 
 
 def test_a_file_without_rollouts_is_told(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def test_of_two_scenarios_the_interval_spans_both() -> None:
 def test_the_interval_is_that_of_the_binomial() -> None:
     # 36 of 100 scenarios gained: the resampled mean is Binomial(100, 0.36) / 100. Its quantile of
     # 2.5 % is 27, that of 97.5 % 46, and 45 already holds 97.48 %.
-    found = paired_difference([1] * 36 + [0] * 64, [0] * 100, each_its_own(100))
-    assert found.low == pytest.approx(0.27, abs=0.011)
-    assert found.high == pytest.approx(0.455, abs=0.011)
+    interval = paired_difference([1] * 36 + [0] * 64, [0] * 100, each_its_own(100))
+    assert interval.low == pytest.approx(0.27, abs=0.011)
+    assert interval.high == pytest.approx(0.455, abs=0.011)
 
 
 def test_the_other_way_round_the_interval_is_mirrored() -> None:
@@ -66,19 +66,19 @@ def test_clusters_widen_the_interval() -> None:
 
 def test_clusters_may_differ_in_size_and_order() -> None:
     new, clusters = [1, 1, 1, 0, 0], ["a", "b", "a", "c", "a"]
-    found = paired_difference(new, [0] * 5, clusters)
+    interval = paired_difference(new, [0] * 5, clusters)
     order = [4, 2, 0, 3, 1]
     shuffled = paired_difference([new[i] for i in order], [0] * 5, [clusters[i] for i in order])
-    assert found == shuffled
-    assert (found.mean, found.low, found.high) == (0.6, 0, 1)
+    assert interval == shuffled
+    assert (interval.mean, interval.low, interval.high) == (0.6, 0, 1)
 
 
 def test_more_confidence_is_a_wider_interval() -> None:
     new = [1] * 30 + [0] * 30
     widths = [
-        found.high - found.low
+        interval.high - interval.low
         for confidence in (0.6, 0.8, 0.95, 0.99)
-        for found in [paired_difference(new, [0] * 60, each_its_own(60), confidence)]
+        for interval in [paired_difference(new, [0] * 60, each_its_own(60), confidence)]
     ]
     assert widths == sorted(widths)
     assert len(set(widths)) == 4
@@ -112,8 +112,8 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(
         # Difference +1, 0 or -1, the same within a cluster: true mean 0.5 - 0.2.
         drawn = rng.choice([1, 0, -1], size=60, p=[0.5, 0.3, 0.2])
         differences = np.repeat(drawn, scenarios_per_cluster)
-        found = paired_difference(differences.tolist(), [0] * len(differences), clusters)
-        covered += found.low <= 0.3 <= found.high
+        interval = paired_difference(differences.tolist(), [0] * len(differences), clusters)
+        covered += interval.low <= 0.3 <= interval.high
     assert 0.88 <= covered / 150 <= 0.995
 
 
@@ -131,16 +131,16 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(
 def test_wilsons_interval_is_the_published_one(
     successes: int, trials: int, low: float, high: float
 ) -> None:
-    found = proportion([True] * successes + [False] * (trials - successes))
-    assert found.mean == successes / trials
-    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+    interval = proportion([True] * successes + [False] * (trials - successes))
+    assert interval.mean == successes / trials
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 7), (3, 8), (29, 29)])
 def test_wilsons_interval_of_the_failures_is_mirrored(successes: int, trials: int) -> None:
     outcomes = [index < successes for index in range(trials)]
-    found, failures = proportion(outcomes), proportion([not outcome for outcome in outcomes])
-    assert (failures.low, failures.high) == pytest.approx((1 - found.high, 1 - found.low))
+    interval, failures = proportion(outcomes), proportion([not outcome for outcome in outcomes])
+    assert (failures.low, failures.high) == pytest.approx((1 - interval.high, 1 - interval.low))
 
 
 def test_wilsons_interval_narrows_with_less_confidence() -> None:
@@ -149,8 +149,8 @@ def test_wilsons_interval_narrows_with_less_confidence() -> None:
 
 
 def test_an_interval_is_plain_numbers() -> None:
-    found = paired_difference([1, 0], [0, 0], ["a", "b"]).as_dict()
-    assert {name: type(value) for name, value in found.items()} == dict.fromkeys(
+    interval = paired_difference([1, 0], [0, 0], ["a", "b"]).as_dict()
+    assert {name: type(value) for name, value in interval.items()} == dict.fromkeys(
         ("mean", "low", "high"), float
     )
 
@@ -171,8 +171,8 @@ def test_cohens_kappa_is_the_published_one(
 ) -> None:
     pairs = [(True, True)] * both + [(True, False)] * one
     pairs += [(False, True)] * other + [(False, False)] * neither
-    found = cohens_kappa([a for a, _ in pairs], [b for _, b in pairs])
-    assert found == (None if kappa is None else pytest.approx(kappa))
+    computed = cohens_kappa([a for a, _ in pairs], [b for _, b in pairs])
+    assert computed == (None if kappa is None else pytest.approx(kappa))
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 20), (1, 29), (81, 263), (29, 29)])
@@ -180,9 +180,9 @@ def test_of_independent_scenarios_run_once_a_clustered_interval_is_wilsons(
     successes: int, trials: int
 ) -> None:
     outcomes = [index < successes for index in range(trials)]
-    found = clustered_proportion(outcomes, each_its_own(trials), trials)
+    interval = clustered_proportion(outcomes, each_its_own(trials), trials)
     expected = proportion(outcomes)
-    assert (found.mean, found.low, found.high) == pytest.approx(
+    assert (interval.mean, interval.low, interval.high) == pytest.approx(
         (expected.mean, expected.low, expected.high)
     )
 
@@ -199,9 +199,9 @@ def test_samples_that_always_agree_tell_no_more_than_one() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_scenarios_that_all_ended_alike_leave_some_doubt(share: float) -> None:
-    found = clustered_proportion([share] * 20, each_its_own(20), 80)
+    interval = clustered_proportion([share] * 20, each_its_own(20), 80)
     expected = proportion([bool(share)] * 20)
-    assert (found.low, found.high) == (expected.low, expected.high)
+    assert (interval.low, interval.high) == (expected.low, expected.high)
 
 
 def test_clusters_widen_the_interval_of_a_share() -> None:
@@ -221,8 +221,8 @@ def test_the_interval_of_a_share_covers_the_truth_where_trials_depend_on_each_ot
     for _ in range(200):
         chances = rng.beta(mean, 1 - mean, size=60)
         outcomes = rng.random((60, 8)) < chances[:, None]
-        found = clustered_proportion(outcomes.mean(axis=1).tolist(), each_its_own(60), 480)
-        covered += found.low <= mean <= found.high
+        interval = clustered_proportion(outcomes.mean(axis=1).tolist(), each_its_own(60), 480)
+        covered += interval.low <= mean <= interval.high
         rows = proportion(outcomes.ravel().tolist())
         as_if_independent += rows.low <= mean <= rows.high
     assert 0.88 <= covered / 200 <= 0.995
@@ -234,8 +234,8 @@ def test_near_zero_it_covers_the_truth_where_a_bootstrap_does_not() -> None:
     covered, by_bootstrap = 0, 0
     for _ in range(200):
         shares = rng.binomial(4, rng.beta(0.03, 0.97, size=20)) / 4
-        found = clustered_proportion(shares.tolist(), each_its_own(20), 80)
-        covered += found.low <= 0.03 <= found.high
+        interval = clustered_proportion(shares.tolist(), each_its_own(20), 80)
+        covered += interval.low <= 0.03 <= interval.high
         [other] = bootstrap_means(shares[:, None], each_its_own(20))
         by_bootstrap += other.low <= 0.03 <= other.high
     assert covered / 200 >= 0.88
@@ -247,11 +247,11 @@ def test_means_of_many_columns_are_each_as_they_would_be_alone() -> None:
     values = rng.normal(size=(40, 2))
     clusters = [str(index // 2) for index in range(40)]
     together = bootstrap_means(values, clusters)
-    for column, found in enumerate(together):
+    for column, interval in enumerate(together):
         [alone] = bootstrap_means(values[:, [column]], clusters)
         difference = paired_difference(values[:, column].tolist(), [0] * 40, clusters)
-        assert found.as_dict() == pytest.approx(alone.as_dict())
-        assert found.as_dict() == pytest.approx(difference.as_dict())
+        assert interval.as_dict() == pytest.approx(alone.as_dict())
+        assert interval.as_dict() == pytest.approx(difference.as_dict())
 
 
 def test_a_value_that_is_not_there_counts_for_nothing() -> None:
@@ -268,6 +268,6 @@ def test_the_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says() -> 
         # Four attempts of 50 scenarios, each with a level of its own; the true mean is 3.
         level = rng.gamma(3, size=50)
         values = level.repeat(4) + rng.normal(size=200)
-        [found] = bootstrap_means(values[:, None], [str(n // 4) for n in range(200)])
-        covered += found.low <= 3 <= found.high
+        [interval] = bootstrap_means(values[:, None], [str(n // 4) for n in range(200)])
+        covered += interval.low <= 3 <= interval.high
     assert 0.88 <= covered / 150 <= 0.995

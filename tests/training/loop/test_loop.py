@@ -449,10 +449,10 @@ def test_a_judge_that_has_cost_all_it_may_ends_the_run_at_its_last_checkpoint(
         assert first.records[0]["costs/judge_usd"] == GROUPS
         assert steps_in(tmp_path) == checkpoints_in(tmp_path)[1:] == [1]
         # What it has cost counts in the next attempt too.
-        asked = len(server.requests)
+        requests_before = len(server.requests)
         again = train(tmp_path, environment, 9, judge=judge_at(server, **cost))
         assert (again.stopped_by, again.step) == ("judge_budget", 1)
-        assert len(server.requests) == asked + 1
+        assert len(server.requests) == requests_before + 1
         more = {**cost, "max_cost_usd": 2 * GROUPS}
         last = train(tmp_path, environment, 9, judge=judge_at(server, **more))
         assert (last.stopped_by, last.step) == ("judge_budget", 2)
@@ -483,9 +483,9 @@ def test_a_judge_that_agrees_too_little_with_the_own_reward_is_told_aloud(
 ) -> None:
     monkeypatch.setattr("training.loop.judging._STEPS_TO_TELL", 2)
     monkeypatch.setattr("training.loop.judging._LOW_AGREEMENT", 1.1)
-    told = "the judge disagrees with the environment's own reward"
+    warning = "the judge disagrees with the environment's own reward"
     with JudgeServer(in_order) as server:
         train(tmp_path, environment, 1, judge=judge_at(server))
-        assert told not in caplog.text
+        assert warning not in caplog.text
         train(tmp_path, environment, 2, judge=judge_at(server))
-    assert caplog.text.count(told) == 1
+    assert caplog.text.count(warning) == 1

@@ -42,7 +42,7 @@ def test_a_folder_can_be_claimed_again_with_the_same_settings(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"seed": 1}, "seed = 0, now it is 1"),
         (
@@ -60,13 +60,13 @@ def test_a_folder_can_be_claimed_again_with_the_same_settings(tmp_path: Path) ->
     ],
 )
 def test_other_settings_are_refused_by_name(
-    tmp_path: Path, changed: dict[str, Any], told: str
+    tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
     claim(tmp_path, SETTINGS)
     before = (tmp_path / "settings.json").read_text()
     with pytest.raises(RunMismatch) as refused:
         claim(tmp_path, with_changes(**changed))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "--name" in str(refused.value)
     assert (tmp_path / "settings.json").read_text() == before
 
@@ -119,13 +119,13 @@ def test_a_fingerprint_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
 def test_a_base_model_is_known_by_its_weights_and_tokenizer(tmp_path: Path) -> None:
     for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"):
         (tmp_path / name).write_text(name)
-    found = [base_fingerprint(str(tmp_path))]
+    fingerprints = [base_fingerprint(str(tmp_path))]
     (tmp_path / "README.md").write_text("other")
-    assert base_fingerprint(str(tmp_path)) == found[0]
+    assert base_fingerprint(str(tmp_path)) == fingerprints[0]
     for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_text("other")
-        found.append(base_fingerprint(str(tmp_path)))
-    assert len(set(found)) == 4
+        fingerprints.append(base_fingerprint(str(tmp_path)))
+    assert len(set(fingerprints)) == 4
     assert base_fingerprint("Qwen/Qwen2.5-7B-Instruct") == ""
 
 

@@ -44,9 +44,9 @@ def machine(request) -> str:
 
 
 def number(machine: str, name: str) -> int:
-    found = calls.ARCHITECTURES[machine].number(name)
-    assert found is not None
-    return found
+    syscall = calls.ARCHITECTURES[machine].number(name)
+    assert syscall is not None
+    return syscall
 
 
 @pytest.mark.parametrize(

@@ -10,36 +10,36 @@ from pathlib import Path
 
 def processes_naming(text: str) -> list[int]:
     """Processes with this text in their command line; a cell has its zygote's."""
-    found = []
+    pids = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
                 if text.encode() in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
+                    pids.append(int(folder.name))
             except (FileNotFoundError, ProcessLookupError):
                 continue
-    return found
+    return pids
 
 
 def children() -> list[int]:
-    found: list[int] = []
+    pids: list[int] = []
     for task in Path("/proc/self/task").iterdir():
         try:
-            found += map(int, (task / "children").read_text().split())
+            pids += map(int, (task / "children").read_text().split())
         except FileNotFoundError:
             continue  # a thread that has just ended
-    return sorted(found)
+    return sorted(pids)
 
 
 def descriptors() -> dict[str, str]:
     """This process's open descriptors, and what they are of."""
-    found = {}
+    targets = {}
     for link in Path("/proc/self/fd").iterdir():
         try:
-            found[link.name] = str(link.readlink())
+            targets[link.name] = str(link.readlink())
         except FileNotFoundError:
             continue  # the one that lists them
-    return found
+    return targets
 
 
 def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
