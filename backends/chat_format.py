@@ -112,7 +112,7 @@ class ChatFormat:
         """What a user should know, a line each."""
         lines = [f"tool calls in the {self.dialect} dialect"]
         if not self.shows_tools:
-            lines.append("its chat template has no tools: ours is put before it")
+            lines.append("its chat template shows no tools in a known form: ours is put before it")
         if not self.takes_system:
             lines.append("its chat template has no system text: it goes into the first message")
         if not self.several_calls:
@@ -131,7 +131,9 @@ def load_chat_format(config: BackendConfig) -> ChatFormat:
         BackendError: there is no such model, or agents cannot use it.
     """
     tokenizer = load_tokenizer(config.base_model)
-    return read_chat_format(tokenizer, config.base_model, config.tool_parser)
+    chat = read_chat_format(tokenizer, config.base_model, config.tool_parser)
+    log.info("%s: %s", config.base_model, "; ".join(chat.describe()))
+    return chat
 
 
 def read_chat_format(
@@ -157,9 +159,9 @@ def read_chat_format(
                 return _read(tokenizer, template, dialect, adds_tools, moves_system)
             except _Unfit as error:
                 faults.append(error)
-    fault = next((f for f in faults if isinstance(f, _OtherDialect)), faults[0])
+    fault = next((f for f in faults if isinstance(f, _OtherDialect)), faults[-1])
     way_out = "use another instruct model"
-    if parser != "auto":
+    if parser != "auto" and isinstance(fault, _OtherDialect):
         way_out = f"which backend.tool_parser: {parser} does not read; set it to auto"
     raise BackendError(f"{base_model} cannot be an agent: {fault}; {way_out}")
 

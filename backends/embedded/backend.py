@@ -44,6 +44,10 @@ class EmbeddedPolicy(PolicyHandle):
     async def skip_step(self) -> None:
         await self._backend.service(self._model).skip_step()
 
+    def chat_format(self) -> list[str]:
+        lines: list[str] = self._backend.service(self._model).engine.policy.chat.describe()
+        return lines
+
     async def sampler_stats(self) -> dict[str, float] | None:
         return asdict(self._backend.service(self._model).engine.stats())
 
