@@ -114,7 +114,13 @@ def main() -> int:
     arguments = parse_arguments()
     os.chdir(ROOT)
     _prepare_process()
-    from environment.base import UserError
+    try:
+        from environment.base import UserError
+    except ModuleNotFoundError as error:
+        _fail(
+            f"there is no module {error.name}: activate the project's environment "
+            "(. .venv/bin/activate), or pip install -r requirements.txt"
+        )
     from pipelines import rehearsal
     from pipelines.config import load_config
     from pipelines.console import keep_log, quiet_console

@@ -301,3 +301,14 @@ def test_a_signal_stops_a_run_that_can_be_continued(finished: Finished, project:
         metadata = version.run_metadata
         assert (metadata["stopped_by"], metadata["step"]) == ("interrupted", reached)
         assert metadata["checkpoints"].keys() >= {str(reached)}
+
+
+def test_without_its_packages_it_says_how_to_get_them(project: Project) -> None:
+    """As a newcomer does who forgot to activate the environment."""
+    command = [sys.executable, "-S", "run.py", "--pipeline", "data"]
+    ended = subprocess.run(
+        command, cwd=project.folder, capture_output=True, text=True, env={"PATH": ""}, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: there is no module langchain_core: activate")
+    assert ended.stderr.count("\n") == 1
