@@ -154,7 +154,7 @@ def read_chat_format(
         if parser != "auto" and any(isinstance(fault, _OtherDialect) for fault in faults):
             break  # ours would be read, but is not what the model was trained on
         template = _before(own, adds_tools, moves_system)
-        for dialect in ["hermes"] if adds_tools and "hermes" in dialects else dialects:
+        for dialect in dialects[:1] if adds_tools else dialects:  # ours is in the first, Hermes'
             try:
                 return _read(tokenizer, template, dialect, adds_tools, moves_system)
             except _Unfit as error:
