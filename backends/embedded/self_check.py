@@ -13,7 +13,7 @@ from backends.sampling import SampleRequest
 
 _PROMPT, _SAMPLED = 48, 8
 _LONGEST = 512
-# Mean difference in nats. Another attention costs ten times as much as rounding in bfloat16.
+# Mean difference in nats, with room for rounding in bfloat16.
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3}
 _LAYERS = {"full_attention", "sliding_attention"}
 
