@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,6 +53,10 @@ from environment.base import (
 from environment.language_model import LlmBudgetSpent
 
 _MALFORMED = StopReason.MALFORMED_CALL
+# What a call begins with in the dialects that models are trained on.
+_CALL = re.compile(
+    r'<tool_call>|\[TOOL_CALLS\]|<\|python_tag\|>|^\s*\{\s*"(?:name|parameters)"|^\s*\[\s*\w+\('
+)
 NOT_THE_AGENTS_FAULT = frozenset({StopReason.TIMEOUT, StopReason.ERROR})
 
 
@@ -153,7 +158,7 @@ def _stop_after_reply(reply: AIMessage, takes_text: bool) -> StopReason | None:
         return _MALFORMED
     if takes_text and reply.text.strip():
         return None if is_utf8(reply.text) else _MALFORMED
-    return _MALFORMED if "<tool_call>" in reply.text else StopReason.NO_TOOL_CALL
+    return _MALFORMED if _CALL.search(reply.text) else StopReason.NO_TOOL_CALL
 
 
 async def _act(state: _State, runtime: Runtime[_Context]) -> dict[str, list[AnyMessage]]:

@@ -77,16 +77,22 @@ async def open_policy(
 
     backend, handle = _create(config, path, seed)
     internal: Any = None
+    server: Any = None
     if config.kind == "local":
+        from backends.chat_format import load_chat_format
+
+        chat = load_chat_format(config)
         internal = {
             "init_args": {"max_seq_length": config.max_sequence_tokens},
             "peft_args": {"r": config.lora.rank, "lora_alpha": config.lora.alpha},
+            "chat_template": chat.template,
         }
+        server = {"server_args": {"tool_call_parser": chat.dialect}}
     model: Any = Model(
         name=name, project=project, base_model=config.base_model, _internal_config=internal
     )
     try:
-        await model.register(backend)  # also starts the policy server
+        await model.register(backend, server)  # also starts the policy server
     except BaseException:
         await backend.close()
         raise

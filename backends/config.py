@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from backends.tool_calls import ToolParser
 from environment.base import StrictModel
 
 
@@ -26,6 +27,9 @@ class BackendConfig(StrictModel):
         "auto", description="auto: float32 on a CPU, bfloat16 on a GPU."
     )
     lora: LoraConfig = LoraConfig()
+    tool_parser: ToolParser = Field(
+        "auto", description="How the model writes tool calls; auto: as its chat template does."
+    )
     max_sequence_tokens: int = Field(8_192, ge=64, description="Longest conversation.")
     micro_batch_tokens: int = Field(8_192, ge=64, description="Tokens per backward pass.")
     threads: int = Field(0, ge=0, description="CPU threads; 0 for one per core.")

@@ -93,6 +93,11 @@ class PolicyHandle:
         """Advance the step without training, if there is nothing to train on."""
         await self._backend.train(self._model, [])
 
+    def chat_format(self) -> list[str]:
+        """How the base model takes conversations and writes tool calls, a line each, where we render
+        them."""
+        return []
+
     async def sampler_stats(self) -> dict[str, float] | None:
         """The sampler's totals; None if it is not ours."""
         return None

@@ -32,18 +32,15 @@ def is_folder(base_model: str) -> bool:
 def load_tokenizer(base_model: str) -> Tokenizer:
     """
     Raises:
-        BackendError: the model does not exist, or has no chat template.
+        BackendError: the model does not exist.
     """
     if is_folder(base_model) and not Path(base_model).is_dir():
         raise BackendError(f"cannot load the model {base_model}: there is no such folder")
     try:
         # Explicitly False: by default it asks on a terminal whether to run the model's code.
-        tokenizer = AutoTokenizer.from_pretrained(base_model, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(base_model, trust_remote_code=False)
     except Exception as error:  # tokenizers raises bare Exception on malformed files
         raise BackendError(cannot_load(base_model, error)) from error
-    if tokenizer.chat_template is None:
-        raise BackendError(f"{base_model} has no chat template: use an instruct model")
-    return tokenizer
 
 
 def cannot_load(base_model: str, error: Exception) -> str:

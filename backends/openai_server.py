@@ -22,12 +22,11 @@ from uuid import uuid4
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from jinja2 import TemplateError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from backends.chat_format import TEMPLATE_ERRORS, ChatFormat
 from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest, SamplingEngine
-from backends.tool_calls import parse_tool_calls, template_messages
 
 _DEFAULT_MAX_TOKENS = 512
 _ROLES = {"system", "user", "assistant", "tool"}
@@ -119,7 +118,7 @@ def create_app(engine: SamplingEngine, name: str, api_key: str | None = None) ->
             sample = await asyncio.wrap_future(engine.submit(step, sample_request))
         except NoSuchCheckpoint as error:
             raise _Refusal(404, f"{body.model}: {error}", "model_not_found") from error
-        reply = _reply(body, prompt_ids, sample, engine.policy.tokenizer.decode)
+        reply = _reply(body, prompt_ids, sample, engine.policy.chat)
         if body.stream:
             return StreamingResponse(_stream(reply), media_type="text/event-stream")
         # FastAPI's own encoder takes longer over the logprobs than sampling them.
@@ -152,13 +151,8 @@ def _prompt_ids(body: ChatRequest, engine: SamplingEngine) -> list[int]:
         # Templates silently drop messages with an unknown role.
         raise _Refusal(400, f"messages: no role {min(unknown)!a}", "invalid_request")
     try:
-        return engine.policy.tokenizer.apply_chat_template(
-            template_messages(body.messages),
-            tools=body.offered_tools,
-            add_generation_prompt=True,
-            return_dict=False,
-        )
-    except (ValueError, TypeError, KeyError, RecursionError, TemplateError) as error:
+        return engine.policy.chat.prompt_ids(body.messages, body.offered_tools)
+    except TEMPLATE_ERRORS as error:
         raise _Refusal(400, f"messages: {error}", "invalid_request") from error
 
 
@@ -183,10 +177,13 @@ def _step(model: str, name: str, newest: int) -> int:
     return int(step) if step else newest
 
 
-def _reply(body: ChatRequest, prompt_ids: list[int], sample: Sample, decode: Any) -> dict[str, Any]:
+def _reply(
+    body: ChatRequest, prompt_ids: list[int], sample: Sample, chat: ChatFormat
+) -> dict[str, Any]:
+    decode = chat.tokenizer.decode
     written = sample.token_ids[:-1] if sample.ended else sample.token_ids
     text = decode(written, skip_special_tokens=False)
-    content, calls = parse_tool_calls(text) if body.offered_tools else (text, [])
+    content, calls = chat.parse(text) if body.offered_tools else (text, [])
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
     if calls:
         message["tool_calls"] = calls

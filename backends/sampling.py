@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from transformers import PreTrainedTokenizerBase as Tokenizer
+from backends.chat_format import ChatFormat
 
 
 class NoSuchCheckpoint(LookupError):
@@ -48,7 +48,7 @@ class SamplerStats:
 class SampledPolicy(Protocol):
     """What the server needs to know about the policy."""
 
-    tokenizer: Tokenizer
+    chat: ChatFormat
 
     @property
     def max_tokens(self) -> int:

@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from backends.chat_format import load_chat_format
 from backends.config import BackendConfig
+from backends.errors import BackendError
 from environment.registry import environment_package
 from pipelines.config import ProjectConfig
 from pipelines.placement import operator_of, stages_of, steps_of
@@ -65,6 +67,7 @@ def _where(config: ProjectConfig, parts: Sequence[str]) -> list[Row]:
             if (operator := operator_of(config, step))
         ]
         rows += [("backend", _backend(config.backend)), ("GPU request", _gpu_request(config))]
+        rows += [("base model", line) for line in _chat_format(config.backend)]
     return rows
 
 
@@ -99,6 +102,15 @@ def _backend(backend: BackendConfig) -> str:
         "tinker": "Tinker",
     }[backend.kind]
     return f"{backend.kind} ({where}); {backend.base_model}, LoRA rank {backend.lora.rank}"
+
+
+def _chat_format(backend: BackendConfig) -> list[str]:
+    if not Path(backend.base_model).is_dir():
+        return []
+    try:
+        return load_chat_format(backend).describe()
+    except BackendError:
+        return []  # among what is not ready
 
 
 def _gpu_request(config: ProjectConfig) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backends.loading import load_tokenizer
+from backends.chat_format import load_chat_format
 from pipelines.config import ProjectConfig
 from pipelines.placement import active_stack, check_steps, runs_here, steps_of
 from pipelines.readiness import checks
@@ -26,4 +26,4 @@ def preflight(config: ProjectConfig, parts: Sequence[str]) -> None:
     for run_check in checks(config, parts, here):
         run_check()
     if "train" in parts or "eval" in parts:
-        load_tokenizer(config.backend.base_model)
+        load_chat_format(config.backend)

@@ -11,6 +11,8 @@ from typing import Any
 from agent.hosted.connection import check_llm
 from agent.judge import JudgeConfig
 from backends import check, check_serves_adapters, gpus
+from backends.chat_format import load_chat_format
+from backends.errors import BackendError
 from backends.loading import is_folder
 from backends.needs import KEYS
 from environment.base import UserError
@@ -151,6 +153,10 @@ def not_ready(config: ProjectConfig, parts: Sequence[str]) -> list[str]:
             if not any(key in str(error) for key in unset):  # listed already
                 faults.append(str(error))
     model = config.backend.base_model
-    if {"train", "eval"} & set(parts) and is_folder(model) and not Path(model).is_dir():
-        faults.append(f"backend.base_model: there is no folder {model}")
+    if {"train", "eval"} & set(parts) and (is_folder(model) or Path(model).is_dir()):
+        # The chat template of a model on a hub is read when the command runs.
+        try:
+            load_chat_format(config.backend)
+        except BackendError as error:
+            faults.append(f"backend.base_model: {error}")
     return faults

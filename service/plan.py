@@ -15,7 +15,9 @@ from pydantic import ValidationError
 
 from agent.hosted.connection import check_llm
 from backends import BackendConfig, BackendError, check, check_serves_adapters, gpus
+from backends.chat_format import read_chat_format
 from backends.loading import load_tokenizer
+from backends.tool_calls import ToolParser
 from environment.base import EnvironmentUnavailable, UserError
 from environment.configuration import explain
 from environment.language_model import LlmConfig, LlmUnavailable
@@ -160,16 +162,16 @@ def _backend(request: TrainRequest, settings: ServiceSettings) -> BackendConfig:
         detail = f"{error} (ART_BACKEND, or backend.kind in the service's configuration)"
         raise Refused("", detail, status=503) from error
     try:
-        _check_model(base_model)
+        _check_model(base_model, backend.tool_parser)
     except BackendError as error:
         raise Refused("base_model", error) from error
     return backend
 
 
 @lru_cache(maxsize=64)
-def _check_model(base_model: str) -> None:
+def _check_model(base_model: str, parser: ToolParser) -> None:
     """Cached if the model is good, so that a thousand jobs load its tokenizer once."""
-    load_tokenizer(base_model)
+    read_chat_format(load_tokenizer(base_model), base_model, parser)
 
 
 def _environment(

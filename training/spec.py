@@ -63,6 +63,8 @@ class RunSpec(_Spec):
             "environment": self.environment,
             "training": self.training.model_dump(mode="json", exclude=_FREE_SETTINGS),
         }
+        if self.backend.tool_parser == "auto":  # all that runs begun before this setting know
+            del settings["backend"]["tool_parser"]
         if self.training.reward == "ruler":
             settings["judge"] = self.judge.model_dump(mode="json", include=_JUDGES_SCORES)
         return settings

@@ -44,6 +44,10 @@ class EmbeddedPolicy(PolicyHandle):
     async def skip_step(self) -> None:
         await self._backend.service(self._model).skip_step()
 
+    def chat_format(self) -> list[str]:
+        lines: list[str] = self._backend.service(self._model).engine.policy.chat.describe()
+        return lines
+
     async def sampler_stats(self) -> dict[str, float] | None:
         return asdict(self._backend.service(self._model).engine.stats())
 
@@ -85,7 +89,7 @@ class EmbeddedBackend(LocalBackend):
         service = self.service(model)
         packed = pack_groups(
             trajectory_groups,
-            service.engine.policy.tokenizer,
+            service.engine.policy.chat.tokenizer,
             scale_rewards=dev_config.get("scale_rewards", True),
             advantage_balance=dev_config.get("advantage_balance", 0.0),
             max_tokens=service.engine.policy.max_tokens,

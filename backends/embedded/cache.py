@@ -19,6 +19,21 @@ from backends.transformers_compat import Cache, sdpa_attention_forward, sdpa_mas
 
 ATTENTION = "art_rl_ragged"
 _CHUNK = 64
+# What models pass to their attention without changing what it computes here.
+_WITHOUT_EFFECT = {
+    "cache_position",
+    "dropout",
+    "is_causal",
+    "output_attentions",
+    "output_hidden_states",
+    "position_ids",
+    "return_dict",
+    "use_cache",
+}
+
+
+class UnknownAttention(RuntimeError):
+    """A model's attention differs from what the sampler computes."""
 
 
 @dataclass(slots=True)
@@ -43,6 +58,7 @@ class RaggedCache(Cache):
 
     def __init__(self, config: PretrainedConfig, like: torch.Tensor) -> None:
         super().__init__(layers=[])
+        config = config.get_text_config()
         heads = config.num_key_value_heads
         width = getattr(config, "head_dim", None) or (
             config.hidden_size // config.num_attention_heads
@@ -52,7 +68,8 @@ class RaggedCache(Cache):
         self._first = 0
         self._counts: list[int] = []
         self._rows_T = self._positions_T = torch.zeros(0, dtype=torch.long, device=like.device)
-        self._mask_B_1_1_S = torch.zeros(0, dtype=torch.bool, device=like.device)
+        self._columns_S = torch.zeros(0, dtype=torch.long, device=like.device)
+        self._masks: dict[int | None, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,8 +102,8 @@ class RaggedCache(Cache):
         if max(counts) == 1:
             self._rows_T = torch.arange(first, first + len(counts), device=device)
             self._positions_T = torch.tensor(starts, device=device)
-            columns = torch.arange(max(starts) + 1, device=device)
-            self._mask_B_1_1_S = (columns <= self._positions_T[:, None])[:, None, None]
+            self._columns_S = torch.arange(max(starts) + 1, device=device)
+            self._masks.clear()
         else:
             repeats = torch.tensor(counts, device=device)
             self._rows_T = torch.repeat_interleave(torch.tensor(rows, device=device), repeats)
@@ -115,51 +132,86 @@ class RaggedCache(Cache):
         return max(self.lengths, default=0)
 
     def attend(
-        self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        scaling: float,
+        window: int | None = None,
+        softcap: float | None = None,
     ) -> torch.Tensor:
         """Each new token attends to its own row up to itself.
 
         Args:
             query: ``(1, H, T, D)``.
+            window: to the last ``window`` tokens only, itself included.
+            softcap: scores are ``softcap * tanh(scores / softcap)`` (Gemma 2, section 2).
 
         Returns:
             ``(1, T, H, D)``.
         """
         if max(self._counts) == 1:
-            return self._attend_with_last(query, keys, values, scaling)
+            return self._attend_with_last(query, keys, values, scaling, window, softcap)
         parts, start = [], 0
         for row, count in enumerate(self._counts, start=self._first):
             length = self.lengths[row]
+            queries = query[:, :, start : start + count]
+            row_keys, row_values = keys[None, row, :, :length], values[None, row, :, :length]
             mask = None
-            if count < length:
+            if count < length or softcap or (window and window < length):
                 mask = torch.ones((count, length), dtype=torch.bool, device=query.device)
                 mask = mask.tril(length - count)
-            parts.append(
-                scaled_dot_product_attention(
-                    query[:, :, start : start + count],
-                    keys[None, row, :, :length],
-                    values[None, row, :, :length],
-                    attn_mask=mask,
-                    is_causal=mask is None,
-                    scale=scaling,
-                    enable_gqa=query.shape[1] != keys.shape[1],
+                if window:
+                    mask = mask.triu(length - count - window + 1)
+            if softcap:
+                assert mask is not None
+                parts.append(_capped(queries, row_keys, row_values, mask, scaling, softcap))
+            else:
+                parts.append(
+                    scaled_dot_product_attention(
+                        queries,
+                        row_keys,
+                        row_values,
+                        attn_mask=mask,
+                        is_causal=mask is None,
+                        scale=scaling,
+                        enable_gqa=query.shape[1] != keys.shape[1],
+                    )
                 )
-            )
             start += count
         return torch.cat(parts, dim=2).transpose(1, 2)
 
     def _attend_with_last(
-        self, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scaling: float
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        scaling: float,
+        window: int | None,
+        softcap: float | None,
     ) -> torch.Tensor:
         # One query per row: on a CPU, plain products take a third of the fused kernel's time.
         rows = slice(self._first, self._first + len(self._counts))
-        span = self._mask_B_1_1_S.shape[-1]
+        mask = self._last_mask(window)
+        span = mask.shape[-1]
         keys, values = keys[rows, :, :span], values[rows, :, :span]
         query_B_H_D = query[0].transpose(0, 1)
         grouped = query_B_H_D.reshape(len(query_B_H_D), keys.shape[1], -1, query.shape[-1])
         scores = torch.matmul(grouped * scaling, keys.transpose(-1, -2))
-        weights = scores.masked_fill_(~self._mask_B_1_1_S, -torch.inf).softmax(dim=-1)
+        if softcap:
+            scores = softcap * torch.tanh(scores / softcap)
+        weights = scores.masked_fill_(~mask, -torch.inf).softmax(dim=-1)
         return torch.matmul(weights, values).reshape(1, *query_B_H_D.shape)
+
+    def _last_mask(self, window: int | None) -> torch.Tensor:
+        """What the last token of each row attends to, ``(B, 1, 1, S)``."""
+        if window not in self._masks:
+            last = self._positions_T[:, None]
+            mask = self._columns_S <= last
+            if window:
+                mask &= self._columns_S > last - window
+            self._masks[window] = mask[:, None, None]
+        return self._masks[window]
 
     def load(self, row: int, prefix: Prefix, tokens: int) -> None:
         """Start a row with the first ``tokens`` tokens of ``prefix``."""
@@ -193,6 +245,21 @@ class RaggedCache(Cache):
             self.kv = pad(self.kv, (0, 0, 0, missing))
 
 
+def _capped(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask_T_S: torch.Tensor,
+    scaling: float,
+    softcap: float,
+) -> torch.Tensor:
+    """Attention with capped scores, ``(1, H, T, D)``."""
+    groups = query.shape[1] // keys.shape[1]
+    keys, values = (x.repeat_interleave(groups, dim=1) for x in (keys, values))
+    scores = softcap * torch.tanh(query @ keys.transpose(-1, -2) * (scaling / softcap))
+    return scores.masked_fill(~mask_T_S, -torch.inf).softmax(dim=-1) @ values
+
+
 def _attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -200,14 +267,23 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
     ragged_cache: RaggedCache | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    if ragged_cache is None:
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **options
+    unknown = {name for name, value in options.items() if value is not None} - _WITHOUT_EFFECT
+    if unknown:
+        raise UnknownAttention(
+            f"its attention takes {min(unknown)}, which the sampler cannot compute"
         )
-    return ragged_cache.attend(query, key, value, scaling), None
+    if ragged_cache is not None:
+        return ragged_cache.attend(query, key, value, scaling, sliding_window, softcap), None
+    if softcap:
+        raise UnknownAttention("capped scores are computed with a cache only")
+    return sdpa_attention_forward(
+        module, query, key, value, attention_mask, scaling=scaling, **options
+    )
 
 
 AttentionInterface.register(ATTENTION, _attention)

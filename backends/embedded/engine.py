@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from backends.embedded.policy import Policy
 from backends.embedded.sampler import Sampler
+from backends.embedded.self_check import check_sampler
 from backends.errors import BackendError
 from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest, SamplerStats
 
@@ -45,9 +46,14 @@ class _Work:
 
 
 class Engine:
-    """Owns the policy; everything that touches its weights runs on the engine's thread."""
+    """Owns the policy; everything that touches its weights runs on the engine's thread.
+
+    Raises:
+        BackendError: the sampler cannot compute this model.
+    """
 
     def __init__(self, policy: Policy, max_batch: int = _MAX_BATCH) -> None:
+        check_sampler(policy)
         self.policy = policy
         self._max_batch = max_batch
         self._inbox: queue.SimpleQueue[_Waiting | _Work | None] = queue.SimpleQueue()
@@ -184,7 +190,9 @@ class Engine:
             idle = [s for s, sampler in self._samplers.items() if not sampler.active]
             for old in idle[: max(0, len(self._samplers) - 1)]:
                 _add(self._retired, self._samplers.pop(old).stats)
-            self._samplers[step] = Sampler(model, self.policy.end_ids)
+            self._samplers[step] = Sampler(
+                model, self.policy.end_ids, vocabulary=self.policy.vocabulary
+            )
         return self._samplers[step]
 
     def _guard(

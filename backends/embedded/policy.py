@@ -21,9 +21,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from backends import checkpoints
+from backends.chat_format import load_chat_format
 from backends.config import BackendConfig
 from backends.errors import BackendError
-from backends.loading import cannot_load, load_tokenizer, resolve_device
+from backends.loading import cannot_load, resolve_device
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,23 @@ class Policy:
         self.config, self.model_dir = config, model_dir
         self.device = resolve_device(config)
         self.dtype = self._dtype()
-        self.tokenizer = load_tokenizer(config.base_model)
+        self.chat = load_chat_format(config)
+        self.tokenizer = self.chat.tokenizer
         try:
             base = AutoModelForCausalLM.from_pretrained(
                 config.base_model, dtype=self.dtype, trust_remote_code=False, use_safetensors=True
             )
         except (OSError, ValueError, SafetensorError) as error:
             raise BackendError(cannot_load(config.base_model, error)) from error
+        self.vocabulary = max(self.tokenizer.get_vocab().values()) + 1
+        rows = base.get_input_embeddings().num_embeddings
+        if self.vocabulary > rows:
+            raise BackendError(
+                f"{config.base_model} has embeddings for {rows} tokens, but its tokenizer has "
+                f"{self.vocabulary}: they are of different models"
+            )
+        if getattr(base.config.get_text_config(), "attn_logit_softcapping", None):
+            base.set_attn_implementation("eager")  # PyTorch's fused attention ignores the cap
         base = base.to(self.device).eval()
         base.requires_grad_(False)
         self._base: PreTrainedModel = copy.deepcopy(base)
@@ -65,10 +76,10 @@ class Policy:
 
     @property
     def end_ids(self) -> list[int]:
-        """End-of-turn tokens from the model's generation config and its tokenizer."""
+        """End-of-turn tokens from the model's generation config, its tokenizer and its template."""
         configured = self._base.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
-        return sorted({i for i in (*ids, self.tokenizer.eos_token_id) if i is not None})
+        return sorted({i for i in (*ids, *self.chat.end_ids) if i is not None})
 
     @property
     def max_tokens(self) -> int:

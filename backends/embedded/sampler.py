@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from backends.embedded.cache import ATTENTION, Prefix, RaggedCache
+from backends.embedded.head import Head
 from backends.embedded.packed import pack_linears
 from backends.sampling import Sample, SampleRequest, SamplerStats
 
@@ -98,16 +99,24 @@ def _common(one: list[int], other: list[int]) -> int:
 
 
 class Sampler:
-    """The running batch of one set of weights. Not thread-safe."""
+    """The running batch of one set of weights. Not thread-safe.
+
+    Args:
+        vocabulary: the number of tokens to sample from; see ``Head``.
+    """
 
     def __init__(
-        self, model: PreTrainedModel, end_ids: Sequence[int], prefix_bytes: int = 256 << 20
+        self,
+        model: PreTrainedModel,
+        end_ids: Sequence[int],
+        prefix_bytes: int = 256 << 20,
+        vocabulary: int | None = None,
     ) -> None:
         self._model = model
         model.set_attn_implementation(ATTENTION)
         pack_linears(model)
         self._decoder = model.get_decoder()
-        self._head = model.get_output_embeddings()
+        self._head = Head(model, vocabulary)
         self._end_ids = frozenset(end_ids)
         self._no_mask = self._head.weight.new_zeros((1, 1, 1, 1))
         self._rows: list[_Row] = []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backends.agreement import agreement
+from backends.embedded.head import Head
 from backends.embedded.policy import Policy
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Trainer:
         hidden = base.get_decoder()(input_ids=tokens_B_T, use_cache=False).last_hidden_state
         chosen = hidden[mask_B_T]
         targets = torch.nn.functional.pad(tokens_B_T[:, 1:], (0, 1))[mask_B_T]
-        head = base.get_output_embeddings()
+        head = Head(base, self._policy.vocabulary)
         picked, entropy = [], torch.zeros((), device=tokens_B_T.device)
         # In slices: with a large vocabulary, the logits are the largest tensor.
         for start in range(0, len(targets), _LOGIT_ROWS):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import tinker
-from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from backends.chat_format import ChatFormat
 from backends.errors import BackendError
 from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest, SamplerStats
 
@@ -17,7 +17,7 @@ from backends.sampling import NoSuchCheckpoint, Sample, SampleRequest, SamplerSt
 class RemotePolicy:
     """What is known locally about a remote policy."""
 
-    tokenizer: Tokenizer
+    chat: ChatFormat
     max_tokens: int
     step: int
 
@@ -44,7 +44,7 @@ class TinkerEngine:
         if step not in self._weights:
             done.set_exception(NoSuchCheckpoint(f"there is no checkpoint of step {step}"))
             return done
-        end_id = self.policy.tokenizer.eos_token_id
+        end_ids = self.policy.chat.end_ids
         sampling = self.sampler(step).sample(
             prompt=tinker.ModelInput.from_ints(request.prompt_ids),
             num_samples=1,
@@ -52,7 +52,7 @@ class TinkerEngine:
                 max_tokens=request.max_tokens,
                 temperature=request.temperature,
                 seed=request.seed % 2**31,
-                stop=[end_id],
+                stop=list(end_ids),
             ),
         )
 
@@ -63,7 +63,7 @@ class TinkerEngine:
             (sequence,) = sampled.result().sequences
             tokens, logprobs = list(sequence.tokens), list(sequence.logprobs or [])
             self._count(request, tokens)
-            done.set_result(Sample(tokens, logprobs, ended=tokens[-1:] == [end_id]))
+            done.set_result(Sample(tokens, logprobs, ended=bool(tokens) and tokens[-1] in end_ids))
 
         sampling.add_done_callback(finish)
         return done

@@ -20,11 +20,11 @@ import torch
 
 from backends import checkpoints
 from backends.agreement import agreement
+from backends.chat_format import load_chat_format
 from backends.config import BackendConfig
 from backends.embedded.model_service import key_of
 from backends.errors import BackendError
 from backends.listener import Listener
-from backends.loading import load_tokenizer
 from backends.openai_server import create_app
 from backends.tinker.engine import RemotePolicy, TinkerEngine
 
@@ -41,20 +41,15 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 class TinkerService:
     """
     Raises:
-        BackendError: the model cannot be loaded, or uses an unsupported tool call format.
+        BackendError: the model cannot be loaded, or agents cannot use it.
     """
 
     def __init__(self, name: str, config: BackendConfig, model_dir: Path, seed: int) -> None:
         self._name, self._config, self._model_dir, self._seed = name, config, model_dir, seed
-        tokenizer = load_tokenizer(config.base_model)
-        if "<tool_call>" not in str(tokenizer.chat_template):
-            raise BackendError(
-                f"backend: tinker reads tool calls in the Hermes format of Qwen models; the "
-                f"template of {config.base_model} uses another one"
-            )
+        chat = load_chat_format(config)
         steps = checkpoints.steps(model_dir)
         self._weights = {step: self._addresses(step)["sampler"] for step in steps}
-        policy = RemotePolicy(tokenizer, config.max_sequence_tokens, steps[-1] if steps else 0)
+        policy = RemotePolicy(chat, config.max_sequence_tokens, steps[-1] if steps else 0)
         self.engine = TinkerEngine(policy, self._weights)
         self._client: Any = None
         self._training: Any = None

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from zenml import log_metadata, step
 
+from backends.chat_format import load_chat_format
 from backends.config import BackendConfig
-from backends.loading import load_tokenizer
 from training.run.store import base_fingerprint
 
 
@@ -16,14 +16,15 @@ def setup_art_model(backend: BackendConfig) -> Annotated[dict[str, Any], "policy
     """Facts about the base model.
 
     Raises:
-        BackendError: there is no such model, or it has no chat template.
+        BackendError: there is no such model, or agents cannot use it.
     """
-    tokenizer = load_tokenizer(backend.base_model)
+    chat = load_chat_format(backend)
     spec = {
         "base_model": backend.base_model,
         "base_fingerprint": base_fingerprint(backend.base_model),
-        "vocabulary": len(tokenizer),
+        "vocabulary": len(chat.tokenizer),
         "backend": backend.kind,
+        "chat_format": chat.describe(),
         "lora_rank": backend.lora.rank,
     }
     log_metadata(spec, infer_model=True)

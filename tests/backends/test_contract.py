@@ -294,8 +294,8 @@ async def test_a_template_with_other_tool_calls_is_refused(
 ) -> None:
     tokenizer = load_tokenizer(POCKET)
     tokenizer.chat_template = "{{ messages }}"
-    monkeypatch.setattr("backends.tinker.model_service.load_tokenizer", lambda _: tokenizer)
-    with pytest.raises(BackendError, match="reads tool calls in the Hermes format"):
+    monkeypatch.setattr("backends.chat_format.load_tokenizer", lambda _: tokenizer)
+    with pytest.raises(BackendError, match="does not begin the model's turn"):
         await tinker.open(tmp_path / "art")
 
 

@@ -174,7 +174,10 @@ def test_the_gpus_that_are_asked_for_are_counted(changes: Any, gpus: int) -> Non
     ("changes", "fault"),
     [
         (["backend.kind=tinker"], "TINKER_API_KEY is not set"),
-        (["backend.kind=embedded", "backend.base_model=./none"], "there is no folder ./none"),
+        (
+            ["backend.kind=embedded", "backend.base_model=./none"],
+            "the model ./none: there is no such folder",
+        ),
         (["backend.kind=tinker"], "tinker cannot serve an adapter from a file"),
         (["training.budget.cost_usd=1"], "training.budget.gpu_usd_per_hour"),
         (["data.source=mbox", "data.path=/no/mails"], "data.path: there is no /no/mails"),

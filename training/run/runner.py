@@ -85,6 +85,7 @@ async def run_training(
         with closing(Tracker(spec.project, spec.name, settings, folder)) as tracker:
             result = await run.train(policy, tracker, save, watch)
         after = await greedy_samples(spec, policy, environment)
+        chat_format = policy.chat_format()
         record = PolicyRecord(
             base_model=spec.backend.base_model,
             base_fingerprint=base,
@@ -99,6 +100,8 @@ async def run_training(
     notes = [why_stopped(result.stopped_by, spec.training.budget, result.spent)]
     if not policy.exact_tokens:
         notes.append(INEXACT_TOKENS % spec.backend.kind)
+    if chat_format:
+        notes.append(f"The base model: {'; '.join(chat_format)}.")
     title = f"Training run {spec.name}"
     report = training_report(
         title, result.records, before, after, settings, notes, environment.verdicts

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from backends import checkpoints
+from backends.chat_format import load_chat_format
 from backends.config import LoraConfig
 from backends.embedded.policy import Policy
 from backends.errors import BackendError
@@ -270,7 +271,7 @@ def test_a_base_model_without_a_chat_template_is_refused(tmp_path: Path) -> None
     settings.pop("chat_template", None)
     (base / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(BackendError, match="no chat template: use an instruct model"):
-        load_tokenizer(str(base))
+        load_chat_format(config(base_model=str(base)))
 
 
 @pytest.mark.parametrize(

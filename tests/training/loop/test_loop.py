@@ -15,7 +15,7 @@ import torch
 
 from agent.judge import RulerJudge
 from backends import PolicyHandle, checkpoints, open_policy
-from backends.embedded import policy
+from backends.embedded import engine, policy
 from environment.email_search.models import EmailScenario
 from tests.fakes.judge_server import Deserved, JudgeServer, good, prose, silence
 from tests.training.conftest import EVALUATED, Finished
@@ -371,6 +371,8 @@ def other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
                 weight.add_(torch.randn_like(weight) * weight.std())
 
     monkeypatch.setattr(policy, "_merge", merge_and_shake)
+    # Noticed at the start otherwise (tests/backends/test_families.py).
+    monkeypatch.setattr(engine, "check_sampler", lambda policy: None)
 
 
 @pytest.mark.usefixtures("other_weights")
