@@ -79,15 +79,9 @@ async def open_policy(
     internal: Any = None
     server: Any = None
     if config.kind == "local":
-        from backends.chat_format import load_chat_format
+        from backends.local import model_settings
 
-        chat = load_chat_format(config)
-        internal = {
-            "init_args": {"max_seq_length": config.max_sequence_tokens},
-            "peft_args": {"r": config.lora.rank, "lora_alpha": config.lora.alpha},
-            "chat_template": chat.template,
-        }
-        server = {"server_args": {"tool_call_parser": chat.dialect}}
+        internal, server = model_settings(config)
     model: Any = Model(
         name=name, project=project, base_model=config.base_model, _internal_config=internal
     )

@@ -18,12 +18,30 @@ from art.preprocessing.pack import PackedTensors
 from art.utils.output_dirs import get_model_dir
 
 from backends.art_compat import internal_config
+from backends.chat_format import load_chat_format
+from backends.config import BackendConfig
 from backends.loading import load_tokenizer
 from backends.packing import pack_groups
 
 _ROUND_TO = 2048
 _DEFAULT_LENGTH = 32_768
 _LINEAR_LAYERS = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")]
+
+
+def model_settings(config: BackendConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """ART's settings of a model, and those of the vLLM server that samples it.
+
+    Raises:
+        BackendError: agents cannot use this model.
+    """
+    chat = load_chat_format(config)
+    internal: dict[str, Any] = {
+        "init_args": {"max_seq_length": config.max_sequence_tokens},
+        "peft_args": {"r": config.lora.rank, "lora_alpha": config.lora.alpha},
+    }
+    if not (chat.shows_tools and chat.takes_system):
+        internal["chat_template"] = chat.template
+    return internal, {"server_args": {"tool_call_parser": chat.dialect}}
 
 
 def service_config(base_model: str, folder: str, internal: dict[str, Any]) -> dict[str, Any]:

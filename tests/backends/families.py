@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from transformers import (
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GptOssConfig,
+    GptOssForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -192,11 +194,23 @@ _HEADERS = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|
 _INST = ("[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]")
 _RESULTS = ("[TOOL_RESULTS]", "[/TOOL_RESULTS]")
 _TURNS = ("<bos>", "<start_of_turn>", "<end_of_turn>")
+_GEMMA2_FAMILY = Family(
+    Gemma2ForCausalLM,
+    Gemma2Config,
+    _GEMMA2,
+    marks=_TURNS,
+    end="<end_of_turn>",
+    names_end=False,
+    begin="<bos>",
+    options={"head_dim": 16, "sliding_window": 64, "query_pre_attn_scalar": 24},
+    shows_tools=False,
+    takes_system=False,
+)
 
 FAMILIES = {
     "qwen2": Family(Qwen2ForCausalLM, Qwen2Config, _NO_THOUGHT),
     "qwen3": Family(
-        Qwen3ForCausalLM, Qwen3Config, _QWEN3, options={"head_dim": 16}, continues=True
+        Qwen3ForCausalLM, Qwen3Config, _QWEN3, options={"head_dim": 16}, continues=False
     ),
     "llama3": Family(
         LlamaForCausalLM,
@@ -218,28 +232,13 @@ FAMILIES = {
         begin="<s>",
         options={"sliding_window": 32},
     ),
-    "gemma2": Family(
-        Gemma2ForCausalLM,
-        Gemma2Config,
-        _GEMMA2,
-        marks=_TURNS,
-        end="<end_of_turn>",
-        names_end=False,
-        begin="<bos>",
-        options={"head_dim": 16, "sliding_window": 64, "query_pre_attn_scalar": 24},
-        shows_tools=False,
-        takes_system=False,
-    ),
-    "gemma3": Family(
-        Gemma3ForCausalLM,
-        Gemma3TextConfig,
-        _GEMMA3,
-        marks=_TURNS,
-        end="<end_of_turn>",
-        names_end=False,
-        begin="<bos>",
-        options={"head_dim": 16, "sliding_window": 64, "query_pre_attn_scalar": 24},
-        shows_tools=False,
+    "gemma2": _GEMMA2_FAMILY,
+    "gemma3": replace(
+        _GEMMA2_FAMILY,
+        model=Gemma3ForCausalLM,
+        config=Gemma3TextConfig,
+        template=_GEMMA3,
+        takes_system=True,
     ),
     "phi3": Family(
         Phi3ForCausalLM,
@@ -259,9 +258,20 @@ FAMILIES = {
 }
 
 
+# What the embedded sampler cannot compute.
+REFUSED = {
+    "gpt_oss": Family(
+        GptOssForCausalLM,
+        GptOssConfig,
+        _NO_THOUGHT,
+        options={"head_dim": 16, "num_local_experts": 2, "num_experts_per_tok": 1},
+    )
+}
+
+
 def make_family(name: str, folder: Path, **changes: Any) -> Path:
     """Write the model as a folder. Its vocabulary is a little larger than its tokenizer's."""
-    family = FAMILIES[name]
+    family = (FAMILIES | REFUSED)[name]
     tokenizer = AutoTokenizer.from_pretrained(POCKET)
     tokenizer.add_special_tokens({"additional_special_tokens": list(family.marks)})
     tokenizer.bos_token = family.begin

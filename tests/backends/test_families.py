@@ -88,7 +88,7 @@ def test_a_family_sees_its_tools_and_writes_calls_that_are_read(
         family.shows_tools,
         family.takes_system,
     )
-    assert chat.several_calls == family.several_calls
+    assert (chat.several_calls, chat.continues) == (family.several_calls, family.continues)
     assert family.end in [policy.tokenizer.decode([i]) for i in chat.end_ids]
 
     first = text_of(chat, START)
@@ -210,17 +210,16 @@ def test_a_parser_that_does_not_read_the_templates_calls_is_refused(tmp_path: Pa
         Policy(config(base_model=str(folder), tool_parser="hermes"), tmp_path / "model")
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"layer_types": ["full_attention"] * 3 + ["chunked_attention"]}, "chunked_attention"),
-    ],
-)
-def test_attention_that_the_sampler_cannot_compute_is_refused(
-    changes: dict[str, Any], why: str, new_family: NewFamily
-) -> None:
-    policy = new_family("qwen2", **changes)
-    with pytest.raises(BackendError, match=why):
+def test_layers_that_the_sampler_cannot_compute_are_refused(new_family: NewFamily) -> None:
+    policy = new_family("qwen2", layer_types=["full_attention"] * 3 + ["chunked_attention"])
+    with pytest.raises(BackendError, match="layers of type chunked_attention; use another"):
+        Engine(policy)
+
+
+def test_attention_that_the_sampler_does_not_know_is_refused(new_family: NewFamily) -> None:
+    """Here the sinks of gpt-oss."""
+    policy = new_family("gpt_oss")
+    with pytest.raises(BackendError, match="its attention takes s_aux"):
         Engine(policy)
 
 

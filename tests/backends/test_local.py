@@ -7,14 +7,17 @@ import inspect
 import sys
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import art
 import pytest
+from art.dev.openai_server import get_openai_server_config
 from art.local.backend import LocalBackend
 
-from backends.local import ExactLocalBackend, service_config
-from tests.backends.pocket import POCKET, choice, trajectory
+from backends.loading import load_tokenizer
+from backends.local import ExactLocalBackend, model_settings, service_config
+from tests.backends.families import make_family
+from tests.backends.pocket import POCKET, choice, config, trajectory
 
 GROUP = art.TrajectoryGroup(
     [
@@ -50,6 +53,29 @@ def test_it_packs_what_was_sampled(tmp_path: Path) -> None:
     rows = [ids[:5].tolist() for ids in packed["tokens"]]
     assert [11, 12, 13, 14, 15] in rows
     assert int(packed["assistant_mask"].sum()) == 3
+
+
+def served(folder: Path) -> tuple[Any, Any]:
+    """The arguments of ART's vLLM server, and the model's own settings."""
+    internal, server = model_settings(config(kind="local", base_model=str(folder)))
+    openai = get_openai_server_config("m", str(folder), "log", config=cast("Any", server))
+    return openai["server_args"], internal
+
+
+def test_vllm_reads_calls_as_the_model_writes_them(tmp_path: Path) -> None:
+    arguments, internal = served(make_family("llama3", tmp_path / "llama3"))
+    assert arguments["tool_call_parser"] == "llama3_json"
+    assert arguments["enable_auto_tool_choice"] is True
+    assert "chat_template" not in internal
+
+
+def test_vllm_renders_conversations_with_the_template_that_shows_tools(tmp_path: Path) -> None:
+    folder = make_family("gemma2", tmp_path / "gemma2")
+    arguments, internal = served(folder)
+    assert arguments["tool_call_parser"] == "hermes"
+    own = load_tokenizer(str(folder)).chat_template
+    assert internal["chat_template"].endswith(own)
+    assert internal["chat_template"] != own
 
 
 def test_the_width_can_be_set(tmp_path: Path) -> None:

@@ -165,6 +165,15 @@ def test_what_decides_a_judges_scores_is_part_of_a_run_judged_by_it(
     assert verifiable.model_copy(update={"judge": changed}).lasting() == verifiable.lasting()
 
 
+def test_a_run_begun_before_there_were_tool_parsers_continues() -> None:
+    """Its settings have none."""
+    spec = run_spec(max_steps=1)
+    assert "tool_parser" not in spec.lasting()["backend"]
+    chosen = spec.backend.model_copy(update={"tool_parser": "mistral"})
+    other = spec.model_copy(update={"backend": chosen})
+    assert other.lasting()["backend"]["tool_parser"] == "mistral"
+
+
 def test_a_resumed_run_is_tracked_without_gap_or_duplicate(
     files: dict[str, Path], tmp_path: Path, start: Start
 ) -> None:
