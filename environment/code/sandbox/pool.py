@@ -19,7 +19,7 @@ from environment.code.sandbox.needs import unavailable
 
 logger = logging.getLogger(__name__)
 
-_START_S = 90.0
+_START_S = 60.0
 _CLOSE_S = 20.0
 
 

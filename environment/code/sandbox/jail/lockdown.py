@@ -134,10 +134,14 @@ def confine_cell(bounds: Bounds, folder: str, zygote: int, report: socket.socket
     # The zygote's stricter, module-by-module rules still apply.
     readable = {os.path.realpath(entry) for entry in sys.path if os.path.isdir(entry)}
     _rules(readable, folder).enforce()
-    _limit(bounds)
     listener = kernel.filter_calls(bpf.accounting(os.uname().machine), listen=True)
-    socket.send_fds(report, [b"listener"], [listener])
-    os.close(listener)
+    try:
+        # Before the limits: with RLIMIT_NOFILE descriptors of this user on their way between any
+        # processes, the kernel sends no more.
+        socket.send_fds(report, [b"listener"], [listener])
+    finally:
+        os.close(listener)  # kept, it would let the next write wait for an answer forever
+    _limit(bounds)
     kernel.filter_calls(bpf.allowlist(os.uname().machine, os.getpid()))
     _verify()
     os.write(report.fileno(), b"locked")

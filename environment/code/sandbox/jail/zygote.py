@@ -27,7 +27,7 @@ from . import lockdown, program
 from .account import Account
 
 _ORPHAN_CHECK_S = 1.0
-_LOCKDOWN_S = 60.0
+_LOCKDOWN_S = 20.0
 
 
 @dataclass(slots=True)

@@ -39,6 +39,35 @@ async def test_more_places_than_the_socket_to_the_zygote_takes_messages(open_san
     assert [e.stdout for e in executions] == [f"{n}\n" for n in range(400)]
 
 
+ORDINARY = """
+import asyncio, ctypes, json, os, sys
+from environment.code.sandbox.base import Limits
+from environment.code.sandbox.isolated import IsolatedSandbox
+from environment.code.sandbox.jail import kernel
+
+async def main():
+    sandbox = IsolatedSandbox(Limits(**json.loads(sys.argv[2])), 40, folder=sys.argv[1])
+    executions = await asyncio.gather(*(sandbox.run(f"print({n})", {}) for n in range(80)))
+    await sandbox.close()
+    print(sum(e.stdout == f"{n}\\n" for n, e in enumerate(executions)))
+
+if os.geteuid() == 0:
+    PR_SET_SECUREBITS, SECBIT_NOROOT = 28, 1  # root's programs get no capabilities either
+    assert ctypes.CDLL(None).prctl(PR_SET_SECUREBITS, SECBIT_NOROOT) == 0
+    kernel.set_capabilities(permitted=0, effective=0)
+asyncio.run(main())
+"""
+
+
+def test_an_ordinary_user_has_as_many_places(folder: Path) -> None:
+    """Without root's capabilities, the kernel limits the descriptors on their way."""
+    command = [sys.executable, "-c", ORDINARY, str(folder), LIMITS.model_dump_json()]
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.stdout == "80\n", ended.stderr
+
+
 async def test_no_more_run_at_once_than_there_are_places(open_sandbox, folder: Path) -> None:
     """Each counts the folders of those that run with it: two, and two that are kept ready."""
     sandbox = open_sandbox(workers=2)
